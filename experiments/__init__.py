@@ -1,0 +1,1 @@
+"""Experiments: one file each, launched as `python -m experiments.<name>`."""

@@ -1,0 +1,69 @@
+"""Learning by pattern, by mini-batch and by epoch are three batch sizes.
+
+The same network, 784-300-100-10, is trained by plain gradient descent: one update for
+each image, for each mini-batch, or for each pass over all images.  `compare.png` shows
+what the three make of the same number of passes, of updates, and of seconds.
+
+    python -m experiments.learning_modes
+"""
+
+from dataclasses import dataclass
+
+from jaxvision import data, models, optim, tasks, visualise
+from jaxvision.ops.augment import normalise
+from jaxvision.run import run_variants
+from jaxvision.types import Experiment
+
+ALL = 0
+"""The batch size that stands for all training images."""
+
+MODES = {
+    "pattern": dict(batch_size=1, learning_rate=0.005, steps_per_dispatch=400),
+    "mini-batch": dict(batch_size=32, learning_rate=0.1, steps_per_dispatch=25),
+    "epoch": dict(batch_size=ALL, learning_rate=0.5, steps_per_dispatch=1),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    dataset: str = "mnist_5k"
+    """`mnist_5k` (embedded), or any TFDS set of images of one size."""
+    validation: float = 0.1
+    """Share of the training split that chooses the best checkpoint."""
+    epochs: float = 20
+    """Passes over the training images, the same for every mode."""
+    batch_size: int = 32
+    """Images for each update; 0: all.  Set by the mode."""
+    learning_rate: float = 0.1
+    """Of plain gradient descent.  Set by the mode."""
+    steps_per_dispatch: int = 1
+    """Updates for each call from Python.  Set by the mode."""
+    seed: int = 0
+    """Decides the initial weights and the order of the images."""
+
+
+def build(config: Config) -> Experiment:
+    splits = data.load(config.dataset)
+    train, validation = data.carve(splits.train, config.validation)
+    classes = train.class_names
+    prepare = normalise(0.1307, 0.3081)
+
+    batch_size = train.size if config.batch_size == ALL else config.batch_size
+    train_data = data.train(train, batch_size, transform=prepare, seed=config.seed)
+    return Experiment(
+        model=models.create("mlp", num_classes=len(classes)),
+        task=tasks.classification(len(classes)),
+        optimizer=optim.sgd(optim.constant(config.learning_rate)),
+        train=train_data,
+        validation=data.evaluation(validation, 500, transform=prepare),
+        test=data.evaluation(splits.test, 500, transform=prepare),
+        steps=train_data.steps(config.epochs),
+        seed=config.seed,
+        steps_per_dispatch=config.steps_per_dispatch,
+        pictures=visualise.classification(classes),
+    )
+
+
+if __name__ == "__main__":
+    smoke = dict(dataset="synthetic:28x28x1", epochs=2)
+    run_variants(build, Config, MODES, smoke=smoke)

@@ -1,0 +1,44 @@
+"""A set of labelled images, described before it is read."""
+
+import hashlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Source(NamedTuple):
+    """One split of a data set that fits in memory.
+
+    The description is cheap; `read` does the work, so that a mistake in a config is
+    found before the first image is decoded.
+    """
+
+    name: str
+    """Such as `"mnist:train"`, for messages and records."""
+    size: int
+    """Number of examples."""
+    image_shape: tuple[int, int, int]
+    """Height, width and channels."""
+    class_names: tuple[str, ...]
+    read: Callable[[], dict[str, np.ndarray]]
+    """`() -> {"image": uint8 [N,H,W,C], "label": int32 [N]}`, the same every time."""
+
+
+class Splits(NamedTuple):
+    """The parts a data set comes in.  Validation is carved out of `train`, not here."""
+
+    train: Source
+    test: Source
+
+
+def fingerprint(source: Source) -> str:
+    """16 hex digits that change when any pixel, label, shape or the order changes.
+
+    Reads the source.  SHA-256 over the arrays: 0.03 s for the 47 MB of MNIST.
+    """
+    digest = hashlib.sha256()
+    for name, array in sorted(source.read().items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape};".encode())
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()[:16]

@@ -1,0 +1,174 @@
+"""Checkpoints: complete, atomic, verified; written beside the training, not instead.
+
+Orbax writes each checkpoint to a temporary folder and renames it when all of it is on
+the disk, so a run that is killed at any moment leaves the ones before intact.  Each
+holds the whole `TrainState`, the state of the data iterator, and a checksum of every
+array, by which a damaged one is recognised and passed over.
+"""
+
+import logging
+import zlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
+
+from jaxvision.engine.state import TrainState, named_leaves
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written.  The message names the last good one."""
+
+
+class Restored(NamedTuple):
+    """A checkpoint as it was saved."""
+
+    step: int
+    state: TrainState
+    extra: dict[str, Any]
+    """What else `save` was given: the state of the data iterator and such."""
+
+
+class Checkpoints:
+    """The checkpoints of one run directory.
+
+    Keeps the newest `keep_last` and the one with the highest score.  `warn` is told of
+    every damaged checkpoint, which is renamed and never deleted.
+    """
+
+    def __init__(
+        self, directory: Path, *, keep_last: int = 2, warn: Callable[[str], None]
+    ):
+        # Orbax and its friends report their progress as warnings and info.
+        logging.getLogger("absl").setLevel(logging.ERROR)
+        self._directory, self._warn = directory, warn
+        newest = policies.LatestN(keep_last)
+        best = policies.BestN(
+            get_metric_fn=lambda metrics: metrics["score"],
+            n=1,
+            keep_checkpoints_without_metrics=False,
+        )
+        self._manager = ocp.CheckpointManager(
+            directory.absolute(),
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=policies.AnyPreservationPolicy([newest, best]),
+                cleanup_tmp_directories=True,
+            ),
+        )
+
+    def save(
+        self, state: TrainState, extra: dict[str, Any], *, score: float | None
+    ) -> None:
+        """Copies the state to the host and returns; the writing goes on by itself.
+
+        `score` ranks it, higher is better; None where nothing was measured.  Saving the
+        step that is the newest already does nothing.  Raises `CheckpointError` if this
+        or the previous save failed.
+        """
+        step = int(state.step)
+        if step == self._manager.latest_step():
+            return
+        manifest = {"checksums": _checksums(state), "extra": extra}
+        self._run(
+            lambda: self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state),
+                    manifest=ocp.args.JsonSave(manifest),
+                ),
+                metrics=None if score is None else {"score": score},
+            )
+        )
+
+    def wait(self) -> None:
+        """Block until all is on the disk.  Raises `CheckpointError` if it is not."""
+        self._run(self._manager.wait_until_finished)
+
+    def restore_latest(self, like: TrainState) -> Restored | None:
+        """The newest readable checkpoint, shaped and sharded `like` a state, or None."""
+        return self._first_readable(sorted(self._manager.all_steps())[::-1], like)
+
+    def restore_best(self, like: TrainState) -> Restored | None:
+        """The readable checkpoint with the highest score (the newest of equal ones)."""
+        scores = {step: self._manager.metrics(step) for step in self.steps()}
+        ranked = sorted(
+            (metrics["score"], step) for step, metrics in scores.items() if metrics
+        )
+        return self._first_readable([step for _, step in ranked[::-1]], like)
+
+    def steps(self) -> list[int]:
+        """The steps that are complete on the disk, ascending."""
+        return sorted(self._manager.all_steps())
+
+    def close(self) -> None:
+        self._manager.close()
+
+    def _first_readable(
+        self, steps: Iterable[int], like: TrainState
+    ) -> Restored | None:
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        for step in steps:
+            try:
+                items = self._manager.restore(
+                    step,
+                    args=ocp.args.Composite(
+                        state=ocp.args.StandardRestore(abstract),
+                        manifest=ocp.args.JsonRestore(),
+                    ),
+                )
+                manifest = items["manifest"]
+                damaged = _differing(manifest["checksums"], _checksums(items["state"]))
+                if damaged:
+                    raise ValueError("checksums differ for " + ", ".join(damaged[:3]))
+                return Restored(step, items["state"], manifest["extra"])
+            # Damage shows in whatever way the reader of that file stumbles over it.
+            except Exception as error:
+                self._set_aside(step, error)
+        return None
+
+    def _set_aside(self, step: int, error: Exception) -> None:
+        folder = self._directory / str(step)
+        aside = folder.with_name(f"damaged-{step}")
+        number = 1
+        while aside.exists():
+            number += 1
+            aside = folder.with_name(f"damaged-{step}-{number}")
+        folder.rename(aside)
+        self._manager.reload()
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        self._warn(
+            f"checkpoint {step} is damaged ({reason[:200]}): it was renamed to "
+            f"{aside.name}, and the run goes back to the one before"
+        )
+
+    def _run(self, action: Callable[[], Any]) -> None:
+        try:
+            action()
+        except Exception as error:
+            steps = self.steps()
+            good = f"step {steps[-1]}" if steps else "none"
+            raise CheckpointError(
+                f"a checkpoint could not be written to {self._directory} ({error}); "
+                f"the last good one is {good}. Make room or mend the disk, then run "
+                "the same command to continue from there"
+            ) from error
+
+
+def _checksums(state: TrainState) -> dict[str, int]:
+    """CRC-32 of the bytes of each array, by path."""
+    return {
+        path: zlib.crc32(np.ascontiguousarray(leaf).data.cast("B"))
+        if np.size(leaf)
+        else 0
+        for path, leaf in named_leaves(state).items()
+    }
+
+
+def _differing(expected: dict[str, int], got: dict[str, int]) -> list[str]:
+    return sorted(
+        path for path in expected | got if expected.get(path) != got.get(path)
+    )

@@ -1,0 +1,49 @@
+"""Compilation: cached on the disk across runs, and timed apart from the training."""
+
+import os
+import sys
+from pathlib import Path
+
+import jax
+
+
+def cache_folder() -> Path:
+    """Where compiled programs are kept: `JAX_COMPILATION_CACHE_DIR`, or the user's cache."""
+    if folder := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        return Path(folder)
+    if sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return base / "jaxvision" / "xla"
+
+
+def enable_cache() -> Path | None:
+    """Keep compiled programs on the disk; None if that folder cannot be written."""
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    if not os.access(folder, os.W_OK):
+        return None
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    # By default only programs that took a second or more are kept.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    return folder
+
+
+class CompileClock:
+    """Seconds that JAX spent on tracing, lowering and compiling since the clock began."""
+
+    def __init__(self):
+        self.seconds = 0.0
+        jax.monitoring.register_event_duration_secs_listener(self._listen)
+
+    def _listen(self, event: str, duration: float, **_) -> None:
+        if event.startswith("/jax/core/compile/"):
+            self.seconds += duration
+
+    def __call__(self) -> float:
+        return self.seconds

@@ -1,0 +1,50 @@
+"""All that a training step changes, as one value."""
+
+import hashlib
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxvision.types import Array, ModelState, PyTree, Sums
+
+
+class TrainState(NamedTuple):
+    """What a checkpoint holds of the device; with the iterator's state it is complete."""
+
+    step: Array
+    """int32: steps done."""
+    params: PyTree
+    model_state: ModelState
+    opt_state: PyTree
+    key: Array
+    """The data of the run's random key.  Step t uses its t-th fold, so no step depends
+    on how many random numbers another one drew."""
+    sums: Sums
+    """The training metrics since the last row of the log."""
+
+
+def named_leaves(tree: PyTree) -> dict[str, Array]:
+    """The arrays of a tree by path, such as `"c1/kernel"`, sorted by path."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return dict(
+        sorted(
+            (jax.tree_util.keystr(path, simple=True, separator="/"), leaf)
+            for path, leaf in leaves
+        )
+    )
+
+
+def count(params: PyTree) -> int:
+    """The number of parameters."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def digest(params: PyTree) -> str:
+    """SHA-256 over paths, dtypes, shapes and bytes, in path order."""
+    sha = hashlib.sha256()
+    for path, leaf in named_leaves(params).items():
+        array = np.asarray(leaf)
+        sha.update(f"{path} {array.dtype} {array.shape}\n".encode())
+        sha.update(array.tobytes())
+    return sha.hexdigest()

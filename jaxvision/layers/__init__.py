@@ -1,0 +1,1 @@
+"""Linen modules that two models or more share."""

@@ -1,0 +1,46 @@
+"""The convolution layer of every model: Linen parameters around `ops.conv2d`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxvision.ops.convolution import conv2d
+
+Array = jax.Array
+
+
+class Conv(nn.Module):
+    """2-D convolution, [B,H,W,C] -> [B,H',W',features].
+
+    Parameters `kernel` [k,k,C/groups,features] and `bias` [features] are float32;
+    the arithmetic is done in `dtype`.
+    """
+
+    features: int
+    kernel_size: int = 3
+    strides: int = 1
+    padding: str | int = "SAME"
+    groups: int = 1
+    use_bias: bool = True
+    dtype: Any = jnp.float32
+    kernel_init: Callable[..., Array] = nn.initializers.he_normal()
+
+    @nn.compact
+    def __call__(self, images: Array) -> Array:
+        k, channels = self.kernel_size, images.shape[-1]
+        shape = (k, k, channels // self.groups, self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        y = conv2d(
+            images.astype(self.dtype),
+            kernel.astype(self.dtype),
+            strides=self.strides,
+            padding=self.padding,
+            groups=self.groups,
+        )
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, (self.features,))
+            y = y + bias.astype(self.dtype)
+        return y

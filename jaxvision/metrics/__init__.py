@@ -1,0 +1,1 @@
+"""Metrics as sums: added over examples, batches, devices and hosts, divided once."""

@@ -1,0 +1,42 @@
+"""Networks of fully connected layers: the perceptron and the multilayer perceptron.
+
+Rosenblatt 1958, https://doi.org/10.1037/h0042519; Rumelhart, Hinton and Williams 1986,
+https://doi.org/10.1038/323533a0
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxvision.models.variant import Variant
+
+
+class MLP(nn.Module):
+    """Flatten, hidden layers with an activation, one linear layer of class scores.
+
+    With no hidden layer it is the perceptron: a linear layer whose softmax the task
+    takes.  Outputs: `pre_logits` [B,D] and `logits` [B,num_classes].
+    """
+
+    num_classes: int = 10
+    hidden: Sequence[int] = ()
+    activation: Callable[[jax.Array], jax.Array] = nn.relu
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images, *, train: bool):
+        x = images.reshape(images.shape[0], -1).astype(self.dtype)
+        for features in self.hidden:
+            x = self.activation(nn.Dense(features, dtype=self.dtype)(x))
+        logits = nn.Dense(self.num_classes, dtype=self.dtype)(x)
+        return {"pre_logits": x, "logits": logits.astype(jnp.float32)}
+
+
+VARIANTS = {
+    "perceptron": Variant(MLP, (28, 28, 1)),
+    "mlp": Variant(partial(MLP, hidden=(300, 100)), (28, 28, 1)),
+}

@@ -1,0 +1,15 @@
+"""Optimisers and the schedules of their learning rates."""
+
+from jaxvision.optim.optimizers import adam, adamw, decay_mask, sgd
+from jaxvision.optim.schedules import constant, one_cycle, step, warmup_cosine
+
+__all__ = [
+    "adam",
+    "adamw",
+    "constant",
+    "decay_mask",
+    "one_cycle",
+    "sgd",
+    "step",
+    "warmup_cosine",
+]

@@ -1,0 +1,92 @@
+"""Optimiser chains: gradient clipping, the rule, weight decay with its mask."""
+
+import jax
+import optax
+
+from jaxvision.errors import check
+from jaxvision.types import Optimizer, PyTree
+
+
+def decay_mask(params: PyTree) -> PyTree:
+    """True for what weight decay shrinks: kernels, but no biases and no norms.
+
+    Biases and the scales of normalisation layers are vectors, so the rank tells.
+    """
+    return jax.tree.map(lambda param: param.ndim > 1, params)
+
+
+def sgd(
+    schedule: optax.Schedule,
+    *,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+    clip: float | None = None,
+) -> Optimizer:
+    """Stochastic gradient descent, with momentum as `v ← m·v + g`, `p ← p - lr·v`.
+
+    Weight decay is L2 regularisation as in He et al. 2016: `g ← g + λp`, before
+    momentum.  `clip` bounds the global norm of the gradient.
+    """
+    check(
+        (0 <= momentum < 1, f"momentum must be in [0, 1), got {momentum}"),
+        (
+            momentum > 0 or not nesterov,
+            "Nesterov's method needs momentum, such as momentum=0.9",
+        ),
+        *_common(weight_decay, clip),
+    )
+    return Optimizer(
+        optax.chain(
+            _clip(clip),
+            optax.add_decayed_weights(weight_decay, decay_mask)
+            if weight_decay
+            else optax.identity(),
+            optax.sgd(schedule, momentum or None, nesterov),
+        ),
+        schedule,
+    )
+
+
+def adam(
+    schedule: optax.Schedule,
+    *,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    clip: float | None = None,
+) -> Optimizer:
+    """Adam.  Kingma and Ba 2015, https://arxiv.org/abs/1412.6980."""
+    return adamw(schedule, b1=b1, b2=b2, weight_decay=0.0, clip=clip)
+
+
+def adamw(
+    schedule: optax.Schedule,
+    *,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    weight_decay: float = 1e-2,
+    clip: float | None = None,
+) -> Optimizer:
+    """Adam with decoupled weight decay, `p ← p - lr·(update + λp)`.
+
+    Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101.
+    """
+    check(
+        (0 <= b1 < 1 and 0 <= b2 < 1, f"b1 and b2 must be in [0, 1), got {b1}, {b2}"),
+        *_common(weight_decay, clip),
+    )
+    rule = optax.adamw(
+        schedule, b1, b2, weight_decay=weight_decay, mask=decay_mask
+    )
+    return Optimizer(optax.chain(_clip(clip), rule), schedule)
+
+
+def _common(weight_decay: float, clip: float | None) -> list[tuple[bool, str]]:
+    return [
+        (weight_decay >= 0, f"weight_decay must not be negative, got {weight_decay}"),
+        (clip is None or clip > 0, f"clip must be positive or None, got {clip}"),
+    ]
+
+
+def _clip(norm: float | None) -> optax.GradientTransformation:
+    return optax.identity() if norm is None else optax.clip_by_global_norm(norm)

@@ -1,0 +1,67 @@
+"""Learning rates as functions of the step, named as papers name them.
+
+Each is an optax schedule (`step -> rate`) whose arguments have been checked.
+"""
+
+from collections.abc import Sequence
+
+import optax
+
+from jaxvision.errors import check
+
+
+def constant(rate: float) -> optax.Schedule:
+    """The same rate at every step."""
+    check(_positive("rate", rate))
+    return optax.constant_schedule(rate)
+
+
+def step(rate: float, *, drops: Sequence[int], factor: float = 0.1) -> optax.Schedule:
+    """`rate`, multiplied by `factor` at each of the steps `drops`."""
+    check(
+        _positive("rate", rate),
+        (0 < factor <= 1, f"factor must be in (0, 1], got {factor}"),
+        (
+            list(drops) == sorted(set(drops)) and all(drop > 0 for drop in drops),
+            f"drops must be increasing positive steps, got {list(drops)}",
+        ),
+    )
+    return optax.piecewise_constant_schedule(rate, dict.fromkeys(drops, factor))
+
+
+def warmup_cosine(
+    peak: float, *, steps: int, warmup: int = 0, end: float = 0.0
+) -> optax.Schedule:
+    """Linear from 0 to `peak` over `warmup` steps, half a cosine to `end` at `steps`.
+
+    Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983; Goyal et al. 2017,
+    https://arxiv.org/abs/1706.02677.
+    """
+    check(
+        _positive("peak", peak),
+        (0 <= end <= peak, f"end must be in [0, peak], got {end}"),
+        (
+            0 <= warmup < steps,
+            f"warmup must be in [0, {steps}), the steps of the run, got {warmup}",
+        ),
+    )
+    return optax.warmup_cosine_decay_schedule(
+        peak if warmup == 0 else 0.0, peak, warmup, steps, end
+    )
+
+
+def one_cycle(peak: float, *, steps: int, warmup: float = 0.3) -> optax.Schedule:
+    """A cosine from `peak`/25 up to `peak` at `warmup`·steps, and down to `peak`/250,000.
+
+    Smith and Topin 2018, https://arxiv.org/abs/1708.07120, with cosine annealing.
+    """
+    check(
+        _positive("peak", peak),
+        (steps > 0, f"steps must be positive, got {steps}"),
+        (0 < warmup < 1, f"warmup must be a fraction in (0, 1), got {warmup}"),
+    )
+    return optax.cosine_onecycle_schedule(steps, peak, warmup)
+
+
+def _positive(name: str, rate: float) -> tuple[bool, str]:
+    return rate > 0, f"{name} of the learning rate must be positive, got {rate}"

@@ -1,0 +1,86 @@
+"""What a run record says of its origin, so that a reviewer can repeat the run."""
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "tensorflow-datasets",
+)
+
+
+def provenance(program: str, arguments: list[str]) -> dict[str, Any]:
+    """Flat keys: exact command line, git commit, versions, hardware of this machine."""
+    commit, dirty = _git()
+    return {
+        "command": shlex.join(["python", "-m", program, *arguments]),
+        "git_commit": commit,
+        "git_dirty": dirty,
+        "version_jaxvision": _version("jaxvision-research"),
+        "version_python": platform.python_version(),
+        **{f"version_{name.replace('-', '_')}": _version(name) for name in PACKAGES},
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def hardware(device: str, device_count: int) -> str:
+    """In words: the processor with its usable cores, or the accelerators."""
+    if device != "cpu":
+        return f"{device_count} × {device}"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    cores = cores or os.cpu_count() or 1
+    return f"{cores} cores of {_processor()}"
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git() -> tuple[str | None, bool | None]:
+    """The commit of the experiments' checkout and whether files differ from it."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(Path.cwd()), *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain"))
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+
+
+def program_name(file: str) -> str:
+    """The module that `python -m` was given, or the nearest to it."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    if spec is not None and spec.name.rpartition(".")[2] == Path(file).stem:
+        return spec.name
+    return f"experiments.{Path(file).stem}"

@@ -1,0 +1,82 @@
+"""Single-label classification: which one of C classes does the image show?"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxvision.errors import check
+from jaxvision.losses import cross_entropy
+from jaxvision.metrics import classification as measure
+from jaxvision.types import Batch, Metrics, Task
+
+
+def classification(
+    num_classes: int,
+    *,
+    loss: Callable[[jax.Array, jax.Array], jax.Array] = cross_entropy,
+    label_smoothing: float = 0.0,
+    top_k: int = 5,
+    calibration_bins: int = 15,
+) -> Task:
+    """The task of a model with `logits` [B,num_classes] on batches with `label` [B].
+
+    Args:
+      num_classes: C; labels are in [0, C).
+      loss: of logits and targets, both [B,C], to [B], as in `jaxvision.losses`.
+      label_smoothing: ε in [0, 1): the targets in training are (1-ε)·one-hot + ε/C
+        (Szegedy et al. 2016, https://arxiv.org/abs/1512.00567, section 7).  The loss
+        of an evaluation is that of the true labels.
+      top_k: also measure whether the label is among the k best, where k < C.
+      calibration_bins: M of the expected calibration error.
+    """
+    check(
+        (num_classes >= 2, f"num_classes must be at least 2, got {num_classes}"),
+        (
+            0 <= label_smoothing < 1,
+            f"label_smoothing must be in [0, 1), got {label_smoothing}",
+        ),
+        (top_k >= 1, f"top_k must be at least 1, got {top_k}"),
+        (
+            calibration_bins >= 1,
+            f"calibration_bins must be at least 1, got {calibration_bins}",
+        ),
+    )
+
+    def train_loss(forward, batch: Batch, *, key):
+        del key
+        outputs, model_state = forward(batch["image"])
+        logits, labels = outputs["logits"], batch["label"]
+        targets = optax.smooth_labels(
+            jax.nn.one_hot(labels, num_classes), label_smoothing
+        )
+        losses = loss(logits, targets)
+        mask = _mask(batch)
+        sums = measure.loss_and_accuracy(logits, labels, losses, mask)
+        return sums["loss"] / jnp.maximum(sums["count"], 1), (model_state, sums)
+
+    def update(forward, batch: Batch):
+        outputs, _ = forward(batch["image"])
+        logits, labels, mask = outputs["logits"], batch["label"], _mask(batch)
+        losses = loss(logits, jax.nn.one_hot(labels, num_classes))
+        sums = measure.loss_and_accuracy(logits, labels, losses, mask)
+        sums["confusion"] = measure.confusion(logits, labels, mask)
+        sums["calibration"] = measure.calibration(
+            logits, labels, mask, calibration_bins
+        )
+        if 1 < top_k < num_classes:
+            correct = measure.top_k_correct(logits, labels, mask, top_k)
+            sums["top_k"] = {str(top_k): correct}
+        return sums
+
+    def predict(forward, batch: Batch):
+        outputs, _ = forward(batch["image"])
+        return {"probabilities": jax.nn.softmax(outputs["logits"])}
+
+    return Task(train_loss, Metrics(update, measure.compute), predict)
+
+
+def _mask(batch: Batch) -> jax.Array:
+    """Bool [B]: which examples count; all, where the batch does not say."""
+    return batch.get("mask", jnp.ones(batch["label"].shape, bool))
