@@ -26,10 +26,11 @@ from jaxvision import record, visualise
 from jaxvision.engine import compilation, sharding
 from jaxvision.engine.checkpoint import CheckpointError
 from jaxvision.engine.evaluate import make_evaluate, predict
-from jaxvision.engine.logging import read_rows, replace_text
+from jaxvision.engine.logging import read_rows
 from jaxvision.engine.loop import Diverged, Fit, Interrupted, fit
 from jaxvision.engine.state import count, digest
 from jaxvision.errors import UsageError
+from jaxvision.files import replace_text
 from jaxvision.types import Experiment, Reference
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +92,9 @@ def run_variants(
         for name, overrides in variants.items():
             command.console.rule(name)
             config = dataclasses.replace(command.config, **overrides)
-            results[name] = _execute(build, command, config, workdir / name)
+            results[name] = _execute(
+                build, command, config, workdir / name, variant=name
+            )
         histories = {name: read_rows(workdir / name / "metrics.jsonl") for name in variants}
         visualise.save(visualise.compare(histories), workdir / "compare.png")
         command.console.print(f"comparison in {workdir / 'compare.png'}")
@@ -137,12 +140,15 @@ def _parse(build, Config, smoke, arguments) -> _Command:
     )
 
 
-def _execute(build, command: _Command, config, workdir: Path) -> dict[str, Any]:
+def _execute(
+    build, command: _Command, config, workdir: Path, *, variant: str | None = None
+) -> dict[str, Any]:
     """One run, from its checks to its record.  Raises the keys of `EXIT_CODES`."""
     started = time.perf_counter()
     console, result_file = command.console, workdir / "result.json"
     identity = {
         "experiment": command.name,
+        **({} if variant is None else {"variant": variant}),
         "smoke": command.launch.smoke,
         **{f"config_{k}": v for k, v in dataclasses.asdict(config).items()},
     }
@@ -170,6 +176,8 @@ def _execute(build, command: _Command, config, workdir: Path) -> dict[str, Any]:
             **identity,
             **{f"test_{k}": v for k, v in metrics.items() if np.ndim(v) == 0},
             **_best_validation(workdir, int(fitted.best.step)),
+            # "mnist:test" is the test split of "mnist".
+            "dataset": experiment.test.name.rpartition(":")[0],
             "seed": experiment.seed,
             "steps": experiment.steps,
             "epochs": experiment.steps / experiment.train.num_batches,
@@ -203,7 +211,9 @@ def _test_and_draw(
     best = (fitted.best.params, fitted.best.model_state)
     metrics = make_evaluate(model, task, test, resident, mesh)(*best)
 
-    figures = {"curves.png": visualise.curves(read_rows(workdir / "metrics.jsonl"))}
+    rows = read_rows(workdir / "metrics.jsonl")
+    best_step = int(fitted.best.step)
+    figures = {"curves.png": visualise.curves(rows, best_step=best_step)}
     if experiment.pictures is not None:
         predictions = predict(model, task, test, resident, mesh, *best)
         figures |= experiment.pictures(arrays, predictions, metrics)

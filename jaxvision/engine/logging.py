@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxvision.files import replace_text
+
 
 class MetricLog:
     """`metrics.jsonl` and TensorBoard event files of a run directory.
@@ -59,13 +61,6 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             except json.JSONDecodeError:
                 continue
     return rows
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 class ProgressBar:

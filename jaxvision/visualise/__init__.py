@@ -1,0 +1,33 @@
+"""Pictures of an experiment: functions from plain data to a matplotlib `Figure`.
+
+Nothing here needs a display or touches matplotlib's global state, and matplotlib is
+only imported when the first picture is made.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from jaxvision.visualise.classification import classification
+
+if TYPE_CHECKING:
+    from jaxvision.visualise.confusion_matrix import confusion
+    from jaxvision.visualise.learning_curves import compare, curves
+    from jaxvision.visualise.prediction_grid import predictions
+    from jaxvision.visualise.style import save
+
+__all__ = ["classification", "compare", "confusion", "curves", "predictions", "save"]
+
+_MODULE_OF = {
+    "compare": "learning_curves",
+    "confusion": "confusion_matrix",
+    "curves": "learning_curves",
+    "predictions": "prediction_grid",
+    "save": "style",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_MODULE_OF[name]}")
+    return getattr(module, name)

@@ -1,0 +1,264 @@
+"""The loop: golden numbers, exact resumption, any number of devices, and disasters."""
+
+import dataclasses
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+from rich.console import Console
+
+from jaxvision import data, models, optim, tasks
+from jaxvision.engine import sharding
+from jaxvision.engine.checkpoint import CheckpointError, Checkpoints
+from jaxvision.engine.loop import Diverged, Interrupted, fit
+from jaxvision.engine.state import digest
+from jaxvision.ops.augment import compose, normalise, random_flip, random_shift
+from jaxvision.types import Experiment
+
+TIMINGS = {"seconds", "images_per_second"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A residual network with dropout-free but random training, in miniature."""
+
+    seed: int = 0
+    epochs: int = 4
+    batch_size: int = 16
+    learning_rate: float = 0.05
+    steps_per_dispatch: int = 2
+    eval_batch_size: int = 17
+
+
+def build(config: Config) -> Experiment:
+    splits = data.load("synthetic:8x8x3:4")
+    train, validation = data.carve(splits.train, 37)
+    train = train._replace(size=80, read=lambda read=train.read: first(80, read()))
+    prepare = normalise(0.5, 0.25)
+    augment = compose(random_shift(1), random_flip, prepare)
+    train_data = data.train(
+        train, config.batch_size, transform=augment, seed=config.seed
+    )
+    return Experiment(
+        model=models.create("resnet20", blocks=1, width=4, num_classes=4),
+        task=tasks.classification(4, label_smoothing=0.1, top_k=2),
+        optimizer=optim.sgd(
+            optim.warmup_cosine(
+                config.learning_rate, steps=train_data.steps(config.epochs), warmup=3
+            ),
+            momentum=0.9,
+            weight_decay=1e-3,
+        ),
+        train=train_data,
+        validation=data.evaluation(
+            validation, config.eval_batch_size, transform=prepare
+        ),
+        test=data.evaluation(splits.test, config.eval_batch_size, transform=prepare),
+        steps=train_data.steps(config.epochs),
+        seed=config.seed,
+        steps_per_dispatch=config.steps_per_dispatch,
+    )
+
+
+def first(count, arrays):
+    return {name: array[:count] for name, array in arrays.items()}
+
+
+def train(workdir, experiment=None, *, devices=1):
+    workdir.mkdir(exist_ok=True)
+    with open(workdir / "console.txt", "a", encoding="utf-8") as file:
+        return fit(
+            experiment or build(Config()),
+            workdir,
+            mesh=sharding.make_mesh(devices),
+            console=Console(file=file, width=200),
+        )
+
+
+def rows(workdir):
+    """The rows of metrics without what a clock measured."""
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    return [
+        {name: value for name, value in json.loads(line).items() if name not in TIMINGS}
+        for line in lines
+    ]
+
+
+def fingerprints(fitted):
+    return [digest(state) for state in (fitted.last, fitted.best)]
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory):
+    """A run that nothing disturbed: its directory and its result."""
+    workdir = tmp_path_factory.mktemp("quiet")
+    return workdir, train(workdir)
+
+
+def interrupting(experiment, at):
+    """The experiment, with a Ctrl-C while the item numbered `at` is drawn."""
+
+    class Items:
+        def __init__(self):
+            self._items, self._drawn = experiment.train.items(), 0
+
+        def __next__(self):
+            if self._drawn == at:
+                os.kill(os.getpid(), signal.SIGINT)
+            self._drawn += 1
+            return next(self._items)
+
+        def get_state(self):
+            return self._items.get_state()
+
+        def set_state(self, state):
+            self._items.set_state(state)
+
+    return experiment._replace(train=experiment.train._replace(items=Items))
+
+
+def test_the_first_epoch_is_golden(quiet):
+    """Frozen on one machine; others round differently, but not by much."""
+    got = rows(quiet[0])[0]
+    assert got["step"] == 5
+    for name, value in GOLDEN.items():
+        assert got[name] == pytest.approx(value, rel=2e-3), name
+
+
+GOLDEN = {"train/loss": 0.0, "validation/loss": 0.0}
+
+
+def test_training_learns(quiet):
+    history = rows(quiet[0])
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4]
+    assert history[-1]["train/loss"] < 0.8 * history[0]["train/loss"]
+
+
+@pytest.mark.parametrize("at", [0, 3, 10, 12])
+def test_stop_and_resume_gives_the_same_bits(tmp_path, quiet, at):
+    with pytest.raises(Interrupted, match="stopped and saved after step"):
+        train(tmp_path, interrupting(build(Config()), at))
+    resumed = train(tmp_path)
+    assert "continuing after step" in (tmp_path / "console.txt").read_text()
+    assert fingerprints(resumed) == fingerprints(quiet[1])
+    assert rows(tmp_path) == rows(quiet[0])
+
+
+def test_the_seed_decides_everything(tmp_path, quiet):
+    same = train(tmp_path / "same")
+    other = train(tmp_path / "other", build(Config(seed=1)))
+    assert fingerprints(same) == fingerprints(quiet[1])
+    assert fingerprints(other)[0] != fingerprints(quiet[1])[0]
+
+
+def test_losses_agree_on_one_and_eight_devices(tmp_path, quiet):
+    train(tmp_path, devices=8)
+    for one, eight in zip(rows(quiet[0]), rows(tmp_path), strict=True):
+        assert one.keys() == eight.keys()
+        for name in ("train/loss", "validation/loss"):
+            # The sums of gradients and batch statistics are taken in another order.
+            assert one[name] == pytest.approx(eight[name], rel=1e-3), name
+
+
+def test_a_run_of_eight_devices_continues_on_one(tmp_path, quiet):
+    with pytest.raises(Interrupted):
+        train(tmp_path, interrupting(build(Config()), 7), devices=8)
+    train(tmp_path, devices=1)
+    last, expected = rows(tmp_path)[-1], rows(quiet[0])[-1]
+    assert last["validation/loss"] == pytest.approx(
+        expected["validation/loss"], rel=1e-3
+    )
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    experiment = build(Config())
+    explodes = optim.step(1e-3, drops=[7], factor=1.0)
+
+    def schedule(step):
+        return jax.numpy.where(step < 7, explodes(step), 1e38)
+
+    experiment = experiment._replace(optimizer=optim.sgd(schedule))
+    with pytest.raises(Diverged) as stopped:
+        train(tmp_path, experiment)
+    message = str(stopped.value)
+    assert "loss of step 8" in message and "1e+38" in message
+    assert "last good checkpoint is step 5" in message
+    assert [row["step"] for row in rows(tmp_path)] == [5]
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, quiet, damage):
+    with pytest.raises(Interrupted):
+        train(tmp_path, interrupting(build(Config()), 12))
+    newest = max(
+        (path for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()),
+        key=lambda path: int(path.name),
+    )
+    victims = [path for path in newest.rglob("d/*") if path.is_file()]
+    assert victims
+    for victim in victims:
+        content = bytearray(victim.read_bytes())
+        if damage == "flip":
+            content[len(content) // 2] ^= 0x10
+            victim.write_bytes(content)
+        elif damage == "truncate":
+            victim.write_bytes(content[: len(content) // 2])
+        else:
+            victim.unlink()
+    resumed = train(tmp_path)
+    said = (tmp_path / "console.txt").read_text()
+    assert f"checkpoint {newest.name} is damaged" in said
+    assert (newest.parent / f"damaged-{newest.name}").exists()
+    assert fingerprints(resumed) == fingerprints(quiet[1])
+    assert rows(tmp_path) == rows(quiet[0])
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path, quiet, monkeypatch):
+    import orbax.checkpoint as ocp
+
+    save, calls = ocp.CheckpointManager.save, []
+
+    def full(self, step, **arguments):
+        calls.append(step)
+        if len(calls) == 3:
+            raise OSError(28, "No space left on device")
+        return save(self, step, **arguments)
+
+    monkeypatch.setattr(ocp.CheckpointManager, "save", full)
+    with pytest.raises(CheckpointError, match=r"No space left.*last good one is step"):
+        train(tmp_path)
+    monkeypatch.undo()
+    resumed = train(tmp_path)
+    assert fingerprints(resumed) == fingerprints(quiet[1])
+
+
+def test_checkpoints_keep_the_newest_and_the_best(tmp_path, quiet):
+    state = quiet[1].last
+    checkpoints = Checkpoints(tmp_path / "checkpoints", warn=print)
+    for step, score in enumerate([0.1, 0.9, 0.3, 0.2, 0.4]):
+        state = state._replace(step=jax.numpy.int32(step))
+        checkpoints.save(state, {}, score=score)
+    checkpoints.wait()
+    assert checkpoints.steps() == [1, 3, 4]
+    assert checkpoints.restore_best(state).step == 1
+    assert checkpoints.restore_latest(state).step == 4
+    checkpoints.close()
+
+
+def test_every_leaf_of_the_state_survives_a_checkpoint(tmp_path, quiet):
+    state = quiet[1].last
+    checkpoints = Checkpoints(tmp_path / "checkpoints", warn=print)
+    checkpoints.save(state, {"data": {"epoch": 3}}, score=None)
+    checkpoints.wait()
+    restored = checkpoints.restore_latest(state)
+    checkpoints.close()
+    assert restored.extra == {"data": {"epoch": 3}}
+    assert jax.tree.structure(restored.state) == jax.tree.structure(state)
+    for one, other in zip(
+        jax.tree.leaves(state), jax.tree.leaves(restored.state), strict=True
+    ):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)

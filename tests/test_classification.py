@@ -1,0 +1,135 @@
+"""The classification task and its metrics against definitions and scikit-learn."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from sklearn import metrics as sklearn_metrics
+
+from jaxvision import losses, tasks
+from jaxvision.errors import UsageError
+
+CLASSES = 7
+
+
+@pytest.fixture(scope="module")
+def batch():
+    random = np.random.default_rng(0)
+    logits = jnp.asarray(random.normal(size=(101, CLASSES)) * 2, jnp.float32)
+    labels = jnp.asarray(random.integers(0, CLASSES, 101), jnp.int32)
+    return {"image": logits, "label": labels}
+
+
+def forward(images, *, state=None):
+    """A model that returns its input."""
+    return {"logits": images}, {}
+
+
+def measure(task, batch):
+    return task.metrics.compute(task.metrics.update(forward, batch))
+
+
+def test_metrics_agree_with_scikit_learn(batch):
+    got = measure(tasks.classification(CLASSES, top_k=3), batch)
+    labels = np.asarray(batch["label"])
+    scores = np.asarray(jax.nn.softmax(batch["image"]), np.float64)
+    predicted = scores.argmax(axis=1)
+    scores /= scores.sum(axis=1, keepdims=True)
+    every = range(CLASSES)
+    assert got["accuracy"] == sklearn_metrics.accuracy_score(labels, predicted)
+    assert got["top3_accuracy"] == sklearn_metrics.top_k_accuracy_score(
+        labels, scores, k=3, labels=every
+    )
+    np.testing.assert_allclose(
+        got["loss"], sklearn_metrics.log_loss(labels, scores, labels=every), rtol=1e-6
+    )
+    expected = sklearn_metrics.confusion_matrix(labels, predicted, labels=every)
+    np.testing.assert_array_equal(got["confusion"], expected)
+    np.testing.assert_allclose(
+        got["per_class_accuracy"],
+        sklearn_metrics.recall_score(labels, predicted, average=None, labels=every),
+    )
+
+
+def test_calibration_error_is_that_of_guo_et_al(batch):
+    bins = 10
+    got = measure(tasks.classification(CLASSES, calibration_bins=bins), batch)
+    scores = np.asarray(jax.nn.softmax(batch["image"]))
+    confidence, correct = scores.max(1), scores.argmax(1) == np.asarray(batch["label"])
+    error = 0.0
+    for m in range(bins):
+        inside = (confidence > m / bins) & (confidence <= (m + 1) / bins)
+        if inside.any():
+            gap = abs(correct[inside].mean() - confidence[inside].mean())
+            error += inside.mean() * gap
+    np.testing.assert_allclose(got["calibration_error"], error, rtol=1e-5)
+
+
+def test_padding_never_counts_and_sums_add_up_exactly(batch):
+    task = tasks.classification(CLASSES)
+    whole = task.metrics.update(forward, batch)
+    size, parts = 16, None
+    for start in range(0, 101, size):
+        index = np.arange(start, start + size)
+        part = {name: array[np.minimum(index, 100)] for name, array in batch.items()}
+        part["mask"] = jnp.asarray(index < 101)
+        sums = task.metrics.update(forward, part)
+        parts = sums if parts is None else jax.tree.map(jnp.add, parts, sums)
+    for one, other in zip(
+        jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True
+    ):
+        if jnp.issubdtype(one.dtype, jnp.integer):
+            np.testing.assert_array_equal(one, other)
+        else:
+            np.testing.assert_allclose(one, other, rtol=1e-5)
+    assert task.metrics.compute(parts)["accuracy"] * 101 == int(whole["correct"])
+
+
+def test_ties_count_against_the_model():
+    logits = jnp.zeros((4, CLASSES))
+    batch = {"image": logits, "label": jnp.array([1, 2, 3, 6])}
+    got = measure(tasks.classification(CLASSES, top_k=3), batch)
+    assert got["top3_accuracy"] == 0
+
+
+def test_loss_is_the_mean_of_smoothed_cross_entropy_over_the_unmasked(batch):
+    task = tasks.classification(CLASSES, label_smoothing=0.1)
+    mask = jnp.arange(101) < 50
+    loss, (_, sums) = task.loss(forward, batch | {"mask": mask}, key=jax.random.key(0))
+    targets = optax.smooth_labels(jax.nn.one_hot(batch["label"], CLASSES), 0.1)
+    expected = optax.softmax_cross_entropy(batch["image"], targets)[:50].mean()
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    assert int(sums["count"]) == 50
+    # The loss of an evaluation is that of the true labels.
+    plain = measure(tasks.classification(CLASSES), batch)["loss"]
+    assert measure(task, batch)["loss"] == plain
+
+
+def test_sum_of_squares_is_half_the_squared_distance_of_logistic_outputs():
+    logits = jnp.array([[0.0, 2.0, -1.0]])
+    targets = jnp.array([[0.0, 1.0, 0.0]])
+    outputs = 1 / (1 + np.exp(-np.asarray(logits)))
+    expected = 0.5 * ((outputs - np.asarray(targets)) ** 2).sum()
+    np.testing.assert_allclose(
+        losses.sum_of_squares(logits, targets)[0], expected, rtol=1e-6
+    )
+    # Its gradient is the delta rule (y - t) y (1 - y).
+    gradient = jax.grad(lambda z: losses.sum_of_squares(z, targets)[0])(logits)
+    np.testing.assert_allclose(
+        gradient, (outputs - targets) * outputs * (1 - outputs), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (dict(num_classes=1), "num_classes"),
+        (dict(num_classes=3, label_smoothing=1.0), "label_smoothing"),
+        (dict(num_classes=3, top_k=0), "top_k"),
+        (dict(num_classes=3, calibration_bins=0), "calibration_bins"),
+    ],
+)
+def test_bad_options_are_named(options, message):
+    with pytest.raises(UsageError, match=message):
+        tasks.classification(**options)

@@ -1,0 +1,151 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from jaxvision import cli
+from jaxvision.errors import UsageError
+
+
+def run(capsys, *arguments):
+    """Exit code, output and error output of a command, in this process."""
+    code = 0
+    try:
+        cli.main(arguments)
+    except SystemExit as end:
+        code = end.code
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+RECORD = {
+    "experiment": "mnist_mlp",
+    "dataset": "mnist",
+    "seed": 0,
+    "parameters": 266610,
+    "test_accuracy": 0.98,
+    "wall_seconds": 30.0,
+    "hardware": "2 × Xeon",
+    "command": "python -m experiments.mnist_mlp --workdir runs/x",
+    "git_dirty": True,
+    "git_commit": "abc",
+    "smoke": False,
+    "finished_at": "2025-01-01T00:00:00+00:00",
+}
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """An empty repository with one finished run, as the current folder."""
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "result.json").write_text(json.dumps(RECORD))
+    (tmp_path / "README.md").write_text("<!-- results -->\n<!-- /results -->\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_help_is_quick_and_names_every_command():
+    code = (
+        "import sys; from jaxvision.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "heavy = {'jax', 'flax', 'matplotlib', 'tensorflow_datasets'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout
+    assert all(command in out for command in cli.COMMANDS)
+
+
+def test_the_module_runs_and_ends_with_the_code():
+    ended = subprocess.run(
+        [sys.executable, "-m", "jaxvision", "modles"], capture_output=True, text=True
+    )
+    assert ended.returncode == 2
+    assert ended.stderr == "error: unknown command 'modles': did you mean 'models'?\n"
+    assert ended.stdout == ""
+
+
+def test_no_command_shows_the_help(capsys):
+    code, out, _ = run(capsys)
+    assert code == 0 and "doctor" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [(["table", "--chek"], "--check"), (["publish"], "RUN-DIR")],
+)
+def test_wrong_options_end_with_code_2_and_a_hint(capsys, arguments, hint):
+    code, out, err = run(capsys, *arguments)
+    assert code == 2 and hint in out + err
+
+
+def test_publish_then_table(capsys, checkout):
+    code, out, err = run(capsys, "publish", "run", "--label", "first")
+    assert code == 0
+    assert "mnist_mlp-mnist-first-seed0.json: published" in out
+    assert err.startswith("warning: ") and "commit abc" in err
+
+    code, out, _ = run(capsys, "table", "--check")
+    assert code == 1 and "out of step" in out
+    assert run(capsys, "table")[0] == 0
+    assert (
+        "| mnist_mlp (first) | mnist | 266,610 |"
+        in (checkout / "README.md").read_text()
+    )
+    assert run(capsys, "table", "--check")[0] == 0
+
+
+def test_usage_errors_are_one_message_without_traceback(capsys, checkout):
+    code, out, err = run(capsys, "publish", "nowhere")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: nowhere holds no finished run")
+    (checkout / "README.md").unlink()
+    (checkout / "experiments" / "results").mkdir()
+    assert run(capsys, "table")[0] == 2
+
+
+def test_prepare_hands_over_to_the_registry(capsys, monkeypatch):
+    from jaxvision.data import registry
+
+    def prepare(name, data_dir=None):
+        if name != "mnist":
+            raise UsageError(f"no set {name}")
+        return f"{data_dir}/{name}"
+
+    monkeypatch.setattr(registry, "prepare", prepare)
+    code, out, _ = run(capsys, "prepare", "mnist", "--data-dir", "sets")
+    assert (code, out) == (0, "mnist is ready in sets/mnist\n")
+    assert run(capsys, "prepare", "minst") == (2, "", "error: no set minst\n")
+
+
+def test_models_lists_every_model_with_its_parameters(capsys):
+    from jaxvision import models
+
+    code, out, _ = run(capsys, "models")
+    listed = {line.split()[0]: line.split()[-1] for line in out.splitlines()[1:]}
+    assert code == 0
+    assert list(listed) == models.names()
+    assert listed["mlp"] == "266,610"
+
+
+def test_doctor_tells_of_folders_and_sets(capsys, monkeypatch, tmp_path):
+    for folder in ("mnist/3.0.1", "eurosat/rgb/2.0.0"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "dataset_info.json").touch()
+    (tmp_path / "half_done" / "1.0.0").mkdir(parents=True)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "a" / "cache"))
+    monkeypatch.setenv("COLUMNS", "200")
+    code, out, _ = run(capsys, "doctor")
+    assert code == 0
+    assert "eurosat/rgb:2.0.0, mnist:3.0.1\n" in out.replace(" \n", "\n").replace(
+        "  ", ""
+    )
+    assert "half_done" not in out
+    assert os.path.join("a", "cache") + " (not there yet)" in out
+    assert "jax 0." in out and "cpu" in out

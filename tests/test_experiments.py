@@ -1,0 +1,209 @@
+"""Every experiment file runs from end to end, and its command line behaves."""
+
+import importlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from jaxvision.engine.state import digest
+
+ROOT = Path(__file__).parent.parent
+NAMES = sorted(
+    path.stem
+    for path in (ROOT / "experiments").glob("*.py")
+    if path.stem != "__init__" and not path.stem.startswith("bench_")
+)
+RESULT_KEYS = {
+    "test_accuracy", "test_loss", "seed", "steps", "wall_seconds",
+    "images_per_second", "compile_seconds", "parameters", "params_digest", "device",
+    "hardware", "version_jax", "version_flax", "git_commit", "git_dirty", "command",
+}  # fmt: skip
+
+
+def launch(name, *arguments, **options):
+    """`python -m experiments.<name>` in a process of its own, on one device."""
+    environment = os.environ | {"XLA_FLAGS": ""}
+    return subprocess.run(
+        [sys.executable, "-m", f"experiments.{name}", *map(str, arguments)],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300,
+        **options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_smoke(name, tmp_path):
+    done = launch(name, "--smoke", "--workdir", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    results = sorted((tmp_path / "run").rglob("result.json"))
+    assert results
+    for file in results:
+        result = json.loads(file.read_text())
+        assert RESULT_KEYS <= result.keys()
+        assert result["experiment"] == name and result["smoke"] is True
+        for value in result.values():  # flat
+            assert not isinstance(value, dict | list)
+        # The made-up images are easy; chance is 0.1.
+        assert result["test_accuracy"] > 0.3
+        files = {path.name for path in file.parent.iterdir()}
+        assert {
+            "config.json", "metrics.jsonl", "tensorboard", "checkpoints", "curves.png",
+            "confusion.png", "predictions.png",
+        } <= files  # fmt: skip
+        assert list((file.parent / "tensorboard").glob("events.out.tfevents.*"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_explains_every_option(name):
+    module = importlib.import_module(f"experiments.{name}")
+    done = launch(name, "--help")
+    assert done.returncode == 0
+    words = " ".join(done.stdout.replace("│", " ").split())
+    for field in module.Config.__dataclass_fields__:
+        option = "--" + field.replace("_", "-")
+        assert option in words, f"{option} is missing"
+    assert "--workdir" in words and "--smoke" in words
+    first_line = (module.__doc__ or "").splitlines()[0]
+    assert first_line.split()[0] in words
+
+
+BAD = {
+    "unknown option": (["--epoch", "3"], "--epochs"),
+    "wrong type": (["--epochs", "many"], "many"),
+    "no epochs": (["--epochs", "0"], "epochs must be positive, got 0"),
+    "negative epochs": (["--epochs", "-1"], "epochs must be positive, got -1"),
+    "negative rate": (["--peak-lr", "-0.1"], "must be positive, got -0.1"),
+    "negative size": (["--batch-size", "-8"], "batch size must be positive, got -8"),
+    "huge batch": (["--batch-size", "4096"], "batch size 4096 exceeds"),
+    "unknown set": (["--dataset", "mnsit"], "mnist"),
+    "unknown model": (["--model", "lenet7"], "lenet5"),
+    "too many devices": (["--devices", "2"], "between 1 and 1"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_a_message_and_code_2(case, tmp_path):
+    arguments, message = BAD[case]
+    done = launch("mnist_lenet5", "--smoke", "--workdir", tmp_path / "run", *arguments)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path):
+    environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.mnist_lenet5", "--smoke",
+         "--batch-size", "100", "--workdir", str(tmp_path / "run")],
+        cwd=ROOT, env=os.environ | environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "100 is not divisible by the 8 devices: use 96 or 104" in done.stderr
+
+
+def test_a_workdir_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    done = launch("mnist_mlp", "--smoke", "--workdir", tmp_path / "file" / "run")
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr and "--workdir" in done.stderr
+
+
+def test_finished_changed_and_busy_workdirs(tmp_path):
+    workdir = tmp_path / "run"
+    arguments = ["mnist_perceptron", "--smoke", "--workdir", workdir]
+    assert launch(*arguments).returncode == 0
+    before = (workdir / "result.json").read_bytes()
+
+    again = launch(*arguments)
+    assert again.returncode == 0 and "this run is finished" in again.stdout
+    assert (workdir / "result.json").read_bytes() == before
+
+    changed = launch(*arguments, "--seed", "3", "--learning-rate", "0.2")
+    assert changed.returncode == 2
+    assert "seed: was 0, now 3" in changed.stderr
+    assert "learning_rate: was 0.1, now 0.2" in changed.stderr
+    assert "epochs" not in changed.stderr
+
+    import fcntl
+
+    (workdir / "result.json").unlink()
+    with open(workdir / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        busy = launch(*arguments)
+    assert busy.returncode == 2 and "another process" in busy.stderr
+
+
+def comparable(workdir):
+    """What must be equal between two runs: result and rows without clocks."""
+    timings = {"seconds", "images_per_second"}
+    result = json.loads((workdir / "result.json").read_text())
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    return {
+        key: value
+        for key, value in result.items()
+        if key.startswith(("test_", "validation_")) or "digest" in key
+    }, [
+        {key: value for key, value in json.loads(line).items() if key not in timings}
+        for line in lines
+    ]
+
+
+def test_kill_9_at_any_moment_and_ctrl_c_end_in_the_same_bits(tmp_path):
+    arguments = ["--smoke", "--epochs", "12"]
+    quiet = launch("mnist_lenet5", *arguments, "--workdir", tmp_path / "quiet")
+    assert quiet.returncode == 0, quiet.stderr
+
+    chaos = tmp_path / "chaos"
+    command = [sys.executable, "-m", "experiments.mnist_lenet5", *arguments,
+               "--workdir", str(chaos)]  # fmt: skip
+    seed = random.randrange(10**6)
+    print(f"kills drawn from seed {seed}")
+    draw = random.Random(seed)
+    interruptions = 0
+    for attempt in range(40):
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | {"XLA_FLAGS": ""},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        if attempt < 4:
+            rows_before = count_rows(chaos)
+            deadline = time.monotonic() + 60
+            # Let it get a little further each time, then strike.
+            while count_rows(chaos) <= rows_before and process.poll() is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            time.sleep(draw.uniform(0, 0.15))
+            strike = signal.SIGINT if attempt == 2 else signal.SIGKILL
+            process.send_signal(strike)
+        output, _ = process.communicate(timeout=120)
+        if process.returncode == 0:
+            break
+        interruptions += 1
+        assert process.returncode in (-signal.SIGKILL, 130), output
+    assert process.returncode == 0, output
+    assert interruptions >= 2
+    assert comparable(chaos) == comparable(tmp_path / "quiet")
+
+
+def count_rows(workdir):
+    file = workdir / "metrics.jsonl"
+    return len(file.read_text().splitlines()) if file.exists() else 0
+
+
+def test_digest_depends_on_paths_and_bits():
+    import numpy as np
+
+    params = {"b": {"kernel": np.ones(3, np.float32)}, "a": np.zeros(2, np.float32)}
+    same = {"a": params["a"].copy(), "b": {"kernel": params["b"]["kernel"].copy()}}
+    assert digest(params) == digest(same)
+    renamed = {"b": {"weight": params["b"]["kernel"]}, "a": params["a"]}
+    assert digest(params) != digest(renamed)
+    nudged = {"b": {"kernel": params["b"]["kernel"] + 1e-7}, "a": params["a"]}
+    assert digest(params) != digest(nudged)

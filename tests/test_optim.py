@@ -1,0 +1,98 @@
+"""Optimiser chains against their update rules written out."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvision import optim
+from jaxvision.errors import UsageError
+
+PARAMS = {"kernel": jnp.array([[1.0, -2.0]]), "bias": jnp.array([3.0])}
+GRADIENTS = {"kernel": jnp.array([[0.5, 0.25]]), "bias": jnp.array([-1.0])}
+
+
+def trajectory(optimizer, steps=3):
+    """The parameters after each step under constant gradients."""
+    params, state = PARAMS, optimizer.transform.init(PARAMS)
+    for _ in range(steps):
+        updates, state = optimizer.transform.update(GRADIENTS, state, params)
+        params = jax.tree.map(jnp.add, params, updates)
+        yield params
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_sgd_is_the_rule_of_the_paper_with_decay_on_kernels_only(nesterov):
+    rate, momentum, decay = 0.1, 0.9, 0.01
+    optimizer = optim.sgd(
+        optim.constant(rate), momentum=momentum, nesterov=nesterov, weight_decay=decay
+    )
+    values = {name: np.asarray(array) for name, array in PARAMS.items()}
+    velocity = {name: 0.0 for name in values}
+    for params in trajectory(optimizer):
+        for name in values:
+            gradient = np.asarray(GRADIENTS[name])
+            if name == "kernel":
+                gradient = gradient + decay * values[name]
+            velocity[name] = momentum * velocity[name] + gradient
+            ahead = gradient + momentum * velocity[name]
+            values[name] = values[name] - rate * (ahead if nesterov else velocity[name])
+            np.testing.assert_allclose(params[name], values[name], rtol=1e-6)
+
+
+def test_adamw_decays_decoupled_and_kernels_only():
+    rate, decay = 0.1, 0.5
+    plain = next(trajectory(optim.adam(optim.constant(rate))))
+    decayed = next(trajectory(optim.adamw(optim.constant(rate), weight_decay=decay)))
+    np.testing.assert_allclose(
+        decayed["kernel"], plain["kernel"] - rate * decay * PARAMS["kernel"], rtol=1e-5
+    )
+    np.testing.assert_array_equal(decayed["bias"], plain["bias"])
+    # The first step of Adam is the rate times the sign of the gradient.
+    np.testing.assert_allclose(plain["bias"], PARAMS["bias"] + rate, rtol=1e-5)
+
+
+def test_clipping_bounds_the_global_norm():
+    norm = float(jnp.sqrt(0.5**2 + 0.25**2 + 1.0))
+    clipped = next(trajectory(optim.sgd(optim.constant(1.0), clip=norm / 2)))
+    np.testing.assert_allclose(
+        clipped["bias"], PARAMS["bias"] - GRADIENTS["bias"] / 2, rtol=1e-6
+    )
+
+
+def test_schedules_pass_through_the_points_that_name_them():
+    step = optim.step(0.1, drops=[10, 20], factor=0.5)
+    np.testing.assert_allclose([step(9), step(10), step(20)], [0.1, 0.05, 0.025])
+    cosine = optim.warmup_cosine(0.4, steps=110, warmup=10, end=0.1)
+    np.testing.assert_allclose(
+        [cosine(0), cosine(5), cosine(10), cosine(60), cosine(110)],
+        [0, 0.2, 0.4, 0.25, 0.1],
+        atol=1e-6,
+    )
+    assert optim.warmup_cosine(0.4, steps=10)(0) == pytest.approx(0.4)
+    cycle = optim.one_cycle(1.0, steps=100, warmup=0.25)
+    np.testing.assert_allclose(
+        [cycle(0), cycle(25), cycle(100)], [1 / 25, 1, 1 / 250_000], rtol=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: optim.constant(0), "rate"),
+        (lambda: optim.constant(-1), "rate"),
+        (lambda: optim.step(0.1, drops=[20, 10]), "drops"),
+        (lambda: optim.step(0.1, drops=[10], factor=2), "factor"),
+        (lambda: optim.warmup_cosine(0.1, steps=10, warmup=10), "warmup"),
+        (lambda: optim.warmup_cosine(0.1, steps=10, end=1), "end"),
+        (lambda: optim.one_cycle(0.1, steps=0), "steps"),
+        (lambda: optim.sgd(optim.constant(1), momentum=1.0), "momentum"),
+        (lambda: optim.sgd(optim.constant(1), nesterov=True), "Nesterov"),
+        (lambda: optim.sgd(optim.constant(1), weight_decay=-1), "weight_decay"),
+        (lambda: optim.adamw(optim.constant(1), b1=1.0), "b1"),
+        (lambda: optim.adam(optim.constant(1), clip=0.0), "clip"),
+    ],
+)
+def test_bad_values_are_named(make, message):
+    with pytest.raises(UsageError, match=message):
+        make()
