@@ -1,13 +1,14 @@
 """What the engine costs: its speed against the bare jitted step, and start-up times.
 
     python -m experiments.bench_engine                    (about five minutes)
-    python -m experiments.bench_engine --output experiments/results/benchmarks/engine.json
+    python -m experiments.bench_engine --output engine.json
 
-Both sides train the same model on the same images in the same process, in turns.  The
-bare step is what one would write by hand for speed alone: one jitted function with
+Both sides train the same model on the same images in the same process, in turns.
+The bare step is what one would write by hand for speed alone: one jitted function with
 donated state over batches that lie on the device already; no shuffling, no
-normalisation, no metrics, no checks, no log.  The engine does all of that, and its clock
-includes logging but neither validation nor checkpoints, which are a matter of taste.
+normalisation, no metrics, no checks, no log.  The engine does all of that, and its
+clock includes logging but neither validation nor checkpoints, which are a matter of
+taste.
 """
 
 import dataclasses
@@ -19,10 +20,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 import tyro
 from rich.console import Console
@@ -49,8 +50,9 @@ class Config:
 
 
 def main(config: Config) -> None:
-    numbers = {"command": "python -m experiments.bench_engine"}
-    numbers |= record.provenance("experiments.bench_engine", sys.argv[1:])
+    numbers: dict[str, Any] = record.provenance(
+        "experiments.bench_engine", sys.argv[1:]
+    )
     device = sharding.describe(sharding.make_mesh(1))
     numbers |= {"hardware": record.hardware(**device)}
     numbers |= startup()
@@ -119,7 +121,7 @@ def make_bare(experiment: Experiment):
         updates, opt_state = transform.update(gradients, opt_state, params)
         return optax.apply_updates(params, updates), model_state, opt_state
 
-    step = jax.jit(step, donate_argnums=(0, 1, 2))
+    jitted = jax.jit(step, donate_argnums=(0, 1, 2))
     example = jnp.zeros_like(batches[0]["image"][:1])
     variables = dict(jax.jit(model.init)(jax.random.key(0), example))
     params = variables.pop("params")
@@ -130,7 +132,7 @@ def make_bare(experiment: Experiment):
         jax.block_until_ready(state)
         started = time.perf_counter()
         for index in range(experiment.steps):
-            state = step(*state, batches[index % len(batches)])
+            state = jitted(*state, batches[index % len(batches)])
         jax.block_until_ready(state)
         seconds = time.perf_counter() - started
         return experiment.steps * experiment.train.batch_size / seconds

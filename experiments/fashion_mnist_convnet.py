@@ -1,8 +1,8 @@
 """A convolutional network on Fashion-MNIST, from the pattern's three numbers N, M, K.
 
-    INPUT → [[CONV → RELU]·N → POOL]·M → [FC → RELU]·K → FC
+INPUT → [[CONV → RELU]·N → POOL]·M → [FC → RELU]·K → FC
 
-    python -m experiments.fashion_mnist_convnet
+python -m experiments.fashion_mnist_convnet
 """
 
 from dataclasses import dataclass
@@ -71,9 +71,7 @@ def build(config: Config) -> Experiment:
             k=config.k,
             dropout=config.dropout,
         ),
-        task=tasks.classification(
-            len(classes), label_smoothing=config.label_smoothing
-        ),
+        task=tasks.classification(len(classes), label_smoothing=config.label_smoothing),
         optimizer=optim.adamw(
             optim.one_cycle(config.peak_lr, steps=steps),
             weight_decay=config.weight_decay,

@@ -1,7 +1,7 @@
 """LeNet-5 on MNIST.  LeCun et al. 1998, https://doi.org/10.1109/5.726791
 
-    python -m experiments.mnist_lenet5
-    python -m experiments.mnist_lenet5 --dataset mnist_5k     (offline, half a minute)
+python -m experiments.mnist_lenet5
+python -m experiments.mnist_lenet5 --dataset mnist_5k     (offline, half a minute)
 """
 
 from dataclasses import dataclass

@@ -33,6 +33,7 @@ from jaxvision.errors import UsageError
 from jaxvision.files import replace_text
 from jaxvision.types import Experiment, Reference
 
+
 @dataclasses.dataclass(frozen=True)
 class Launch:
     """Where and how a run happens.  Nothing here changes what is learned."""
@@ -95,7 +96,9 @@ def run_variants(
             results[name] = _execute(
                 build, command, config, workdir / name, variant=name
             )
-        histories = {name: read_rows(workdir / name / "metrics.jsonl") for name in variants}
+        histories = {
+            name: read_rows(workdir / name / "metrics.jsonl") for name in variants
+        }
         visualise.save(visualise.compare(histories), workdir / "compare.png")
         command.console.print(f"comparison in {workdir / 'compare.png'}")
         return results
@@ -120,11 +123,11 @@ def _parse(build, Config, smoke, arguments) -> _Command:
     options = dataclasses.make_dataclass(
         "Options",
         [
-            ("config", tyro.conf.OmitArgPrefixes[Config], defaults),
+            ("config", tyro.conf.OmitArgPrefixes[Config], defaults),  # type: ignore[misc]
             ("launch", tyro.conf.OmitArgPrefixes[Launch], Launch()),
         ],
     )
-    parsed = tyro.cli(
+    parsed: Any = tyro.cli(
         options,
         prog=f"python -m {program}",
         description=inspect.getdoc(inspect.getmodule(build)),
@@ -194,7 +197,9 @@ def _execute(
             "hardware": record.hardware(**device),
             **record.provenance(command.program, command.arguments),
             **_reference(experiment.reference),
-            "finished_at": datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
+            "finished_at": datetime.datetime.now(datetime.UTC).isoformat(
+                "T", "seconds"
+            ),
         }
         replace_text(result_file, json.dumps(result, indent=2) + "\n")
     _print_result(console, result, workdir)
@@ -249,10 +254,10 @@ def _check_same_config(file: Path, identity: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _locked(workdir: Path):
-    """The run directory, made and held against other processes.  `UsageError` if not."""
+    """Hold the run directory against other processes.  Raises `UsageError`."""
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        lock = open(workdir / ".lock", "w", encoding="utf-8")
+        lock = (workdir / ".lock").open("w", encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"the run directory {workdir} cannot be written ({error.strerror}): choose "

@@ -60,9 +60,10 @@ def publish(
     """Copy the record of a finished run to where the tables find it; return its path.
 
     The file is named `<experiment>-<dataset>[-<label>]-seed<k>.json`.  The label tells
-    configs apart: that of a variant is its name, else the first config of an experiment
-    on a data set has none, and another one gets a short hash unless `label` names it.  Publishing a config and
-    seed again replaces their record.  Paths of this machine stay out of the record.
+    configs apart: a variant has its name, else the first config of an experiment on a
+    data set has none, and another one gets a short hash of itself unless `label` names
+    it.  Publishing a config and seed again replaces their record.  Paths of this
+    machine stay out of the record.
 
     Warns when the run's code was not committed.  Raises `UsageError` when the run is
     not finished or was a smoke run, when its record lacks something, and when `label`
@@ -405,4 +406,3 @@ def _command(records: Sequence[Record]) -> str:
 def _line(cells: Iterable[str]) -> str:
     escaped = (" ".join(cell.split()).replace("|", "\\|") for cell in cells)
     return f"| {' | '.join(escaped)} |"
-

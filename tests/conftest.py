@@ -2,17 +2,21 @@
 
 import os
 
+import pytest
+
+# Before JAX is imported, which is not before the first test module.
+os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 )
-os.environ["JAX_PLATFORMS"] = "cpu"
-
-import pytest  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
     """One cache for the session and its subprocesses, apart from the user's own."""
+    from jaxvision.engine.compilation import enable_cache
+
     folder = tmp_path_factory.mktemp("xla")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    enable_cache()
     return folder

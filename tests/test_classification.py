@@ -76,9 +76,7 @@ def test_padding_never_counts_and_sums_add_up_exactly(batch):
         part["mask"] = jnp.asarray(index < 101)
         sums = task.metrics.update(forward, part)
         parts = sums if parts is None else jax.tree.map(jnp.add, parts, sums)
-    for one, other in zip(
-        jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True
-    ):
+    for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True):
         if jnp.issubdtype(one.dtype, jnp.integer):
             np.testing.assert_array_equal(one, other)
         else:

@@ -6,7 +6,10 @@ holds the whole `TrainState`, the state of the data iterator, and a checksum of 
 array, by which a damaged one is recognised and passed over.
 """
 
+import contextlib
 import logging
+import sys
+import time
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -46,16 +49,20 @@ class Checkpoints:
         # Orbax and its friends report their progress as warnings and info.
         logging.getLogger("absl").setLevel(logging.ERROR)
         self._directory, self._warn = directory, warn
-        newest = policies.LatestN(keep_last)
-        best = policies.BestN(
-            get_metric_fn=lambda metrics: metrics["score"],
-            n=1,
-            keep_checkpoints_without_metrics=False,
-        )
         self._manager = ocp.CheckpointManager(
             directory.absolute(),
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=policies.AnyPreservationPolicy([newest, best]),
+                preservation_policy=policies.AnyPreservationPolicy(
+                    [
+                        policies.LatestN(keep_last),
+                        policies.BestN(
+                            get_metric_fn=_score,
+                            n=1,
+                            keep_checkpoints_without_metrics=False,
+                        ),
+                    ]
+                ),
+                best_fn=_score,  # without it Orbax does not write the scores down
                 cleanup_tmp_directories=True,
             ),
         )
@@ -89,14 +96,14 @@ class Checkpoints:
         self._run(self._manager.wait_until_finished)
 
     def restore_latest(self, like: TrainState) -> Restored | None:
-        """The newest readable checkpoint, shaped and sharded `like` a state, or None."""
-        return self._first_readable(sorted(self._manager.all_steps())[::-1], like)
+        """The newest readable checkpoint, sharded `like` the given state, or None."""
+        return self._first_readable(self.steps()[::-1], like)
 
     def restore_best(self, like: TrainState) -> Restored | None:
-        """The readable checkpoint with the highest score (the newest of equal ones)."""
+        """The readable checkpoint with the best score; of equals the newest."""
         scores = {step: self._manager.metrics(step) for step in self.steps()}
         ranked = sorted(
-            (metrics["score"], step) for step, metrics in scores.items() if metrics
+            (_score(metrics), step) for step, metrics in scores.items() if metrics
         )
         return self._first_readable([step for _, step in ranked[::-1]], like)
 
@@ -113,13 +120,14 @@ class Checkpoints:
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         for step in steps:
             try:
-                items = self._manager.restore(
-                    step,
-                    args=ocp.args.Composite(
-                        state=ocp.args.StandardRestore(abstract),
-                        manifest=ocp.args.JsonRestore(),
-                    ),
-                )
+                with _no_aftermath():
+                    items = self._manager.restore(
+                        step,
+                        args=ocp.args.Composite(
+                            state=ocp.args.StandardRestore(abstract),
+                            manifest=ocp.args.JsonRestore(),
+                        ),
+                    )
                 manifest = items["manifest"]
                 damaged = _differing(manifest["checksums"], _checksums(items["state"]))
                 if damaged:
@@ -156,6 +164,27 @@ class Checkpoints:
                 f"the last good one is {good}. Make room or mend the disk, then run "
                 "the same command to continue from there"
             ) from error
+
+
+@contextlib.contextmanager
+def _no_aftermath():
+    """Where one array is missing, the readers of the others report to a closed loop.
+
+    Python prints each of these complaints although nobody can do anything about them.
+    """
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda unraisable: None
+    try:
+        yield
+    except Exception:
+        time.sleep(0.5)  # for the readers that are still under way
+        raise
+    finally:
+        sys.unraisablehook = hook
+
+
+def _score(metrics: dict[str, float]) -> float:
+    return metrics["score"]
 
 
 def _checksums(state: TrainState) -> dict[str, int]:

@@ -8,7 +8,7 @@ import jax
 
 
 def cache_folder() -> Path:
-    """Where compiled programs are kept: `JAX_COMPILATION_CACHE_DIR`, or the user's cache."""
+    """`JAX_COMPILATION_CACHE_DIR`, or a folder of ours in the user's cache."""
     if folder := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return Path(folder)
     if sys.platform == "darwin":
@@ -35,15 +35,15 @@ def enable_cache() -> Path | None:
 
 
 class CompileClock:
-    """Seconds that JAX spent on tracing, lowering and compiling since the clock began."""
+    """Seconds that JAX has spent on tracing, lowering and compiling since it began."""
 
     def __init__(self):
         self.seconds = 0.0
         jax.monitoring.register_event_duration_secs_listener(self._listen)
 
-    def _listen(self, event: str, duration: float, **_) -> None:
+    def _listen(self, event: str, duration_secs: float, **_) -> None:
         if event.startswith("/jax/core/compile/"):
-            self.seconds += duration
+            self.seconds += duration_secs
 
     def __call__(self) -> float:
         return self.seconds

@@ -1,4 +1,4 @@
-"""What a run writes while it goes: rows of metrics, TensorBoard events, a progress bar."""
+"""What a run writes while it goes: metrics, TensorBoard events, a progress bar."""
 
 import json
 import os
@@ -26,7 +26,7 @@ class MetricLog:
         rows = [row for row in read_rows(self._path) if row["step"] <= step]
         text = "".join(json.dumps(row) + "\n" for row in rows)
         replace_text(self._path, text)
-        self._file = open(self._path, "a", encoding="utf-8")
+        self._file = self._path.open("a", encoding="utf-8")
         # Tells TensorBoard to forget what an interrupted run wrote after this step.
         self._events = SummaryWriter(
             str(workdir / "tensorboard"), purge_step=step + 1 if step else None
@@ -42,7 +42,7 @@ class MetricLog:
                 self._events.add_scalar(name, value, row["step"])
 
     def sync(self) -> None:
-        """Make sure that the rows are on the disk, before a checkpoint relies on them."""
+        """Put the rows on the disk, before a checkpoint relies on them."""
         os.fsync(self._file.fileno())
         self._events.flush()
 
@@ -64,7 +64,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 class ProgressBar:
-    """Steps, images per second, ETA and the latest metrics; plain lines in a log file."""
+    """Steps, images per second and ETA below the metrics; plain lines in a log file."""
 
     def __init__(self, console, *, total: int, step: int, batch_size: int):
         from rich.progress import (

@@ -81,21 +81,20 @@ def fit(
     train_step = make_train_step(experiment, mesh, log_every=log_every)
     state = make_init(experiment, mesh)(resident)
     items = train.items()
-    step, trained, earlier_seconds = 0, {"seconds": 0.0, "images": 0}, 0.0
+    step, trained_images, train_seconds, earlier_seconds = 0, 0, 0.0, 0.0
 
     checkpoints = Checkpoints(workdir / "checkpoints", warn=console.print)
     restored = checkpoints.restore_latest(like=state)
     if restored is not None:
         step, state = restored.step, restored.state
         items.set_state(restored.extra["data"])
-        trained = restored.extra["trained"]
+        trained_images = restored.extra["trained_images"]
+        train_seconds = restored.extra["train_seconds"]
         earlier_seconds = restored.extra["wall_seconds"]
         console.print(f"continuing after step {step} of {steps}")
 
     log = MetricLog(workdir, step=step)
-    progress = ProgressBar(
-        console, total=steps, step=step, batch_size=train.batch_size
-    )
+    progress = ProgressBar(console, total=steps, step=step, batch_size=train.batch_size)
     interrupt = _Interrupt()
     stopwatch = _Stopwatch(compile_seconds)
     pending: Report | None = None
@@ -104,7 +103,8 @@ def fit(
         log.sync()
         extra = {
             "data": items.get_state(),
-            "trained": dict(trained),
+            "trained_images": trained_images,
+            "train_seconds": train_seconds,
             "wall_seconds": earlier_seconds + time.perf_counter() - started,
         }
         checkpoints.save(state, extra, score=score)
@@ -119,7 +119,7 @@ def fit(
                 state, report = train_step(
                     state, resident, sharding.place_items(mesh, chunk)
                 )
-                trained["images"] += (end - step) * train.batch_size
+                trained_images += (end - step) * train.batch_size
                 if pending is not None:
                     _check_finite(pending, experiment, checkpoints)
                 step, pending = end, report
@@ -130,7 +130,7 @@ def fit(
                 if not (log_due or eval_due or interrupt.requested):
                     continue
                 _check_finite(report, experiment, checkpoints)
-                trained["seconds"] += stopwatch.lap()
+                train_seconds += stopwatch.lap()
                 row: dict[str, Any] = {"step": step, "epoch": step / train.num_batches}
                 if log_due:
                     metrics = experiment.task.metrics.compute(
@@ -146,9 +146,8 @@ def fit(
                     }
                     score = sign * metrics[experiment.monitor]
                 if log_due or eval_due:
-                    if trained["seconds"] > 0:
-                        row["images_per_second"] = trained["images"] / trained["seconds"]
-                    row["seconds"] = trained["seconds"]
+                    row["images_per_second"] = trained_images / train_seconds
+                    row["seconds"] = train_seconds
                     log.write(row)
                     progress.show(row)
                 if eval_due or interrupt.requested:
@@ -168,8 +167,8 @@ def fit(
     return Fit(
         last=state,
         best=state if best is None else best.state,
-        train_seconds=trained["seconds"],
-        trained_images=trained["images"],
+        train_seconds=train_seconds,
+        trained_images=trained_images,
         earlier_seconds=earlier_seconds,
     )
 
@@ -218,11 +217,11 @@ class _Stopwatch:
 
     def lap(self) -> float:
         before, self._now = self._now, self._read()
-        return max(self._now - before, 0.0)
+        return max(self._now - before, 1e-9)  # images are divided by it
 
 
 class _Interrupt:
-    """Ctrl-C and SIGTERM ask the loop to save and stop; a second Ctrl-C does not ask."""
+    """Ctrl-C and SIGTERM ask the loop to save and stop; a second Ctrl-C just stops."""
 
     def __init__(self):
         self.requested = False

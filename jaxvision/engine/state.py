@@ -10,7 +10,7 @@ from jaxvision.types import Array, ModelState, PyTree, Sums
 
 
 class TrainState(NamedTuple):
-    """What a checkpoint holds of the device; with the iterator's state it is complete."""
+    """What a checkpoint holds of the device; with the iterator's state, everything."""
 
     step: Array
     """int32: steps done."""

@@ -80,7 +80,9 @@ def make_train_step(
     """
     transform = experiment.optimizer.transform
     fetch = experiment.train.fetch
-    gradient = jax.value_and_grad(make_loss(experiment.model, experiment.task), has_aux=True)
+    gradient = jax.value_and_grad(
+        make_loss(experiment.model, experiment.task), has_aux=True
+    )
 
     def one_step(resident, state: TrainState, item) -> tuple[TrainState, Array]:
         key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)

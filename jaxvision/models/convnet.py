@@ -1,6 +1,6 @@
 """The pattern of most convolutional networks, built from its three numbers:
 
-    INPUT → [[CONV → RELU]·N → POOL?]·M → [FC → RELU]·K → FC
+INPUT → [[CONV → RELU]·N → POOL?]·M → [FC → RELU]·K → FC
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,9 @@ class ConvNet(nn.Module):
         x = images.astype(self.dtype)
         for block in range(self.m):
             for _ in range(self.n):
-                x = nn.relu(Conv(features[block], self.kernel_size, dtype=self.dtype)(x))
+                x = nn.relu(
+                    Conv(features[block], self.kernel_size, dtype=self.dtype)(x)
+                )
             if self.pool:
                 x = max_pool(x, 2)
             outputs[f"block{block + 1}"] = x

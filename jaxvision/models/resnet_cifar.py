@@ -36,7 +36,9 @@ class BasicBlock(nn.Module):
         # Option A: subsample, and fill the new channels with zeros.
         shortcut = x[:, :: self.strides, :: self.strides]
         new = self.features - x.shape[-1]
-        shortcut = jnp.pad(shortcut, ((0, 0), (0, 0), (0, 0), (new // 2, new - new // 2)))
+        shortcut = jnp.pad(
+            shortcut, ((0, 0), (0, 0), (0, 0), (new // 2, new - new // 2))
+        )
         return nn.relu(shortcut + y)
 
 

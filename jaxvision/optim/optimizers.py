@@ -75,9 +75,7 @@ def adamw(
         (0 <= b1 < 1 and 0 <= b2 < 1, f"b1 and b2 must be in [0, 1), got {b1}, {b2}"),
         *_common(weight_decay, clip),
     )
-    rule = optax.adamw(
-        schedule, b1, b2, weight_decay=weight_decay, mask=decay_mask
-    )
+    rule = optax.adamw(schedule, b1, b2, weight_decay=weight_decay, mask=decay_mask)
     return Optimizer(optax.chain(_clip(clip), rule), schedule)
 
 

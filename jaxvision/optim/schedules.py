@@ -51,7 +51,7 @@ def warmup_cosine(
 
 
 def one_cycle(peak: float, *, steps: int, warmup: float = 0.3) -> optax.Schedule:
-    """A cosine from `peak`/25 up to `peak` at `warmup`·steps, and down to `peak`/250,000.
+    """Cosines from `peak`/25 up to `peak` at `warmup`·steps, down to `peak`/250,000.
 
     Smith and Topin 2018, https://arxiv.org/abs/1708.07120, with cosine annealing.
     """

@@ -52,10 +52,10 @@ def test_counts_are_exact(expected, batch_size, devices):
 
 
 def test_devices_and_batches_that_do_not_fit_are_refused():
-    with pytest.raises(UsageError, match="between 1 and 8.*got 9"):
+    with pytest.raises(UsageError, match=r"between 1 and 8.*got 9"):
         sharding.make_mesh(9)
-    with pytest.raises(UsageError, match="between 1 and 8.*got 0"):
+    with pytest.raises(UsageError, match=r"between 1 and 8.*got 0"):
         sharding.make_mesh(0)
-    with pytest.raises(UsageError, match="batch size 100 is not.*use 96 or 104"):
+    with pytest.raises(UsageError, match=r"batch size 100 is not.*use 96 or 104"):
         sharding.check_batch(sharding.make_mesh(8), 100)
     sharding.check_batch(sharding.make_mesh(8), 96)

@@ -36,7 +36,7 @@ class Config:
 def build(config: Config) -> Experiment:
     splits = data.load("synthetic:8x8x3:4")
     train, validation = data.carve(splits.train, 37)
-    train = train._replace(size=80, read=lambda read=train.read: first(80, read()))
+    train = train._replace(size=64, read=lambda read=train.read: first(64, read()))
     prepare = normalise(0.5, 0.25)
     augment = compose(random_shift(1), random_flip, prepare)
     train_data = data.train(
@@ -123,12 +123,12 @@ def interrupting(experiment, at):
 def test_the_first_epoch_is_golden(quiet):
     """Frozen on one machine; others round differently, but not by much."""
     got = rows(quiet[0])[0]
-    assert got["step"] == 5
+    assert got["step"] == 4
     for name, value in GOLDEN.items():
         assert got[name] == pytest.approx(value, rel=2e-3), name
 
 
-GOLDEN = {"train/loss": 0.0, "validation/loss": 0.0}
+GOLDEN = {"train/loss": 1.61806, "validation/loss": 1.39399}
 
 
 def test_training_learns(quiet):
@@ -137,7 +137,7 @@ def test_training_learns(quiet):
     assert history[-1]["train/loss"] < 0.8 * history[0]["train/loss"]
 
 
-@pytest.mark.parametrize("at", [0, 3, 10, 12])
+@pytest.mark.parametrize("at", [1, 3, 9, 10])
 def test_stop_and_resume_gives_the_same_bits(tmp_path, quiet, at):
     with pytest.raises(Interrupted, match="stopped and saved after step"):
         train(tmp_path, interrupting(build(Config()), at))
@@ -174,25 +174,22 @@ def test_a_run_of_eight_devices_continues_on_one(tmp_path, quiet):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
-    experiment = build(Config())
-    explodes = optim.step(1e-3, drops=[7], factor=1.0)
-
-    def schedule(step):
-        return jax.numpy.where(step < 7, explodes(step), 1e38)
-
-    experiment = experiment._replace(optimizer=optim.sgd(schedule))
+    experiment = build(Config())._replace(
+        model=models.create("mlp", num_classes=4),
+        optimizer=optim.sgd(lambda step: jax.numpy.where(step < 5, 1e-3, 1e38)),
+    )
     with pytest.raises(Diverged) as stopped:
         train(tmp_path, experiment)
     message = str(stopped.value)
-    assert "loss of step 8" in message and "1e+38" in message
-    assert "last good checkpoint is step 5" in message
-    assert [row["step"] for row in rows(tmp_path)] == [5]
+    assert "loss of step 6" in message and "1e+38" in message
+    assert "last good checkpoint is step 4" in message
+    assert [row["step"] for row in rows(tmp_path)] == [4]
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
 def test_a_damaged_checkpoint_is_passed_over(tmp_path, quiet, damage):
     with pytest.raises(Interrupted):
-        train(tmp_path, interrupting(build(Config()), 12))
+        train(tmp_path, interrupting(build(Config()), 10))
     newest = max(
         (path for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()),
         key=lambda path: int(path.name),

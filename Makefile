@@ -1,0 +1,61 @@
+# Every target sets itself up: the environment in .venv is made on first use.
+#
+#   make PYTHON=/path/to/python   makes it with that interpreter instead of one found
+#   make test ARGS="-k resume"    passes arguments on to demo, test and tables
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help setup demo test lint tables constraints clean
+
+help: ## Print these targets
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F '|' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(READY) ## Make .venv with the pinned dependencies
+
+demo: $(READY) ## Train LeNet-5 on 5,000 real MNIST digits, offline
+	@$(BIN)/python -m experiments.mnist_lenet5 --dataset mnist_5k $(ARGS)
+
+test: $(READY) ## Run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## Check style, format, who imports whom, and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/mypy
+
+tables: $(READY) ## Write the README's tables from experiments/results
+	@$(BIN)/python -m jaxvision table $(ARGS)
+
+constraints: ## Pin the newest dependencies again (needs uv)
+	uv pip compile --universal --python-version 3.12 --all-extras --upgrade --quiet \
+	    --no-annotate --custom-compile-command "make constraints" \
+	    --output-file constraints.txt pyproject.toml
+
+clean: ## Remove .venv and build products; never runs/ or data
+	rm -rf .venv build dist *.egg-info
+	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find jaxvision experiments tests -name __pycache__ -prune -exec rm -rf {} +
+
+# The stamp goes first and comes last: an interrupted setup leaves none, and the next
+# one starts afresh.  It holds the PYTHON asked for, so that asking for another counts.
+ifneq ($(PYTHON),)
+ifneq ($(PYTHON),$(shell cat $(READY) 2>/dev/null))
+.PHONY: $(READY)
+AFRESH := yes
+endif
+endif
+
+$(READY): pyproject.toml constraints.txt
+	@if [ -z "$(AFRESH)" ] && [ -e $@ ]; then \
+	    echo "Bringing .venv up to date"; \
+	    rm $@; \
+	else \
+	    python=$$(PYTHON="$(PYTHON)" sh tools/find_python.sh) || exit 1; \
+	    echo "Making .venv with $$python: this takes a minute or two"; \
+	    rm -rf .venv && "$$python" -m venv .venv || exit 1; \
+	fi
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check \
+	    --constraint constraints.txt --editable ".[dev]"
+	@echo "$(PYTHON)" > $@

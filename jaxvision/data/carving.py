@@ -1,0 +1,90 @@
+"""Validation examples are carved out of the training split, the same for every run."""
+
+import functools
+
+import numpy as np
+
+from jaxvision.data.source import Source
+from jaxvision.errors import UsageError
+
+
+def carve(
+    source: Source, validation: int | float, *, seed: int = 0
+) -> tuple[Source, Source]:
+    """Split `source` into `(train, validation)`, each class in proportion.
+
+    Args:
+      source: what is split; its own order is kept within both parts.
+      validation: how many examples to hold out, exactly, from 1 to `source.size - 1`;
+        a float is a fraction of the source, between 0 and 1.
+      seed: of the choice, and of nothing else: runs that differ in their own seed are
+        compared on the same validation examples.
+
+    Nothing is read here.  The first `read` of either part reads the source once for
+    both and keeps the two results, read-only, for as long as the parts live.
+
+    Raises `UsageError` for a part that would be empty.
+    """
+    size = _held_out(source, validation)
+
+    @functools.cache
+    def parts() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        data = source.read()
+        held_out = stratified(data["label"], size, seed)
+        return _rows(data, ~held_out), _rows(data, held_out)
+
+    return (
+        source._replace(
+            name=f"{source.name}/train",
+            size=source.size - size,
+            read=lambda: dict(parts()[0]),
+        ),
+        source._replace(
+            name=f"{source.name}/validation",
+            size=size,
+            read=lambda: dict(parts()[1]),
+        ),
+    )
+
+
+def stratified(labels: np.ndarray, size: int, seed: int) -> np.ndarray:
+    """A mask, bool [N], of exactly `size` examples, each class in proportion.
+
+    Classes get their exact share rounded down; what is left goes to those with the
+    largest remainders.  The choice is the same on every platform and NumPy version:
+    it ranks raw 64-bit draws, whose stream NumPy guarantees (NEP 19), where that of
+    `Generator.permutation` may change.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    shares, remainders = np.divmod(counts * size, len(labels))
+    largest = np.argsort(-remainders, kind="stable")[: size - shares.sum()]
+    shares[largest] += 1
+
+    rank = np.random.PCG64(seed).random_raw(len(labels))
+    chosen = np.zeros(len(labels), bool)
+    for label, share in zip(classes, shares, strict=True):
+        members = np.flatnonzero(labels == label)
+        chosen[members[np.argsort(rank[members])[:share]]] = True
+    return chosen
+
+
+def _held_out(source: Source, validation: int | float) -> int:
+    if isinstance(validation, float):
+        size = round(validation * source.size) if 0 < validation < 1 else 0
+    else:
+        size = validation
+    if not 0 < size < source.size:
+        raise UsageError(
+            f"cannot hold out {validation!r} of the {source.size} examples of "
+            f"{source.name} for validation: give a number from 1 to {source.size - 1}, "
+            "or a fraction between 0 and 1.  The best checkpoint is chosen on these "
+            "examples, so there must be some, and some left to train on"
+        )
+    return size
+
+
+def _rows(data: dict[str, np.ndarray], mask: np.ndarray) -> dict[str, np.ndarray]:
+    rows = {name: array[mask] for name, array in data.items()}
+    for array in rows.values():
+        array.flags.writeable = False  # every read hands out the same arrays
+    return rows

@@ -1,0 +1,59 @@
+"""Names reach the right set, and a wrong one gets the nearest."""
+
+import subprocess
+import sys
+
+import pytest
+
+from jaxvision.data import registry
+from jaxvision.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "shape"),
+    [
+        ("mnist_5k", 4_000, (28, 28, 1)),
+        ("synthetic", 1_024, (28, 28, 1)),
+        ("synthetic:32x32x3:7", 1_024, (32, 32, 3)),
+    ],
+)
+def test_sets_that_need_no_download(name, size, shape, tmp_path):
+    splits = registry.load(name, data_dir=str(tmp_path / "never made"))
+    assert (splits.train.size, splits.train.image_shape) == (size, shape)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("act", [registry.load, registry.prepare])
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("mnst", "'mnist'"),
+        ("mnist5k", "'mnist_5k'"),
+        ("sinthetic", "'synthetic'"),
+        ("cifar-10", "'cifar10'"),
+        ("mnist/small", "'mnist'"),
+        ("imagenette/32px", "'imagenette/320px'"),
+        ("huggingface:mnist", "mnist"),
+        ("../mnist", "'mnist'"),
+        ("", "choose from"),
+    ],
+)
+def test_an_unknown_name_gets_the_nearest(act, name, nearest, tmp_path):
+    with pytest.raises(UsageError, match="unknown") as caught:
+        act(name, data_dir=str(tmp_path))
+    assert repr(name) in str(caught.value)
+    assert nearest in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["mnist_5k", "synthetic:8x8x1"])
+def test_nothing_to_prepare(name):
+    with pytest.raises(UsageError, match="needs no preparation"):
+        registry.prepare(name)
+
+
+def test_import_is_light():
+    code = (
+        "import sys, jaxvision.data.registry; "
+        "sys.exit(bool({'tensorflow_datasets', 'cv2', 'PIL'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,136 @@
+"""Pooling against windows cut out one by one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from jaxvision.errors import UsageError
+from jaxvision.ops.pooling import avg_pool, global_avg_pool, max_pool
+
+GEOMETRIES = [
+    (2, None, "VALID"),
+    (3, None, "VALID"),  # drops what is left over
+    ((2, 3), None, "VALID"),
+    (2, 2, "SAME"),
+    (3, 2, "SAME"),
+    (3, 2, 1),
+    (2, 1, "VALID"),
+    ((3, 2), (1, 2), ((1, 2), (0, 1))),
+    (2, 3, "VALID"),  # windows with gaps between them
+]
+
+
+def images(shape=(2, 9, 8, 3), dtype=jnp.float32):
+    return jnp.asarray(np.random.default_rng(0).standard_normal(shape), dtype)
+
+
+def pooled(x, window, strides, padding, reduce, fill):
+    """Each window cut out and reduced by numpy."""
+    window = np.broadcast_to(window, 2)
+    strides = window if strides is None else np.broadcast_to(strides, 2)
+    if isinstance(padding, str):
+        padding = lax.padtype_to_pads(x.shape[1:3], window, strides, padding)
+    elif isinstance(padding, int):
+        padding = [(padding, padding)] * 2
+    x = np.pad(x, [(0, 0), *padding, (0, 0)], constant_values=fill)
+    h, w = ((np.array(x.shape[1:3]) - window) // strides) + 1
+    out = np.empty((x.shape[0], h, w, x.shape[3]), x.dtype)
+    for i in range(h):
+        for j in range(w):
+            top, left = i * strides[0], j * strides[1]
+            cut = x[:, top : top + window[0], left : left + window[1]]
+            out[:, i, j] = reduce(cut, axis=(1, 2))
+    return out
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+def test_values(geometry):
+    x = images()
+    given = np.asarray(x)
+    close = dict(rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(
+        max_pool(x, *geometry), pooled(given, *geometry, np.max, -np.inf)
+    )
+    np.testing.assert_allclose(
+        avg_pool(x, *geometry), pooled(given, *geometry, np.nanmean, np.nan), **close
+    )
+    np.testing.assert_allclose(
+        avg_pool(x, *geometry, count_include_pad=True),
+        pooled(given, *geometry, np.mean, 0.0),
+        **close,
+    )
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+@pytest.mark.parametrize("pool", [max_pool, avg_pool])
+def test_gradients_are_those_of_finite_differences(pool, geometry):
+    x = images((1, 9, 8, 1)) * 10  # no two pixels within a step of each other
+    direction = images((1, 9, 8, 1)) * 0 + jnp.arange(72.0).reshape(1, 9, 8, 1) / 72
+    weights = jnp.cos(jnp.arange(pool(x, *geometry).size))
+
+    def loss(x):
+        return (pool(x, *geometry).ravel() * weights).sum()
+
+    step = 1e-2
+    measured = (loss(x + step * direction) - loss(x - step * direction)) / (2 * step)
+    got = (jax.grad(loss)(x) * direction).sum()
+    np.testing.assert_allclose(got, measured, rtol=1e-2, atol=1e-2)
+
+
+def test_pixels_that_tie_share_the_gradient_unless_windows_overlap():
+    tied = jnp.ones((1, 2, 2, 1))
+    shared = jax.grad(lambda x: max_pool(x, 2).sum())(tied)
+    np.testing.assert_array_equal(shared[0, :, :, 0], [[0.25, 0.25], [0.25, 0.25]])
+    first = jax.grad(lambda x: max_pool(x, 2, 1).sum())(tied)
+    np.testing.assert_array_equal(first[0, :, :, 0], [[1, 0], [0, 0]])
+
+
+@pytest.mark.parametrize("pool", [max_pool, avg_pool])
+def test_windows_that_do_not_overlap_never_meet_reduce_window(pool):
+    def primitives(*geometry):
+        gradient = jax.grad(lambda x: pool(x, *geometry).sum())
+        return str(jax.make_jaxpr(gradient)(images((2, 8, 8, 3))))
+
+    slow = ("reduce_window", "select_and")
+    assert not any(name in primitives(2) for name in slow)
+    assert not any(name in primitives(2, 2, "SAME") for name in slow)  # nothing to pad
+    assert any(name in primitives(3, 2) for name in slow)
+
+
+def test_types():
+    half = images(dtype=jnp.bfloat16)
+    whole = (images() * 100).astype(jnp.int32)
+    for geometry in [(2,), (3, 2, "SAME")]:
+        assert max_pool(half, *geometry).dtype == jnp.bfloat16
+        assert avg_pool(half, *geometry).dtype == jnp.bfloat16
+        assert max_pool(whole, *geometry).dtype == jnp.int32
+        assert avg_pool(whole, *geometry).dtype == jnp.float32
+    padded = max_pool(whole, 3, 2, "SAME")
+    assert padded.min() > jnp.iinfo(jnp.int32).min
+
+
+def test_global_avg_pool():
+    x = images()
+    assert global_avg_pool(x).shape == (2, 3)
+    np.testing.assert_allclose(
+        global_avg_pool(x), np.asarray(x).mean((1, 2)), rtol=1e-6, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("pool", [max_pool, avg_pool])
+def test_bad_arguments_are_usage_errors(pool):
+    x = images()
+    with pytest.raises(UsageError, match="10×10 does not fit a map of 9×8"):
+        pool(x, 10)
+    with pytest.raises(UsageError, match="window must be"):
+        pool(x, 0)
+    with pytest.raises(UsageError, match="strides must be"):
+        pool(x, 2, (2, 0))
+    with pytest.raises(UsageError, match="padding must be"):
+        pool(x, 2, 2, "full")
+    with pytest.raises(UsageError, match="holds a whole window"):
+        pool(x, 2, 2, 2)
+    with pytest.raises(UsageError, match=r"\[B,H,W,C\]"):
+        pool(x[0], 2)
