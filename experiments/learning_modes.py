@@ -18,9 +18,9 @@ ALL = 0
 """The batch size that stands for all training images."""
 
 MODES = {
-    "pattern": dict(batch_size=1, learning_rate=0.005, steps_per_dispatch=400),
+    "pattern": dict(batch_size=1, learning_rate=0.003, steps_per_dispatch=400),
     "mini-batch": dict(batch_size=32, learning_rate=0.1, steps_per_dispatch=25),
-    "epoch": dict(batch_size=ALL, learning_rate=0.5, steps_per_dispatch=1),
+    "epoch": dict(batch_size=ALL, learning_rate=0.3, steps_per_dispatch=1),
 }
 
 
