@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -191,6 +192,25 @@ def test_kill_9_at_any_moment_and_ctrl_c_end_in_the_same_bits(tmp_path):
     assert process.returncode == 0, output
     assert interruptions >= 2
     assert comparable(chaos) == comparable(tmp_path / "quiet")
+
+
+def test_a_full_disk_ends_with_a_message_and_the_last_good_checkpoint(tmp_path):
+    arguments = ["mnist_mlp", "--smoke", "--epochs", "6"]
+    quiet = launch(*arguments, "--workdir", tmp_path / "quiet")
+    assert quiet.returncode == 0, quiet.stderr
+
+    # No file may exceed a megabyte: a checkpoint of this network does.
+    def fill():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))
+
+    workdir = tmp_path / "full"
+    failed = launch(*arguments, "--workdir", workdir, preexec_fn=fill)
+    assert failed.returncode == 4, failed.stderr
+    assert "could not be written" in failed.stderr
+    assert "the last good one is none" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert launch(*arguments, "--workdir", workdir).returncode == 0
+    assert comparable(workdir) == comparable(tmp_path / "quiet")
 
 
 def count_rows(workdir):

@@ -6,10 +6,8 @@ holds the whole `TrainState`, the state of the data iterator, and a checksum of 
 array, by which a damaged one is recognised and passed over.
 """
 
-import contextlib
 import logging
 import sys
-import time
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -46,9 +44,8 @@ class Checkpoints:
     def __init__(
         self, directory: Path, *, keep_last: int = 2, warn: Callable[[str], None]
     ):
-        # Orbax and its friends report their progress as warnings and info.
-        logging.getLogger("absl").setLevel(logging.ERROR)
         self._directory, self._warn = directory, warn
+        _silence_orbax()
         self._manager = ocp.CheckpointManager(
             directory.absolute(),
             options=ocp.CheckpointManagerOptions(
@@ -120,14 +117,13 @@ class Checkpoints:
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         for step in steps:
             try:
-                with _no_aftermath():
-                    items = self._manager.restore(
-                        step,
-                        args=ocp.args.Composite(
-                            state=ocp.args.StandardRestore(abstract),
-                            manifest=ocp.args.JsonRestore(),
-                        ),
-                    )
+                items = self._manager.restore(
+                    step,
+                    args=ocp.args.Composite(
+                        state=ocp.args.StandardRestore(abstract),
+                        manifest=ocp.args.JsonRestore(),
+                    ),
+                )
                 manifest = items["manifest"]
                 damaged = _differing(manifest["checksums"], _checksums(items["state"]))
                 if damaged:
@@ -147,9 +143,8 @@ class Checkpoints:
             aside = folder.with_name(f"damaged-{step}-{number}")
         folder.rename(aside)
         self._manager.reload()
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         self._warn(
-            f"checkpoint {step} is damaged ({reason[:200]}): it was renamed to "
+            f"checkpoint {step} is damaged ({_reason(error)}): it was renamed to "
             f"{aside.name}, and the run goes back to the one before"
         )
 
@@ -160,27 +155,32 @@ class Checkpoints:
             steps = self.steps()
             good = f"step {steps[-1]}" if steps else "none"
             raise CheckpointError(
-                f"a checkpoint could not be written to {self._directory} ({error}); "
-                f"the last good one is {good}. Make room or mend the disk, then run "
-                "the same command to continue from there"
+                f"a checkpoint could not be written to {self._directory} "
+                f"({_reason(error)}); the last good one is {good}. Make room or mend "
+                "the disk, then run the same command to continue from there"
             ) from error
 
 
-@contextlib.contextmanager
-def _no_aftermath():
-    """Where one array is missing, the readers of the others report to a closed loop.
+def _silence_orbax() -> None:
+    """Errors reach us as exceptions; Orbax also logs each of them many times over.
 
-    Python prints each of these complaints although nobody can do anything about them.
+    And where one array fails, those who wait for the others complain to a closed event
+    loop, which Python prints although nobody can do anything about it.
     """
+    logging.getLogger("absl").setLevel(logging.CRITICAL + 1)
     hook = sys.unraisablehook
-    sys.unraisablehook = lambda unraisable: None
-    try:
-        yield
-    except Exception:
-        time.sleep(0.5)  # for the readers that are still under way
-        raise
-    finally:
-        sys.unraisablehook = hook
+
+    def quieter_hook(unraisable):
+        if str(unraisable.exc_value) != "Event loop is closed":
+            hook(unraisable)
+
+    sys.unraisablehook = quieter_hook
+
+
+def _reason(error: Exception) -> str:
+    """The end of a long message, where the cause stands."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 160 else "… " + text[-160:]
 
 
 def _score(metrics: dict[str, float]) -> float:

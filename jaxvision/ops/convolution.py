@@ -8,17 +8,31 @@ the forward pass is the same, but its gradients are stated here, because XLA's a
 slow in three ways:
 
 - Inside `lax.scan` and `fori_loop` XLA does not bring them into the layout that its
-  fast kernels want (https://github.com/jax-ml/jax/issues/12868): the weight gradient
-  of the second row of the table below takes 1330 ms there instead of 8.
+  fast kernels want (https://github.com/jax-ml/jax/issues/12868): a 3×3 weight
+  gradient of 16 to 16 channels at 128×32×32 takes 1330 ms there instead of 8.
 - The weight gradient transposes both its operands, and XLA fuses the transpose with
   whatever computed them: much of a residual network is computed once more for every
   layer, in an order that misses the cache at every read.
-- The transposed copies of a whole batch do not fit the cache either.
+- Transposed copies of a whole batch cost more than those of one slice at a time,
+  presumably because they leave the cache.
 
 So both gradients are convolutions in NHWC order, of operands that a barrier keeps
 from being computed twice, and the weight gradient goes through the batch in slices.
+For 1×1 kernels it is one dot.
 
-TABLE
+Measured: time of ours ÷ XLA's own, both gradients, outside loops (jax 0.12, float32,
+two busy cores; medians of alternating runs, CPU time for layers, wall time for steps):
+
+    LeNet-5, batch 128        1→6 at 32×32   1.0    6→16 at 14×14      1.0
+    ResNet-20, batch 128    16→16 at 32×32   1.0   16→32 stride 2      1.0
+                            32→32 at 16×16   0.9   32→64 stride 2      1.1
+                            64→64 at  8×8    1.0
+    3×3, batch 128          32→64 at 28×28   0.6   64→64 at 14×14      0.9
+    1×1, batch 32          64→256 at 56×56   0.2  256→1024 at 14×14    0.2
+    ResNet-20 step                 one jit   0.7
+
+and a step inside `lax.scan` over four takes 0.6 of XLA's in one jit, where XLA's own
+takes 24 s.
 """
 
 import math
@@ -181,7 +195,8 @@ def _weight_gradient(x_BxHxWxC, dy_BxhxwxO, reach, strides, pads):
         )
         return dkernel_CxKxKxO.transpose(1, 2, 0, 3)
 
-    slices = _slices(x_BxHxWxC.shape[0], outputs)
+    channels = max(x_BxHxWxC.shape[3], dy_BxhxwxO.shape[3])
+    slices = _slices(x_BxHxWxC.shape[0], outputs, channels)
     if slices == 1:
         return of_slice(x_BxHxWxC, dy_BxhxwxO)
 
@@ -197,12 +212,12 @@ def _weight_gradient(x_BxHxWxC, dy_BxhxwxO, reach, strides, pads):
     return total.astype(x_BxHxWxC.dtype)
 
 
-def _slices(batch: int, outputs: tuple[int, int]) -> int:
+def _slices(batch: int, outputs: tuple[int, int], channels: int) -> int:
     """Into how many slices the weight gradient cuts a batch: eight if it divides.
 
-    It must divide what each device holds.  Maps below 14×14 fit the cache uncut.
+    It must divide what each device holds.  Small maps and few channels gain nothing.
     """
-    if math.prod(outputs) < 14 * 14:
+    if math.prod(outputs) < 14 * 14 or channels <= 16:
         return 1
     share, rest = divmod(batch, jax.device_count())
     return math.gcd(8, batch if rest else share)
