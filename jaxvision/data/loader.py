@@ -26,6 +26,7 @@ def train(
     """
     _check(source, batch_size)
     check(
+        (seed >= 0, f"seed must not be negative, got {seed}"),
         (
             batch_size <= source.size,
             f"batch size {batch_size} exceeds the {source.size} examples of "

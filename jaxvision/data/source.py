@@ -8,21 +8,27 @@ import numpy as np
 
 
 class Source(NamedTuple):
-    """One split of a data set that fits in memory.
+    """One split of a data set.
 
-    The description is cheap; `read` does the work, so that a mistake in a config is
-    found before the first image is decoded.
+    The description is cheap; `read`, `labels` and `encoded` do the work, so that a
+    mistake in a config is found before the first image is decoded.
     """
 
     name: str
     """Such as `"mnist:train"`, for messages and records."""
     size: int
     """Number of examples."""
-    image_shape: tuple[int, int, int]
-    """Height, width and channels."""
+    image_shape: tuple[int | None, int | None, int]
+    """Height, width and channels; None where images differ."""
     class_names: tuple[str, ...]
     read: Callable[[], dict[str, np.ndarray]]
-    """`() -> {"image": uint8 [N,H,W,C], "label": int32 [N]}`, the same every time."""
+    """`() -> {"image": uint8 [N,H,W,C], "label": int32 [N]}`, the same every time.
+    Raises `UsageError` where images differ in size: those can only be streamed."""
+    labels: Callable[[], np.ndarray] | None = None
+    """`() -> int32 [N]`, without decoding an image."""
+    encoded: Callable[[int], bytes] | None = None
+    """`i -> bytes` of the i-th image's file (JPEG, PNG …), for streaming; safe to call
+    from several threads, and to pickle for worker processes."""
 
 
 class Splits(NamedTuple):

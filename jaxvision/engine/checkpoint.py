@@ -19,6 +19,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from jaxvision.engine.state import TrainState, named_leaves
+from jaxvision.errors import check
 
 
 class CheckpointError(RuntimeError):
@@ -76,7 +77,7 @@ class Checkpoints:
         step = int(state.step)
         if step == self._manager.latest_step():
             return
-        manifest = {"checksums": _checksums(state), "extra": extra}
+        manifest = {"arrays": _describe(state), "extra": extra}
         self._run(
             lambda: self._manager.save(
                 step,
@@ -114,25 +115,35 @@ class Checkpoints:
     def _first_readable(
         self, steps: Iterable[int], like: TrainState
     ) -> Restored | None:
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         for step in steps:
             try:
-                items = self._manager.restore(
-                    step,
-                    args=ocp.args.Composite(
-                        state=ocp.args.StandardRestore(abstract),
-                        manifest=ocp.args.JsonRestore(),
-                    ),
-                )
-                manifest = items["manifest"]
-                damaged = _differing(manifest["checksums"], _checksums(items["state"]))
-                if damaged:
-                    raise ValueError("checksums differ for " + ", ".join(damaged[:3]))
-                return Restored(step, items["state"], manifest["extra"])
+                manifest = self._restore(step, manifest=ocp.args.JsonRestore())
+                arrays = manifest["arrays"]
             # Damage shows in whatever way the reader of that file stumbles over it.
             except Exception as error:
                 self._set_aside(step, error)
+                continue
+            _check_same_arrays(self._directory / str(step), arrays, like)
+            try:
+                abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+                state = self._restore(step, state=ocp.args.StandardRestore(abstract))
+                damaged = [
+                    path
+                    for path, array in _describe(state).items()
+                    if array != arrays[path]
+                ]
+                if damaged:
+                    raise ValueError("checksums differ for " + ", ".join(damaged[:3]))
+            except Exception as error:
+                self._set_aside(step, error)
+                continue
+            return Restored(step, state, manifest["extra"])
         return None
+
+    def _restore(self, step: int, **item: Any) -> Any:
+        """One item of a checkpoint, by its name."""
+        (name,) = item
+        return self._manager.restore(step, args=ocp.args.Composite(**item))[name]
 
     def _set_aside(self, step: int, error: Exception) -> None:
         folder = self._directory / str(step)
@@ -187,17 +198,42 @@ def _score(metrics: dict[str, float]) -> float:
     return metrics["score"]
 
 
-def _checksums(state: TrainState) -> dict[str, int]:
-    """CRC-32 of the bytes of each array, by path."""
+def _describe(state: TrainState) -> dict[str, dict[str, Any]]:
+    """Shape, dtype and CRC-32 of the bytes of each array, by path."""
+    arrays = {path: np.asarray(leaf) for path, leaf in named_leaves(state).items()}
     return {
-        path: zlib.crc32(np.ascontiguousarray(leaf).data.cast("B"))
-        if np.size(leaf)
-        else 0
-        for path, leaf in named_leaves(state).items()
+        path: {
+            "shape": list(array.shape),
+            "dtype": str(array.dtype),
+            "crc32": zlib.crc32(array.tobytes()),
+        }
+        for path, array in arrays.items()
     }
 
 
-def _differing(expected: dict[str, int], got: dict[str, int]) -> list[str]:
-    return sorted(
-        path for path in expected | got if expected.get(path) != got.get(path)
-    )
+def _check_same_arrays(
+    folder: Path, saved: dict[str, dict[str, Any]], like: TrainState
+) -> None:
+    """Raise one `UsageError` that names every array that is not as it was saved.
+
+    That is no damage: the code or a library changed between the run and its resumption.
+    """
+    wanted = named_leaves(like)
+    rules = [
+        (path in saved, f"  {path} is missing in the checkpoint")
+        for path in sorted(wanted.keys() - saved.keys())
+    ]
+    rules += [
+        (path in wanted, f"  {path} is in the checkpoint and not in the experiment")
+        for path in sorted(saved.keys() - wanted.keys())
+    ]
+    for path in sorted(wanted.keys() & saved.keys()):
+        was = (saved[path]["dtype"], tuple(saved[path]["shape"]))
+        now = (str(wanted[path].dtype), wanted[path].shape)
+        rules.append((was == now, f"  {path} was {was}, is {now}"))
+    if not all(holds for holds, _ in rules):
+        headline = (
+            f"the checkpoint {folder} is of another model or optimiser: go back to the "
+            "code it was made with, or choose a new --workdir"
+        )
+        check((False, headline), *rules)

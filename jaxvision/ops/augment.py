@@ -29,9 +29,17 @@ def compose(*transforms: Transform) -> Transform:
 def normalise(mean: float | Sequence[float], std: float | Sequence[float]) -> Transform:
     """Bytes in [0, 255] to float32 `(images/255 - mean) / std`, per channel."""
     check((bool(jnp.all(jnp.asarray(std) > 0)), f"std must be positive, got {std}"))
+    channels = jnp.size(jnp.asarray(mean) + jnp.asarray(std))
 
     def transform(key, images):
         del key
+        check(
+            (
+                channels in (1, images.shape[-1]),
+                f"the mean and std are of {channels} channels, and the images have "
+                f"{images.shape[-1]}: choose another data set, or other statistics",
+            )
+        )
         return (images.astype(jnp.float32) / 255 - jnp.array(mean)) / jnp.array(std)
 
     return transform
