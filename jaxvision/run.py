@@ -209,7 +209,11 @@ def _execute(
 def _test_and_draw(
     experiment: Experiment, fitted: Fit, mesh: sharding.Mesh, workdir: Path
 ) -> dict[str, Any]:
-    """Metrics of the best checkpoint on the test set; writes the pictures."""
+    """Metrics of the best checkpoint on the test set; draws the pictures.
+
+    What is not a single number, such as the accuracy of each class, goes into
+    `test_metrics.json` and not into the record.
+    """
     model, task, test = experiment.model, experiment.task, experiment.test
     arrays = test.resident()
     resident = sharding.place_resident(mesh, arrays)
@@ -224,6 +228,8 @@ def _test_and_draw(
         figures |= experiment.pictures(arrays, predictions, metrics)
     for name, figure in figures.items():
         visualise.save(figure, workdir / name)
+    lists = {name: np.asarray(value).tolist() for name, value in metrics.items()}
+    replace_text(workdir / "test_metrics.json", json.dumps(lists) + "\n")
     return metrics
 
 

@@ -7,7 +7,7 @@ every experiment and knows no task.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -144,8 +144,8 @@ class Experiment(NamedTuple):
     seed: int = 0
     monitor: str = "accuracy"
     """The validation metric by which the best checkpoint is chosen."""
-    monitor_mode: str = "max"
-    """`"max"` if more of it is better, else `"min"`."""
+    monitor_mode: Literal["max", "min"] = "max"
+    """Whether more of it is better, or less."""
     log_every: int | None = None
     """Steps between rows of training metrics; None: an epoch."""
     eval_every: int | None = None

@@ -56,7 +56,7 @@ def test_smoke(name, tmp_path):
         files = {path.name for path in file.parent.iterdir()}
         assert {
             "config.json", "metrics.jsonl", "tensorboard", "checkpoints", "curves.png",
-            "confusion.png", "predictions.png",
+            "confusion.png", "predictions.png", "test_metrics.json",
         } <= files  # fmt: skip
         assert list((file.parent / "tensorboard").glob("events.out.tfevents.*"))
 

@@ -19,29 +19,39 @@ def make_evaluate(
 
     `resident` are the pipeline's arrays, on the devices.
     """
+    batch_sums = _make_batch_sums(model, task, pipeline)
 
-    def batch_sums(params, model_state, resident, item):
-        forward = _forward(model, params, model_state)
-        # No random draws in evaluation; a transform may still ask for a key.
-        return task.metrics.update(
-            forward, pipeline.fetch(resident, item, jax.random.key(0))
-        )
+    def add(sums, *arguments):
+        return jax.tree.map(jnp.add, sums, batch_sums(*arguments))
 
-    def add(params, model_state, resident, item, sums):
-        new = batch_sums(params, model_state, resident, item)
-        return jax.tree.map(jnp.add, sums, new)
-
-    first = jax.jit(batch_sums, out_shardings=replicated(mesh))
-    further = jax.jit(add, out_shardings=replicated(mesh))
+    add = jax.jit(add, donate_argnums=0, out_shardings=replicated(mesh))
 
     def evaluate(params, model_state):
         sums = None
         for item in pipeline.items():
             arguments = (params, model_state, resident, place_item(mesh, item))
-            sums = first(*arguments) if sums is None else further(*arguments, sums)
+            if sums is None:
+                shapes = jax.eval_shape(batch_sums, *arguments)
+                sums = jax.device_put(_filled(0, shapes), replicated(mesh))
+            sums = add(sums, *arguments)
         return task.metrics.compute(jax.device_get(sums))
 
     return evaluate
+
+
+def metric_names(
+    model: Model,
+    task: Task,
+    pipeline: Pipeline,
+    resident: PyTree,
+    params: PyTree,
+    model_state: ModelState,
+) -> list[str]:
+    """The names of the metrics of an evaluation, without computing or compiling it."""
+    batch_sums = _make_batch_sums(model, task, pipeline)
+    item = next(iter(pipeline.items()))
+    shapes = jax.eval_shape(batch_sums, params, model_state, resident, item)
+    return list(task.metrics.compute(_filled(1, shapes)))
 
 
 def predict(
@@ -66,6 +76,20 @@ def predict(
         mask = item["mask"]
         batches.append({k: np.asarray(v)[: len(mask)][mask] for k, v in batch.items()})
     return {k: np.concatenate([batch[k] for batch in batches]) for k in batches[0]}
+
+
+def _make_batch_sums(model: Model, task: Task, pipeline: Pipeline):
+    def batch_sums(params, model_state, resident, item):
+        forward = _forward(model, params, model_state)
+        # No random draws in evaluation; a transform may still ask for a key.
+        batch = pipeline.fetch(resident, item, jax.random.key(0))
+        return task.metrics.update(forward, batch)
+
+    return batch_sums
+
+
+def _filled(value: int, shapes: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf: np.full(leaf.shape, value, leaf.dtype), shapes)
 
 
 def _forward(model: Model, params: PyTree, model_state: ModelState):

@@ -20,10 +20,11 @@ from jax.sharding import Mesh
 
 from jaxvision.engine import sharding
 from jaxvision.engine.checkpoint import Checkpoints
-from jaxvision.engine.evaluate import make_evaluate
+from jaxvision.engine.evaluate import make_evaluate, metric_names
 from jaxvision.engine.logging import MetricLog, ProgressBar
 from jaxvision.engine.state import TrainState
 from jaxvision.engine.step import Report, make_init, make_train_step
+from jaxvision.errors import unknown
 from jaxvision.types import Experiment
 
 
@@ -68,18 +69,16 @@ def fit(
     train, validation, steps = experiment.train, experiment.validation, experiment.steps
     log_every = experiment.log_every or train.num_batches
     eval_every = experiment.eval_every or train.num_batches
-    sign = {"max": 1, "min": -1}[experiment.monitor_mode]
 
     resident = sharding.place_resident(mesh, train.resident())
-    evaluate = make_evaluate(
-        experiment.model,
-        experiment.task,
-        validation,
-        sharding.place_resident(mesh, validation.resident()),
-        mesh,
-    )
+    validation_resident = sharding.place_resident(mesh, validation.resident())
+    evaluated = (experiment.model, experiment.task, validation, validation_resident)
+    evaluate = make_evaluate(*evaluated, mesh)
     train_step = make_train_step(experiment, mesh, log_every=log_every)
     state = make_init(experiment, mesh)(resident)
+    known = metric_names(*evaluated, state.params, state.model_state)
+    if experiment.monitor not in known:
+        raise unknown("metric to monitor", experiment.monitor, known)
     items = train.items()
     step, trained_images, train_seconds, earlier_seconds = 0, 0, 0.0, 0.0
 
@@ -144,7 +143,9 @@ def fit(
                     row |= {
                         f"validation/{name}": value for name, value in metrics.items()
                     }
-                    score = sign * metrics[experiment.monitor]
+                    score = metrics[experiment.monitor]
+                    if experiment.monitor_mode == "min":
+                        score = -score
                 if log_due or eval_due:
                     row["images_per_second"] = trained_images / train_seconds
                     row["seconds"] = train_seconds

@@ -15,6 +15,7 @@ from jaxvision.engine import sharding
 from jaxvision.engine.checkpoint import CheckpointError, Checkpoints
 from jaxvision.engine.loop import Diverged, Interrupted, fit
 from jaxvision.engine.state import digest
+from jaxvision.errors import UsageError
 from jaxvision.ops.augment import compose, normalise, random_flip, random_shift
 from jaxvision.types import Experiment
 
@@ -184,6 +185,35 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     assert "loss of step 6" in message and "1e+38" in message
     assert "last good checkpoint is step 4" in message
     assert [row["step"] for row in rows(tmp_path)] == [4]
+
+
+def test_a_checkpoint_of_another_model_is_refused_and_kept(tmp_path):
+    with pytest.raises(Interrupted):
+        train(tmp_path, interrupting(build(Config()), 10))
+    before = Checkpoints(tmp_path / "checkpoints", warn=print).steps()
+    wider = models.create("resnet20", blocks=1, width=8, num_classes=4)
+    with pytest.raises(UsageError) as refused:
+        train(tmp_path, build(Config())._replace(model=wider))
+    message = str(refused.value)
+    assert "of another model or optimiser" in message
+    assert "params/stem/kernel was ('float32', (3, 3, 3, 4)), is" in message
+    other = optim.adam(optim.constant(0.1))
+    with pytest.raises(UsageError, match=r"nu/stem/kernel is missing"):
+        train(tmp_path, build(Config())._replace(optimizer=other))
+    assert Checkpoints(tmp_path / "checkpoints", warn=print).steps() == before
+
+
+def test_a_metric_that_does_not_exist_is_refused_at_once(tmp_path):
+    with pytest.raises(UsageError, match="did you mean 'accuracy'"):
+        train(tmp_path, build(Config())._replace(monitor="acuracy"))
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_the_lowest_loss_can_be_the_best(tmp_path, quiet):
+    experiment = build(Config())._replace(monitor="loss", monitor_mode="min")
+    fitted = train(tmp_path, experiment)
+    lowest = min(rows(quiet[0]), key=lambda row: row["validation/loss"])
+    assert int(fitted.best.step) == lowest["step"]
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
