@@ -14,7 +14,7 @@ help: ## Print these targets
 setup: $(READY) ## Make .venv with the pinned dependencies
 
 demo: $(READY) ## Train LeNet-5 on 5,000 real MNIST digits, offline
-	@$(BIN)/python -m experiments.mnist_lenet5 --dataset mnist_5k $(ARGS)
+	@$(BIN)/python -m experiments.mnist_lenet5 --dataset mnist_5k --epochs 30 $(ARGS)
 
 test: $(READY) ## Run the tests
 	@$(BIN)/python -m pytest $(ARGS)

