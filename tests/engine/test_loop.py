@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 
 import jax
@@ -216,17 +217,20 @@ def test_the_lowest_loss_can_be_the_best(tmp_path, quiet):
     assert int(fitted.best.step) == lowest["step"]
 
 
-@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "swap"])
 def test_a_damaged_checkpoint_is_passed_over(tmp_path, quiet, damage):
     with pytest.raises(Interrupted):
         train(tmp_path, interrupting(build(Config()), 10))
-    newest = max(
+    *_, before, newest = sorted(
         (path for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()),
         key=lambda path: int(path.name),
     )
+    if damage == "swap":  # readable, and yet not what was saved
+        shutil.rmtree(newest / "state")
+        shutil.copytree(before / "state", newest / "state")
     victims = [path for path in newest.rglob("d/*") if path.is_file()]
     assert victims
-    for victim in victims:
+    for victim in victims if damage != "swap" else ():
         content = bytearray(victim.read_bytes())
         if damage == "flip":
             content[len(content) // 2] ^= 0x10
