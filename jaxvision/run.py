@@ -36,7 +36,7 @@ from jaxvision.types import Experiment, Reference
 
 @dataclasses.dataclass(frozen=True)
 class Launch:
-    """Where and how a run happens.  Nothing here changes what is learned."""
+    """Where and how a run happens: nothing that changes what is learned."""
 
     workdir: Path | None = None
     """Run directory.  One with an unfinished run of the same config is continued.

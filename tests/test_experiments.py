@@ -144,7 +144,7 @@ def test_finished_changed_and_busy_workdirs(tmp_path):
 
 def comparable(workdir):
     """What must be equal between two runs: result and rows without clocks."""
-    timings = {"seconds", "images_per_second"}
+    timings = {"seconds", "images_per_second", "data_wait"}
     result = json.loads((workdir / "result.json").read_text())
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     return {

@@ -120,6 +120,8 @@ class ProgressBar:
         )
         rate = row.get("images_per_second")
         speed = f"  {rate:,.0f} images/s" if rate else ""
+        if row.get("data_wait", 0) > 0.1:
+            speed += f", {row['data_wait']:.0%} of the time waiting for data"
         self._console.print(f"epoch {row['epoch']:<6.4g} {numbers}{speed}")
         self._progress.update(self._task, completed=row["step"])
 

@@ -80,7 +80,8 @@ def fit(
     if experiment.monitor not in known:
         raise unknown("metric to monitor", experiment.monitor, known)
     items = train.items()
-    step, trained_images, train_seconds, earlier_seconds = 0, 0, 0.0, 0.0
+    step, trained_images = 0, 0
+    train_seconds = wait_seconds = earlier_seconds = 0.0
 
     checkpoints = Checkpoints(workdir / "checkpoints", warn=console.print)
     restored = checkpoints.restore_latest(like=state)
@@ -89,6 +90,7 @@ def fit(
         items.set_state(restored.extra["data"])
         trained_images = restored.extra["trained_images"]
         train_seconds = restored.extra["train_seconds"]
+        wait_seconds = restored.extra["wait_seconds"]
         earlier_seconds = restored.extra["wall_seconds"]
         console.print(f"continuing after step {step} of {steps}")
 
@@ -104,6 +106,7 @@ def fit(
             "data": items.get_state(),
             "trained_images": trained_images,
             "train_seconds": train_seconds,
+            "wait_seconds": wait_seconds,
             "wall_seconds": earlier_seconds + time.perf_counter() - started,
         }
         checkpoints.save(state, extra, score=score)
@@ -114,7 +117,9 @@ def fit(
                 end = _dispatch_end(
                     step, steps, experiment.steps_per_dispatch, log_every, eval_every
                 )
+                asked = time.perf_counter()
                 chunk = sharding.stack([next(items) for _ in range(end - step)])
+                wait_seconds += time.perf_counter() - asked
                 state, report = train_step(
                     state, resident, sharding.place_items(mesh, chunk)
                 )
@@ -148,6 +153,7 @@ def fit(
                         score = -score
                 if log_due or eval_due:
                     row["images_per_second"] = trained_images / train_seconds
+                    row["data_wait"] = wait_seconds / train_seconds
                     row["seconds"] = train_seconds
                     log.write(row)
                     progress.show(row)

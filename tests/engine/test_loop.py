@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import time
 
 import jax
 import numpy as np
@@ -14,13 +15,15 @@ from rich.console import Console
 from jaxvision import data, models, optim, tasks
 from jaxvision.engine import sharding
 from jaxvision.engine.checkpoint import CheckpointError, Checkpoints
+from jaxvision.engine.compilation import CompileClock
 from jaxvision.engine.loop import Diverged, Interrupted, fit
 from jaxvision.engine.state import digest
 from jaxvision.errors import UsageError
 from jaxvision.ops.augment import compose, normalise, random_flip, random_shift
 from jaxvision.types import Experiment
 
-TIMINGS = {"seconds", "images_per_second"}
+CLOCK = CompileClock()
+TIMINGS = {"seconds", "images_per_second", "data_wait"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +80,7 @@ def train(workdir, experiment=None, *, devices=1):
             workdir,
             mesh=sharding.make_mesh(devices),
             console=Console(file=file, width=200),
+            compile_seconds=CLOCK,
         )
 
 
@@ -186,6 +190,24 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     assert "loss of step 6" in message and "1e+38" in message
     assert "last good checkpoint is step 4" in message
     assert [row["step"] for row in rows(tmp_path)] == [4]
+
+
+def test_time_spent_waiting_for_data_is_logged_and_shown(tmp_path):
+    experiment = build(Config(epochs=1))
+
+    class Slow(type(experiment.train.items())):
+        def __next__(self):
+            time.sleep(0.2)
+            return super().__next__()
+
+    slow = Slow(64, 16, 0, lambda: "")
+    experiment = experiment._replace(
+        train=experiment.train._replace(items=lambda: slow)
+    )
+    train(tmp_path, experiment)
+    row = json.loads((tmp_path / "metrics.jsonl").read_text())
+    assert 0.1 < row["data_wait"] <= 1
+    assert "waiting for data" in (tmp_path / "console.txt").read_text()
 
 
 def test_a_checkpoint_of_another_model_is_refused_and_kept(tmp_path):
