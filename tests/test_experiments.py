@@ -218,6 +218,14 @@ def count_rows(workdir):
     return len(file.read_text().splitlines()) if file.exists() else 0
 
 
+def test_the_demo_learns_real_digits(tmp_path):
+    options = ["--dataset", "mnist_5k", "--epochs", "15", "--workdir", tmp_path]
+    done = launch("mnist_lenet5", *options)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["test_accuracy"] > 0.96
+
+
 def test_digest_depends_on_paths_and_bits():
     import numpy as np
 
