@@ -1,13 +1,16 @@
-"""`python -m jaxvision models | table | publish | prepare | doctor`.
+"""`python -m jaxvision models | datasets | table | publish | prepare | doctor`.
 
 One function for each command: its signature is the command line, its docstring the
 help.  What a command needs is imported inside it, so that `--help` answers at once.
 """
 
+import json
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from jaxvision import tables
+from jaxvision import files, tables
 from jaxvision.errors import UsageError, unknown
 
 EXIT_USAGE = 2
@@ -38,6 +41,28 @@ def models() -> None:
         parameters = f"{count(variables['params']):,}"
         table.add_row(name, " × ".join(map(str, shape)), parameters)
     _print(table)
+
+
+def datasets(
+    name: tyro.conf.Positional[str | None] = None,
+    data_dir: str | None = None,
+    output: Path | None = None,
+) -> None:
+    """List the data sets, or show the card of one: what it holds, counted.
+
+    Args:
+        name: As in `--dataset` of the experiments. Of this set the card is shown, and
+            written as card.json and, with a contact sheet, as card.png. A set that is
+            not there is downloaded and prepared. Default: list all.
+        data_dir: Where data sets are kept. Default: the environment's TFDS_DATA_DIR,
+            else ~/tensorflow_datasets.
+        output: The folder of card.json and card.png. Default: runs/datasets/NAME.
+    """
+    if name is None:
+        _list_datasets(data_dir)
+    else:
+        folder = output or Path("runs", "datasets", re.sub(r"[^\w.-]+", "_", name))
+        _show_card(name, data_dir, folder)
 
 
 def table(
@@ -102,11 +127,13 @@ def doctor() -> None:
     import jax
 
     from jaxvision import record
+    from jaxvision.data import catalogue, tfds_source
     from jaxvision.engine.compilation import cache_folder
 
     found = record.provenance("jaxvision", ["doctor"])
     devices = jax.devices()
-    cache, data = cache_folder(), _data_folder()
+    cache, data = cache_folder(), tfds_source.data_folder()
+    prepared = [found.name for found in catalogue.prepared(data)]
     commit, dirty = found["git_commit"], found["git_dirty"]
     rows = {
         "versions": ", ".join(
@@ -119,21 +146,17 @@ def doctor() -> None:
         "hardware": record.hardware(devices[0].device_kind, len(devices)),
         "compilation cache": f"{cache} ({_state(cache)})",
         "data sets": f"{data} ({_state(data)})",
-        "prepared": ", ".join(_prepared(data)) or "none; mnist_5k works offline",
+        "prepared": ", ".join(prepared) or "none; mnist_5k works offline",
         "git": "no commit here"
         if commit is None
         else f"{commit[:12]}{', with uncommitted changes' if dirty else ''}",
     }
-    grid = Table(box=None, show_header=False)
-    grid.add_column(style="bold")
-    grid.add_column(overflow="fold")
-    for name, value in rows.items():
-        grid.add_row(name, value)
-    _print(grid)
+    _print_rows(rows)
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "models": models,
+    "datasets": datasets,
     "table": table,
     "publish": publish,
     "prepare": prepare,
@@ -167,13 +190,106 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(EXIT_USAGE)
 
 
+def _list_datasets(data_dir: str | None) -> None:
+    from rich.columns import Columns
+
+    from jaxvision.data import catalogue, registry, tfds_source
+
+    print("Built in, no download:")
+    table = Table(box=None, show_header=False, pad_edge=True)
+    for name, splits in catalogue.built_in().items():
+        table.add_row(
+            name,
+            _splits({part: split.size for part, split in splits._asdict().items()}),
+            _shape(splits.train.image_shape),
+            catalogue.origin(name),
+        )
+    _print(table)
+
+    folder = tfds_source.data_folder(data_dir)
+    print(f"\nPrepared in {folder}:")
+    table = Table(box=None, show_header=False, pad_edge=True)
+    for found in catalogue.prepared(folder):
+        sizes = _splits(found.splits) or "its dataset_info.json cannot be read"
+        table.add_row(found.name, sizes, _megabytes(found.size))
+    _print(table if table.row_count else "  none yet")
+
+    print(
+        "\nOf TensorFlow Datasets, downloaded and prepared on first use; some may\n"
+        "need TensorFlow for that, and say so:"
+    )
+    offered = [
+        f" {name} {_shape(shape)}" for name, shape in tfds_source.offered().items()
+    ]
+    _print(Columns(offered, padding=(0, 2), column_first=True))
+    print(
+        f"\nTheir variants, such as emnist/letters: {catalogue.ONLINE}\n"
+        f"Your own images:      {', '.join(f'{kind}:PATH' for kind in registry.OWN)}\n"
+        "To prepare one now:   python -m jaxvision prepare NAME\n"
+        "To see what it holds: python -m jaxvision datasets NAME"
+    )
+
+
+def _show_card(name: str, data_dir: str | None, folder: Path) -> None:
+    from jaxvision import visualise
+    from jaxvision.data import card, catalogue, registry
+    from jaxvision.data.source import Splits
+
+    loaded = registry.load(name, data_dir=data_dir)
+    # Read once, for the numbers and for the examples.
+    splits = Splits(*(split._replace(read=cache(split.read)) for split in loaded))
+    found = card.card(name, splits)
+    origin = catalogue.origin(name, data_dir)
+    rows = card.rows(found)
+    _print_rows({"data set": name, "from": origin} | rows)
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        content = {"origin": origin} | card.record(found)
+        files.replace_text(folder / "card.json", json.dumps(content, indent=2) + "\n")
+        figure = visualise.card(
+            {"train": found.train.class_counts, "test": found.test.class_counts},
+            card.examples(splits.train),
+            found.class_names,
+            title=name,
+            facts=[
+                "   ".join(f"{key}: {rows[key]}" for key in line)
+                for line in (("examples", "images"), ("mean", "std", "duplicates"))
+            ],
+        )
+        visualise.save(figure, folder / "card.png")
+    except OSError as error:
+        raise UsageError(
+            f"cannot write to {folder}: {error.strerror or error}; choose another "
+            "folder with --output"
+        ) from error
+    print(f"written to {folder}: card.json, card.png")
+
+
+def _splits(sizes: dict[str, int]) -> str:
+    return ", ".join(f"{split} {size:,}" for split, size in sizes.items())
+
+
+def _shape(shape: Sequence[int | None]) -> str:
+    return "×".join("?" if side is None else str(side) for side in shape)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
 def _print(content: Any) -> None:
-    Console(highlight=False).print(content)
+    # Names are printed as they are, also those that look like rich's markup.
+    Console(highlight=False, markup=False, emoji=False).print(content)
 
 
-def _data_folder() -> Path:
-    folder = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return Path(folder).expanduser()
+def _print_rows(rows: dict[str, str]) -> None:
+    grid = Table(box=None, show_header=False)
+    grid.add_column(style="bold")
+    grid.add_column(overflow="fold")
+    for name, value in rows.items():
+        grid.add_row(name, value)
+    _print(grid)
 
 
 def _state(folder: Path) -> str:
@@ -182,15 +298,3 @@ def _state(folder: Path) -> str:
         return "writable" if os.access(folder, os.W_OK) else "not writable"
     parent = next(parent for parent in folder.absolute().parents if parent.is_dir())
     return "not there yet" if os.access(parent, os.W_OK) else "cannot be made"
-
-
-def _prepared(folder: Path) -> list[str]:
-    """`name:version` or `name/config:version` of the sets that TFDS has written."""
-    return sorted(
-        f"{'/'.join(path.parts[:-1])}:{path.parts[-1]}"
-        for depth in ("*/*", "*/*/*")
-        for path in (
-            info.parent.relative_to(folder)
-            for info in folder.glob(f"{depth}/dataset_info.json")
-        )
-    )

@@ -1,7 +1,17 @@
-"""Text files that are written whole or not at all."""
+"""Files: text that is written whole or not at all, and where caches are kept."""
 
 import os
+import sys
 from pathlib import Path
+
+
+def user_cache() -> Path:
+    """Our folder among the user's caches; it may not exist yet."""
+    if sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return base / "jaxvision"
 
 
 def replace_text(path: Path, text: str) -> None:

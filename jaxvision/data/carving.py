@@ -1,11 +1,16 @@
 """Validation examples are carved out of the training split, the same for every run."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from jaxvision.data.source import Source
 from jaxvision.errors import UsageError
+
+TEST_SHARE = 0.2
+"""What becomes the test split of a set that comes without one."""
 
 
 def carve(
@@ -21,30 +26,66 @@ def carve(
         compared on the same validation examples.
 
     Nothing is read here.  The first `read` of either part reads the source once for
-    both and keeps the two results, read-only, for as long as the parts live.
+    both and keeps the two results, read-only, for as long as the parts live.  Where the
+    source knows its labels without decoding, so do the parts, and their files can be
+    streamed if its can.
 
     Raises `UsageError` for a part that would be empty.
     """
     size = _held_out(source, validation)
 
     @functools.cache
+    def held_out() -> np.ndarray:
+        labels = source.labels() if source.labels else source.read()["label"]
+        return stratified(labels, size, seed)
+
+    @functools.cache
     def parts() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         data = source.read()
-        held_out = stratified(data["label"], size, seed)
-        return _rows(data, ~held_out), _rows(data, held_out)
+        if source.labels is None:  # the mask without a second read
+            mask = stratified(data["label"], size, seed)
+        else:
+            mask = held_out()
+        return _rows(data, ~mask), _rows(data, mask)
+
+    def part(
+        name: str, size: int, read: Callable[[], dict[str, np.ndarray]], chosen: bool
+    ) -> Source:
+        def rows() -> np.ndarray:
+            return np.flatnonzero(held_out() == chosen)
+
+        labels = source.labels
+        return source._replace(
+            name=f"{source.name}/{name}",
+            size=size,
+            read=read,
+            labels=labels and (lambda: labels()[rows()]),
+            encoded=source.encoded and Subset(source.encoded, rows),
+        )
 
     return (
-        source._replace(
-            name=f"{source.name}/train",
-            size=source.size - size,
-            read=lambda: dict(parts()[0]),
-        ),
-        source._replace(
-            name=f"{source.name}/validation",
-            size=size,
-            read=lambda: dict(parts()[1]),
-        ),
+        part("train", source.size - size, lambda: dict(parts()[0]), False),
+        part("validation", size, lambda: dict(parts()[1]), True),
     )
+
+
+class Subset:
+    """`Source.encoded` of some rows, which are found when the first is asked for."""
+
+    def __init__(self, whole: Callable[[int], bytes], rows: Callable[[], np.ndarray]):
+        self.whole = whole
+        self._find = rows
+
+    @functools.cached_property
+    def rows(self) -> np.ndarray:
+        return self._find()
+
+    def __call__(self, i: int) -> bytes:
+        return self.whole(int(self.rows[i]))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Found here, since what finds them cannot be sent to another process.
+        return {"whole": self.whole, "rows": self.rows}
 
 
 def stratified(labels: np.ndarray, size: int, seed: int) -> np.ndarray:

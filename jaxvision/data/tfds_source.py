@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxvision.data import embedded, synthetic
+from jaxvision.data import array_cache, embedded, synthetic
 from jaxvision.data.source import Source, Splits
 from jaxvision.data.tfds_preparation import (
     command,
@@ -46,14 +46,36 @@ def prepare(name: str, data_dir: str | None = None) -> Path:
     return Path(_prepared(name, data_dir).data_path)
 
 
+def offered() -> dict[str, tuple[int, int, int]]:
+    """Image shapes of the sets that `load` takes, by name, from TFDS's catalogue.
+
+    Every set of the catalogue is opened for it, which takes a second or two and no
+    network.  Of a set with variants this is the first one's.  Whether a set can be
+    prepared without TensorFlow shows when it is.
+    """
+    import tensorflow_datasets as tfds
+
+    shapes = {}
+    for name in tfds.list_builders(with_community_datasets=False):
+        with contextlib.suppress(UsageError):
+            features = _open(name, str(data_folder())).info.features
+            _check_features(name, features)
+            shapes[name] = features["image"].shape
+    return shapes
+
+
+def data_folder(data_dir: str | None = None) -> Path:
+    """Where TFDS keeps its sets: see `registry.load`."""
+    folder = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return Path(folder).expanduser()
+
+
 def _prepared(name: str, data_dir: str | None) -> Any:
     """The TFDS builder of a set whose files are there.
 
     What is wrong with the set itself is said before anything is downloaded.
     """
-    folder = os.path.expanduser(
-        data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    )
+    folder = str(data_folder(data_dir))
     builder = _open(name, folder)
     _check_features(name, builder.info.features)
     if not builder.data_path.exists():
@@ -75,6 +97,20 @@ def _source(name: str, builder: Any, split: str) -> Source:
 
 
 def _read(name: str, builder: Any, split: str) -> dict[str, np.ndarray]:
+    """Decode a split, or take what is cached next to its files: see `array_cache`."""
+    folder = Path(builder.data_path)
+    return array_cache.cached(
+        folder / f"decoded-{split}.npz",
+        [
+            folder / "dataset_info.json",
+            folder / "features.json",
+            *map(Path, builder.info.splits[split].filepaths),
+        ],
+        lambda: _decode(name, builder, split),
+    )
+
+
+def _decode(name: str, builder: Any, split: str) -> dict[str, np.ndarray]:
     """Decode a split into one array, some 60,000 MNIST images a second.
 
     That is twice the speed of the records TFDS itself would decode.  More threads are
@@ -144,8 +180,9 @@ def _check_features(name: str, features: Any) -> None:
     import tensorflow_datasets as tfds
 
     kinds = {"image": tfds.features.Image, "label": tfds.features.ClassLabel}
+    features = dict(features)
     for feature, kind in kinds.items():
-        if not isinstance(dict(features).get(feature), kind):
+        if not isinstance(features.get(feature), kind):
             raise UsageError(
                 f"dataset {name!r} has no {kind.__name__} called {feature!r} among "
                 f"{', '.join(map(repr, features))}: choose a set of labelled images"

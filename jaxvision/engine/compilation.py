@@ -1,21 +1,17 @@
 """Compilation: cached on the disk across runs, and timed apart from the training."""
 
 import os
-import sys
 from pathlib import Path
 
 import jax
 
+from jaxvision.files import user_cache
+
 
 def cache_folder() -> Path:
-    """`JAX_COMPILATION_CACHE_DIR`, or a folder of ours in the user's cache."""
-    if folder := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        return Path(folder)
-    if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return base / "jaxvision" / "xla"
+    """`JAX_COMPILATION_CACHE_DIR`, or `xla` in our folder of the user's cache."""
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    return Path(folder) if folder else user_cache() / "xla"
 
 
 def enable_cache() -> Path | None:

@@ -5,7 +5,7 @@ import inspect
 import flax.linen as nn
 
 from jaxvision.errors import unknown
-from jaxvision.models import convnet, lenet, linear, resnet_cifar
+from jaxvision.models import convnet, lenet, linear, resnet, resnet_cifar
 from jaxvision.models.variant import Variant
 from jaxvision.types import Model
 
@@ -14,6 +14,7 @@ VARIANTS: dict[str, Variant] = {
     **lenet.VARIANTS,
     **convnet.VARIANTS,
     **resnet_cifar.VARIANTS,
+    **resnet.VARIANTS,
 }
 
 

@@ -11,13 +11,23 @@ from jaxvision.visualise.classification import classification
 
 if TYPE_CHECKING:
     from jaxvision.visualise.confusion_matrix import confusion
+    from jaxvision.visualise.contact_sheet import card
     from jaxvision.visualise.learning_curves import compare, curves
     from jaxvision.visualise.prediction_grid import predictions
     from jaxvision.visualise.style import save
 
-__all__ = ["classification", "compare", "confusion", "curves", "predictions", "save"]
+__all__ = [
+    "card",
+    "classification",
+    "compare",
+    "confusion",
+    "curves",
+    "predictions",
+    "save",
+]
 
 _MODULE_OF = {
+    "card": "contact_sheet",
     "compare": "learning_curves",
     "confusion": "confusion_matrix",
     "curves": "learning_curves",

@@ -1,5 +1,7 @@
 """A validation split is the same for every run, in proportion, exact, and lazy."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -95,6 +97,36 @@ def test_a_reader_cannot_spoil_the_data_of_the_next():
         data["image"][0] = 0
     del data["label"]
     assert set(train.read()) == {"image", "label"}
+
+
+class Files:
+    """Encodes the i-th image as its own index."""
+
+    def __call__(self, i: int) -> bytes:
+        assert type(i) is int
+        return bytes([i])
+
+
+def test_labels_and_files_of_the_parts_are_theirs():
+    source, reads = unequal()
+    labels = source.read()["label"]
+    reads.clear()
+    source = source._replace(labels=lambda: labels, encoded=Files())
+    rest, validation = carve(source, 20)
+    for part in (rest, validation, *carve(rest, 7)):
+        encoded = pickle.loads(pickle.dumps(part.encoded))
+        files = [encoded(i)[0] for i in range(part.size)]
+        assert files == [part.encoded(i)[0] for i in range(part.size)]
+        assert part.labels().tolist() == labels[files].tolist()
+        assert not reads
+    assert files == carve(rest, 7)[1].read()["image"].ravel().tolist()
+    assert part.labels().tolist() == carve(rest, 7)[1].read()["label"].tolist()
+
+
+def test_what_the_source_has_not_its_parts_have_not():
+    for part in carve(unequal()[0], 20):
+        assert part.labels is None
+        assert part.encoded is None
 
 
 def test_a_part_can_be_carved_again():

@@ -19,7 +19,7 @@ import pytest
 import tensorflow_datasets as tfds
 from tensorflow_datasets.image_classification import cifar, mnist
 
-from jaxvision.data import registry, tensorflow_stand_in
+from jaxvision.data import registry, tensorflow_stand_in, tfds_source
 from jaxvision.data.tensorflow_stand_in import tensorflow_stand_in as stand_in
 from jaxvision.errors import UsageError
 
@@ -210,6 +210,23 @@ def test_the_folder_comes_from_the_argument_then_the_environment(
     assert registry.prepare("mnist", str(tmp_path)) == tmp_path / "mnist" / "3.0.1"
 
 
+def test_a_split_is_decoded_once_as_long_as_its_files_stay(damaged, monkeypatch):
+    train = registry.load("mnist", data_dir=str(damaged.parents[1])).train
+    first = train.read()
+
+    def again(*arguments):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(tfds_source, "_decode", again)
+    second = train.read()
+    for name, array in first.items():
+        assert second[name].dtype == array.dtype
+        np.testing.assert_array_equal(second[name], array)
+    next(damaged.glob("mnist-train*")).touch()
+    with pytest.raises(ZeroDivisionError):
+        train.read()
+
+
 def edit_info(folder: Path, change):
     file = folder / "dataset_info.json"
     info = json.loads(file.read_text())
@@ -393,6 +410,7 @@ def test_damage_that_read_reports(damage, damaged):
     [
         ("imagenette/320px-v2", "streaming sets are not supported yet"),
         ("glue", "no Image called 'image'"),
+        ("bair_robot_pushing_small", "no Image called 'image'"),
         ("lsun", "no ClassLabel called 'label'"),
         ("coco", r"jaxvision-research\[tensorflow\]"),
         ("mnist:9.9.9", "only: 3.0.1"),

@@ -1,0 +1,137 @@
+"""From an image file to pixels: every kind of file comes out as uint8 [H,W,C].
+
+The rules, where more than one is thinkable:
+- EXIF orientation is undone: images stand as a viewer shows them.
+- Transparency, of whatever kind, is laid over white, as on a page.
+- 16 bits keep their high byte.  Pixels of 32 bits have no agreed range: refused.
+- CMYK and YCCK become RGB by Pillow's plain formula; colour profiles are not applied.
+- One channel from colour is luma (ITU-R BT.601); three from greyscale are equal.
+- Of an animation, or of several pages, the first counts.
+"""
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+import numpy as np
+
+from jaxvision.errors import UsageError
+
+
+class DecodeError(UsageError):
+    """The bytes are not a whole image; the message says why, but not which they are."""
+
+
+def decode(encoded: bytes, channels: int) -> np.ndarray:
+    """The pixels, uint8 [H,W,channels], of an encoded image.
+
+    Args:
+      encoded: the content of a JPEG, PNG, WebP, GIF, BMP, TIFF, PPM or PGM file.
+      channels: 1 for luma, 3 for RGB.
+
+    Raises `DecodeError` if they cannot be read, or not to their end.
+    """
+    with _reasons():
+        if not encoded:
+            raise DecodeError("the file is empty")
+        image = _open(io.BytesIO(encoded))
+        upright = _UPRIGHT[_orientation(image)]
+        return np.ascontiguousarray(upright(_pixels(image, channels)))
+
+
+def inspect(path: str | os.PathLike[str]) -> tuple[int, int, int]:
+    """Height, width and channels (1 if greyscale, else 3) that `decode` would give.
+
+    Reads the header, and sees whether the file goes on to its end.  What JPEG and PNG
+    hold between the two is not looked at: photographs of 500×375 take a twelfth of the
+    time of decoding, images of 64×64 a half.  A palette counts as colour.
+
+    Raises `DecodeError` as `decode` does.
+    """
+    with _reasons(), open(path, "rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            raise DecodeError("the file is empty")
+        image = _open(file)
+        width, height = image.size
+        if _orientation(image) >= 5:
+            width, height = height, width
+        channels = 1 if image.mode in _GREYSCALE else 3
+        ending = _ENDINGS.get(image.format or "")
+        if ending is None or not _ends_with(file, ending):
+            image = _open(file)
+            _pixels(image, channels)
+        return height, width, channels
+
+
+_GREYSCALE = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"})
+_ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
+_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda image: image,
+    2: lambda image: image[:, ::-1],
+    3: lambda image: image[::-1, ::-1],
+    4: lambda image: image[::-1],
+    5: lambda image: image.swapaxes(0, 1),
+    6: lambda image: np.rot90(image, -1),
+    7: lambda image: image[::-1, ::-1].swapaxes(0, 1),
+    8: lambda image: np.rot90(image),
+}
+
+
+def _open(file: IO[bytes]) -> Any:
+    from PIL import Image, UnidentifiedImageError
+
+    file.seek(0)
+    try:
+        return Image.open(file)
+    except UnidentifiedImageError:
+        raise DecodeError("no image, or damaged in its first bytes") from None
+
+
+def _orientation(image: Any) -> int:
+    """The EXIF orientation, 1–8, that is left to undo; 1 is upright.
+
+    To be asked before the pixels are loaded.
+    """
+    if image.format == "TIFF":
+        return 1  # Pillow turns those while it loads them
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1  # Pillow would decode the pixels to look behind them
+    try:
+        orientation = image.getexif().get(0x0112, 1)
+    except Exception:  # damaged metadata are no reason to lose the image
+        return 1
+    return orientation if orientation in _UPRIGHT else 1
+
+
+def _pixels(image: Any, channels: int) -> np.ndarray:
+    from PIL import Image
+
+    # Pillow opens a PGM of 16 bits in a mode of 32.
+    if image.mode.startswith("I;16") or (image.mode, image.format) == ("I", "PPM"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        raise DecodeError("its pixels have 32 bits: convert them to 8 or 16")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    return pixels.reshape(*pixels.shape[:2], channels)
+
+
+def _ends_with(file: IO[bytes], ending: bytes) -> bool:
+    file.seek(-len(ending), os.SEEK_END)
+    return file.read() == ending
+
+
+@contextmanager
+def _reasons() -> Iterator[None]:
+    """On damaged files Pillow raises a dozen kinds of exception."""
+    try:
+        yield
+    except DecodeError:
+        raise
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise DecodeError(reason) from error

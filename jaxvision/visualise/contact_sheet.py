@@ -1,0 +1,206 @@
+"""What is in a data set: how many of each class, and what they look like."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+from jaxvision.errors import check
+from jaxvision.visualise import style
+
+# In inches: an image, the space around it, what stands above the chart and left of the
+# images, the chart itself, and the room for names below it, slanted or level.
+_IMAGE, _GAP, _HEAD, _SIDE = 0.72, 0.05, 0.95, 1.5
+_CHART, _SLANTED, _LEVEL = 1.15, 0.8, 0.35
+
+_NAMES_UP_TO = 40  # classes up to which each bar has its name
+_LEVEL_UP_TO = 20  # characters, of all names together, that fit beside each other
+_NAME = 18  # characters of a class name that fit beside its images
+_COLOURS = (style.BLUE, style.ORANGE)
+
+
+def card(
+    counts: Mapping[str, np.ndarray],
+    examples: Mapping[int, Sequence[np.ndarray]],
+    class_names: Sequence[str],
+    *,
+    title: str,
+    facts: Sequence[str] = (),
+) -> Figure:
+    """A chart of the class balance above a contact sheet with a row for each class.
+
+    counts: for each split, such as `"train"`, int [K]: the examples of each class.  The
+    first split is drawn as bars, a second one as marks, scaled to the same mean: where
+    both are balanced alike, the marks lie on the ends of the bars.
+    facts: lines that are written below the title; two fit.
+    examples: for some of the classes, by index, images uint8 [H,W,C] of one channel
+    (grey) or three (RGB), of any size.  Each fills a square with its longer side.
+
+    Raises `UsageError` when the counts do not fit the names, or an example is no image.
+    """
+    classes = len(class_names)
+    check(
+        (classes > 0, "there are no classes to show"),
+        (1 <= len(counts) <= 2, f"one or two splits can be shown, got {len(counts)}"),
+        *(
+            (
+                numbers.shape == (classes,),
+                f"the counts of {split} must be [{classes}], one for each class name, "
+                f"got {numbers.shape}",
+            )
+            for split, numbers in counts.items()
+        ),
+        (
+            all(0 <= label < classes for label in examples),
+            f"examples must be of classes in 0..{classes - 1}, got {list(examples)}",
+        ),
+        *(
+            (
+                image.ndim == 3
+                and image.shape[-1] in (1, 3)
+                and image.dtype == np.uint8,
+                f"examples must be uint8 [H,W,1 or 3], got {image.dtype} {image.shape}",
+            )
+            for images in examples.values()
+            for image in images
+        ),
+    )
+    columns = max([len(images) for images in examples.values()], default=0)
+    right = _SIDE + max(columns, 8) * (_IMAGE + _GAP)  # eight wide for the facts
+    width = right + _GAP
+    sheet = len(examples) * (_tallest(examples) + _GAP)
+    below = _LEVEL if _names_are_level(class_names) else _SLANTED
+    height = _HEAD + _CHART + below + sheet
+
+    figure = Figure((width, height))
+    for y, text, size, colour in (
+        (0.05, title, style.LARGE, style.INK),
+        (0.29, "\n".join(facts), style.SMALL, style.PALE),
+    ):
+        figure.text(
+            _GAP / width,
+            1 - y / height,
+            text,
+            size=size,
+            color=colour,
+            va="top",
+            linespacing=1.5,
+            parse_math=False,
+        )
+    chart = figure.add_axes(
+        (
+            _SIDE / width,
+            1 - (_HEAD + _CHART) / height,
+            (right - _SIDE - _GAP) / width,
+            _CHART / height,
+        )
+    )
+    _balance(chart, counts, class_names)
+    if examples:
+        axis = figure.add_axes((0, 0, right / width, sheet / height))
+        _sheet(axis, examples, class_names)
+        axis.set(xlim=(0, right), ylim=(sheet, 0), aspect="auto")
+    return figure
+
+
+def _shown(image: np.ndarray) -> tuple[float, float]:
+    """Height and width of an image on the sheet: its longer side is always the same."""
+    height, width = image.shape[:2]
+    return _IMAGE * height / max(height, width), _IMAGE * width / max(height, width)
+
+
+def _tallest(examples: Mapping[int, Sequence[np.ndarray]]) -> float:
+    heights = [_shown(image)[0] for images in examples.values() for image in images]
+    return max([0.2, *heights])  # a class name is 0.2 high
+
+
+def _names_are_level(class_names: Sequence[str]) -> bool:
+    return sum(map(len, class_names)) <= _LEVEL_UP_TO
+
+
+def _balance(
+    axis: Axes, counts: Mapping[str, np.ndarray], class_names: Sequence[str]
+) -> None:
+    (name, numbers), *others = counts.items()
+    places = np.arange(len(class_names))
+    bar = min(0.8, 0.1 * len(class_names))  # the bars of two classes are no walls
+    handles: list[Any] = [
+        axis.bar(places, numbers, width=bar, color=_COLOURS[0], label=name)
+    ]
+    for (other, theirs), colour in zip(others, _COLOURS[1:], strict=False):
+        scale = numbers.mean() / theirs.mean() if theirs.any() else 1
+        ends = places - bar / 2, places + bar / 2
+        label = f"{other}, scaled × {scale:.3g}"
+        marks = axis.hlines(theirs * scale, *ends, colour, linewidth=2, label=label)
+        handles.append(marks)
+    axis.spines[["top", "right", "bottom"]].set_visible(False)
+    axis.spines["left"].set_color(style.PALE)
+    axis.tick_params(color=style.PALE, labelcolor=style.INK, labelsize=style.SMALL)
+    axis.tick_params("x", length=0)
+    axis.set_xlim(-0.6, len(class_names) - 0.4)
+    axis.set_ylim(0, None)
+    axis.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axis.grid(True, axis="y", color=style.RULE, linewidth=0.8)
+    axis.set_axisbelow(True)
+    style.label(axis, y="examples")
+    if len(class_names) <= _NAMES_UP_TO:
+        level = _names_are_level(class_names)
+        axis.set_xticks(
+            places,
+            [style.shorten(name, 14) for name in class_names],
+            rotation=0 if level else 35,
+            ha="center" if level else "right",
+            rotation_mode="anchor",
+            parse_math=False,
+        )
+    else:
+        axis.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+        style.label(axis, x="class (index)", y="examples")
+    axis.legend(
+        handles=handles,
+        loc="lower right",
+        bbox_to_anchor=(1, 1),
+        ncols=2,
+        frameon=False,
+        borderaxespad=0.1,
+        fontsize=style.SMALL,
+        labelcolor=style.INK,
+    )
+
+
+def _sheet(
+    axis: Axes,
+    examples: Mapping[int, Sequence[np.ndarray]],
+    class_names: Sequence[str],
+) -> None:
+    """All images in one axes whose unit is an inch: hundreds of axes take seconds."""
+    pitch = _tallest(examples) + _GAP
+    for row, (label, images) in enumerate(examples.items()):
+        middle = (row + 0.5) * pitch
+        axis.text(
+            _SIDE - 0.12,
+            middle,
+            style.shorten(class_names[label], _NAME),
+            ha="right",
+            va="center",
+            size=style.NORMAL,
+            color=style.INK,
+            parse_math=False,  # a class may be called "$"
+        )
+        for column, image in enumerate(images):
+            height, width = _shown(image)
+            centre = _SIDE + column * (_IMAGE + _GAP) + _IMAGE / 2
+            left, top = centre - width / 2, middle - height / 2
+            axis.imshow(
+                image.squeeze(-1) if image.shape[-1] == 1 else image,
+                extent=(left, left + width, top + height, top),
+                cmap="gray",
+                vmin=0,
+                vmax=255,
+                interpolation="nearest" if max(image.shape) <= 128 else "antialiased",
+            )
+    axis.set_axis_off()

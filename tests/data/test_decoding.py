@@ -1,0 +1,247 @@
+"""Every kind of image file becomes upright uint8 pixels, or an error with a reason."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxvision.data.decoding import DecodeError, decode, inspect
+
+RGB = (np.mgrid[0:6, 0:8].sum(0)[..., None] * [18, 9, 4] + [0, 40, 90]).astype(np.uint8)
+GREY = RGB[..., 0]
+RED, WHITE = [255, 0, 0], [255, 255, 255]
+
+
+def encode(image: Image.Image | np.ndarray, form: str = "PNG", **options) -> bytes:
+    file = io.BytesIO()
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
+    image.save(file, form, **options)
+    return file.getvalue()
+
+
+def exif(orientation: int) -> Image.Exif:
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags
+
+
+@pytest.fixture
+def shape_of(tmp_path):
+    """What `inspect` says of a file with this content."""
+
+    def shape(encoded: bytes) -> tuple[int, int, int]:
+        (tmp_path / "image").write_bytes(encoded)
+        return inspect(tmp_path / "image")
+
+    return shape
+
+
+@pytest.mark.parametrize("form", ["PNG", "BMP", "PPM", "TIFF", "WEBP", "GIF"])
+def test_lossless_colour_is_exact(form, shape_of):
+    image = np.where(RGB > 80, 255, 0).astype(np.uint8)  # few colours, for the palette
+    encoded = encode(image, form, **{"lossless": True} if form == "WEBP" else {})
+    np.testing.assert_array_equal(decode(encoded, 3), image)
+    assert shape_of(encoded) == (6, 8, 3)
+
+
+@pytest.mark.parametrize("form", ["PNG", "BMP", "PPM", "TIFF", "GIF"])
+def test_lossless_greyscale_is_exact_in_one_channel_and_in_three(form, shape_of):
+    encoded = encode(GREY, form)
+    np.testing.assert_array_equal(decode(encoded, 1)[..., 0], GREY)
+    np.testing.assert_array_equal(decode(encoded, 3), np.dstack([GREY] * 3))
+    palette = form == "GIF"  # which counts as colour
+    assert shape_of(encoded) == (6, 8, 3 if palette else 1)
+
+
+def test_jpeg(shape_of):
+    encoded = encode(RGB, "JPEG", quality=100, subsampling=0)
+    np.testing.assert_allclose(decode(encoded, 3), RGB, atol=4)
+    assert shape_of(encoded) == (6, 8, 3)
+    assert shape_of(encode(GREY, "JPEG")) == (6, 8, 1)
+
+
+def test_what_comes_out_is_contiguous_writable_and_of_bytes():
+    for channels in (1, 3):
+        image = decode(encode(RGB, "JPEG", exif=exif(6)), channels)
+        assert image.dtype == np.uint8
+        assert image.shape == (8, 6, channels)
+        assert image.flags.c_contiguous
+        image[0] = 0
+
+
+def test_one_channel_of_colour_is_luma():
+    image = np.full((2, 2, 3), [200, 100, 50], np.uint8)
+    luma = round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)
+    assert (decode(encode(image), 1) == luma).all()
+
+
+def test_cmyk_jpeg_is_not_inverted(shape_of):
+    # Pillow writes what Adobe does: the inks inverted, with a marker that says so.
+    red = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
+    encoded = encode(red, "JPEG", quality=100)
+    assert b"Adobe" in encoded
+    np.testing.assert_allclose(decode(encoded, 3)[4, 4], RED, atol=4)
+    assert shape_of(encoded) == (8, 8, 3)
+    assert decode(encode(red, "TIFF"), 3)[4, 4].tolist() == RED
+
+
+def test_transparent_pixels_are_laid_over_white():
+    rgba = np.zeros((1, 3, 4), np.uint8)
+    rgba[..., 0] = 255
+    rgba[0, :, 3] = [0, 128, 255]
+    for form in ("PNG", "TIFF"):
+        image = decode(encode(rgba, form), 3)[0]
+        assert image[0].tolist() == WHITE
+        np.testing.assert_allclose(image[1], [255, 127, 127], atol=1)
+        assert image[2].tolist() == RED
+
+
+def test_a_transparent_colour_of_a_palette_is_white():
+    image = Image.new("P", (2, 1))
+    image.putpalette([*RED, 0, 0, 255])
+    image.putpixel((1, 0), 1)
+    for form in ("PNG", "GIF"):
+        assert decode(encode(image, form, transparency=1), 3)[0].tolist() == [
+            RED,
+            WHITE,
+        ]
+        assert decode(encode(image, form), 3)[0].tolist() == [RED, [0, 0, 255]]
+
+
+def test_greyscale_with_transparency(shape_of):
+    pixels = Image.merge("LA", [Image.new("L", (2, 2), 40), Image.new("L", (2, 2), 0)])
+    encoded = encode(pixels)
+    assert (decode(encoded, 1) == 255).all()
+    assert shape_of(encoded) == (2, 2, 1)
+
+
+def test_a_transparent_colour_without_an_alpha_channel_is_white():
+    for mode, colour in (("RGB", (9, 8, 7)), ("L", 9), ("1", 0)):
+        encoded = encode(Image.new(mode, (2, 2), colour), transparency=colour)
+        assert (decode(encoded, 3) == 255).all(), mode
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_undone(form, orientation, shape_of):
+    """The bright corner comes to stand where the tag says that it was seen."""
+    stored = np.zeros((16, 24, 3), np.uint8)
+    stored[:8, :8] = 255  # at row 0, column 0
+    encoded = encode(stored, form, exif=exif(orientation))
+    image = decode(encoded, 3)
+    # EXIF 2.3, section 4.6.4: where the 0th row and the 0th column are on view.
+    row, column = {
+        1: (0, 0), 2: (0, -1), 3: (-1, -1), 4: (-1, 0),
+        5: (0, 0), 6: (0, -1), 7: (-1, -1), 8: (-1, 0),
+    }[orientation]  # fmt: skip
+    assert image.shape == ((24, 16, 3) if orientation >= 5 else (16, 24, 3))
+    corners = image[[0, 0, -1, -1], [0, -1, 0, -1]].mean(-1).reshape(2, 2)
+    assert corners[row, column] > 200
+    assert (corners > 200).sum() == 1
+    assert shape_of(encoded) == image.shape
+
+
+@pytest.mark.parametrize("orientation", [5, 7])
+def test_transposed_images_are_not_merely_rotated(orientation):
+    stored = np.zeros((16, 24, 3), np.uint8)
+    stored[:8, 8:16] = 255  # along the 0th row
+    image = decode(encode(stored, exif=exif(orientation)), 3)
+    want = (
+        stored.swapaxes(0, 1) if orientation == 5 else stored[::-1, ::-1].swapaxes(0, 1)
+    )
+    np.testing.assert_array_equal(image, want)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_damaged_exif_does_not_lose_the_image():
+    encoded = encode(RGB, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12")
+    assert decode(encoded, 3).shape == (6, 8, 3)
+
+
+def test_sixteen_bits_keep_their_high_byte(shape_of):
+    wide = (GREY.astype(np.uint16) << 8) + 255
+    for form in ("PNG", "TIFF"):
+        encoded = encode(wide, form)
+        np.testing.assert_array_equal(decode(encoded, 1)[..., 0], GREY)
+        np.testing.assert_array_equal(decode(encoded, 3), np.dstack([GREY] * 3))
+        assert shape_of(encoded) == (6, 8, 1)
+
+
+def test_pgm_of_sixteen_bits_and_plain():
+    pixels = (GREY.astype(np.uint16) << 8).astype(">u2").tobytes()
+    np.testing.assert_array_equal(decode(b"P5\n8 6\n65535\n" + pixels, 1)[..., 0], GREY)
+    assert decode(b"P2\n2 1\n255\n7 9\n", 1).ravel().tolist() == [7, 9]
+
+
+def test_colour_of_sixteen_bits():
+    """Pillow does not write it: one red pixel, put together by hand."""
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        checksum = zlib.crc32(kind + body)
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", checksum)
+
+    encoded = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(b"\0" + struct.pack(">HHH", 65535, 300, 5)))
+        + chunk(b"IEND", b"")
+    )
+    assert decode(encoded, 3).ravel().tolist() == [255, 1, 0]
+
+
+def test_one_bit_is_black_and_white(shape_of):
+    encoded = encode(Image.fromarray(GREY > 100))
+    np.testing.assert_array_equal(decode(encoded, 1)[..., 0], (GREY > 100) * 255)
+    assert shape_of(encoded) == (6, 8, 1)
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_the_first_frame_counts(form):
+    frames = [Image.new("RGB", (4, 4), c) for c in ("red", "blue", "green")]
+    encoded = encode(frames[0], form, save_all=True, append_images=frames[1:])
+    np.testing.assert_allclose(decode(encoded, 3)[2, 2], RED, atol=8)
+
+
+def test_pixels_of_32_bits_are_refused(shape_of):
+    encoded = encode(np.ones((2, 2), np.float32), "TIFF")
+    for read in (lambda: decode(encoded, 3), lambda: shape_of(encoded)):
+        with pytest.raises(DecodeError, match="32 bits"):
+            read()
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM"])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_truncated_files_are_noticed(form, share, shape_of):
+    rng = np.random.default_rng(0)
+    whole = encode(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8), form)
+    part = whole[: int(share * len(whole))]
+    for read in (lambda: decode(part, 3), lambda: shape_of(part)):
+        with pytest.raises(DecodeError) as caught:
+            read()
+        assert str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"\xff\xd8\xff"])
+def test_what_is_no_image(content, shape_of):
+    for read in (lambda: decode(content, 3), lambda: shape_of(content)):
+        with pytest.raises(DecodeError, match="empty" if not content else "no image"):
+            read()
+
+
+def test_bytes_after_the_end_are_harmless(shape_of):
+    for form in ("JPEG", "PNG"):
+        encoded = encode(RGB, form) + b"\0" * 10
+        assert decode(encoded, 3).shape == shape_of(encoded) == (6, 8, 3)
+
+
+def test_damage_between_header_and_end_is_left_to_decoding(shape_of):
+    encoded = encode(RGB)
+    start = encoded.index(b"IDAT") + 6
+    broken = encoded[:start] + b"\0" * 8 + encoded[start + 8 :]
+    assert shape_of(broken) == (6, 8, 3)
+    with pytest.raises(DecodeError):
+        decode(broken, 3)

@@ -1,0 +1,197 @@
+"""A table of paths and labels is a data set, and what is wrong with it has a line."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxvision.data import registry
+from jaxvision.errors import UsageError
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Ten images `0.png` … `9.png` whose red level numbers them."""
+    monkeypatch.setenv("HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for i in range(10):
+        Image.new("RGB", (8, 6), (i, 0, 0)).save(tmp_path / f"{i}.png")
+    return tmp_path
+
+
+def load_csv(folder, text: str, encoding: str = "utf-8"):
+    (folder / "table.csv").write_text(text, encoding=encoding)
+    return registry.load(f"csv:{folder / 'table.csv'}")
+
+
+def load_jsonl(folder, rows):
+    lines = (row if isinstance(row, str) else json.dumps(row) for row in rows)
+    (folder / "table.jsonl").write_text("\n".join(lines))
+    return registry.load(f"jsonl:{folder / 'table.jsonl'}")
+
+
+def refused(load, *arguments) -> list[str]:
+    with pytest.raises(UsageError) as caught:
+        load(*arguments)
+    return str(caught.value).splitlines()
+
+
+def levels(source) -> list[int]:
+    return source.read()["image"][:, 0, 0, 0].tolist()
+
+
+SPLIT = """path,label,split
+3.png,dog,train
+1.png,cat,Training
+4.png,dog,train
+5.png,cat,val
+2.png,cat,TEST
+"""
+
+
+def test_rows_go_where_they_say(folder):
+    train, test = load_csv(folder, SPLIT)
+    assert train.name == f"csv:{folder / 'table.csv'}:train"
+    assert train.class_names == ("cat", "dog")
+    assert train.image_shape == (6, 8, 3)
+    assert (train.size, test.size) == (3, 1)
+    assert levels(train) == [3, 1, 4]
+    assert train.read()["label"].tolist() == train.labels().tolist() == [1, 0, 1]
+    assert levels(test) == [2]
+    assert test.read()["label"].tolist() == [0]
+    assert train.encoded(1) == (folder / "1.png").read_bytes()
+
+
+def test_validation_takes_the_place_of_a_missing_test(folder):
+    assert levels(load_csv(folder, SPLIT.replace("TEST", "train")).test) == [5]
+
+
+def test_without_splits_a_fifth_is_held_out(folder):
+    text = "path,label\n" + "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(10))
+    train, test = load_csv(folder, text)
+    assert (train.size, test.size) == (8, 2)
+    assert np.bincount(test.labels()).tolist() == [1, 1]
+    assert sorted(levels(train) + levels(test)) == list(range(10))
+    np.testing.assert_array_equal(np.array(levels(train)) % 2, train.labels())
+
+
+def test_json_lines_say_the_same_as_csv(folder):
+    columns, *lines = [line.split(",") for line in SPLIT.splitlines()]
+    rows = [dict(zip(columns, line, strict=True)) for line in lines]
+    for a, b in zip(load_csv(folder, SPLIT), load_jsonl(folder, rows), strict=True):
+        assert (levels(a), a.labels().tolist()) == (levels(b), b.labels().tolist())
+        assert a.class_names == b.class_names
+
+
+def test_numbers_are_sorted_by_value_and_renumbered_from_0(folder):
+    labels = [10, 2, 1, 10, 2, 1, 10, 2, 1, 1]
+    text = "path,label\n" + "".join(f"{i}.png,{k}\n" for i, k in enumerate(labels))
+    rows = [{"path": f"{i}.png", "label": k} for i, k in enumerate(labels)]
+    for splits in (load_csv(folder, text), load_jsonl(folder, rows)):
+        assert splits.train.class_names == ("1", "2", "10")
+        for source in splits:
+            want = [{1: 0, 2: 1, 10: 2}[labels[i]] for i in levels(source)]
+            assert source.labels().tolist() == want
+
+
+def test_spreadsheets_write_a_byte_order_mark_and_columns_of_their_own(folder):
+    text = 'path,id,label\n0.png,7,"cat, tabby"\n1.png,8,dog\n'
+    text += "".join(f"{i}.png,9,dog\n" for i in range(2, 8))
+    train, _ = load_csv(folder, text, "utf-8-sig")
+    assert train.class_names == ("cat, tabby", "dog")
+
+
+def test_everything_wrong_is_listed_by_line(folder):
+    lines = refused(
+        load_csv,
+        folder,
+        "path,label,split\n"
+        "0.png,cat,train\n"
+        "1.png,,train\n"
+        "./0.png,dog,train\n"
+        "nowhere.png,dog,train\n"
+        ",dog,train\n"
+        "2.png,-1,train\n"
+        "3.png,dog,tran\n"
+        "4.png,dog,\n"
+        "5.png,a,train,b\n",
+    )
+    assert lines[0] == f"{folder / 'table.csv'} cannot be used; put right:"
+    wanted = {
+        "line 3: empty label",
+        "line 4: ./0.png is already in line 2",
+        f"line 5: there is no file {folder / 'nowhere.png'}",
+        "line 6: empty path",
+        "line 7: label -1 is negative",
+        "line 8: unknown split 'tran': did you mean 'train' or 'training'?",
+        "line 10: more values than columns; put those with a comma into double quotes",
+        "line 9: no split, where other lines have one",
+    }
+    assert {line.strip() for line in lines[1:]} == wanted
+
+
+def test_what_json_allows_and_a_table_does_not(folder):
+    lines = refused(
+        load_jsonl,
+        folder,
+        [
+            {"path": "0.png", "label": "cat"},
+            {"path": "1.png", "label": ["cat", "dog"]},
+            {"path": "2.png", "label": 0.5},
+            {"path": "3.png", "label": None},
+            {"path": 4, "label": "cat"},
+            "{",
+            "[1]",
+        ],
+    )
+    found = [line.strip() for line in lines[1:]]
+    assert found[0].startswith("line 2: more than one label to an image")
+    assert found[1] == "line 3: label 0.5 is neither a name nor a whole number"
+    assert found[2:4] == ["line 4: empty label", "line 5: empty path"]
+    assert found[4].startswith("line 6: not JSON")
+    assert found[5].startswith("line 7: not an object")
+
+
+def test_a_long_list_is_cut(folder):
+    text = "path,label\n" + "".join(f"x{i},a\n" for i in range(50))
+    lines = refused(load_csv, folder, text)
+    assert len(lines) == 22
+    assert lines[-1].strip() == "… and 30 more"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no column 'path' and no column 'label', only none at all"),
+        ("file,label\n0.png,a\n", "no column 'path', only 'file', 'label'"),
+        ("path;label\n0.png;a\n", "only 'path;label'"),
+        ("path,labels\n0.png,a b\n", "more than one label"),
+        ("path,label\n", "no line is of the split train"),
+        ("path,label,split\n0.png,a,test\n", "no line is of the split train"),
+        ("path,label\n0.png,a\n1.png,a\n", "have the label 'a', and to tell classes"),
+    ],
+)
+def test_a_table_that_is_none(folder, text, message):
+    assert message in "\n".join(refused(load_csv, folder, text))
+
+
+def test_a_class_that_only_the_test_has(folder):
+    text = SPLIT + "6.png,cow,test\n"
+    assert (
+        "line 7: no training image has the label 'cow'"
+        in refused(load_csv, folder, text)[-1]
+    )
+
+
+def test_a_table_that_is_not_utf_8(folder):
+    text = "path,label\n0.png,Käse\n1.png,Brot\n"
+    lines = refused(load_csv, folder, text, "latin-1")
+    assert "is not UTF-8" in lines[0]
+
+
+def test_broken_files_are_named(folder):
+    (folder / "1.png").write_bytes(b"")
+    lines = refused(load_csv, folder, SPLIT)
+    assert "1.png: the file is empty" in lines[1]
+    assert f"remove their lines from {folder / 'table.csv'}" in lines[-1]
