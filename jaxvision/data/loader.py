@@ -68,6 +68,31 @@ def evaluation(source: Source, batch_size: int, *, transform: Transform) -> Pipe
     )
 
 
+def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
+    """The permutation int32 [size] in which an epoch goes through the examples.
+
+    Ranks of raw draws: NumPy guarantees their stream for all its versions, which it
+    does not for `Generator.permutation`.
+    """
+    draws = np.random.PCG64([seed, epoch]).random_raw(size)
+    return np.argsort(draws, kind="stable").astype(np.int32)
+
+
+def check_same_data(identity: dict[str, Any], state: dict[str, Any]) -> None:
+    """Raises `UsageError` if a saved state is of other data than `identity` tells."""
+    differing = [
+        f"{name}: was {state.get(name)!r}, is {value!r}"
+        for name, value in identity.items()
+        if state.get(name) != value
+    ]
+    if differing:
+        raise UsageError(
+            "the training data is not what this run began with ("
+            + "; ".join(differing)
+            + "): restore the data, or start anew with another --workdir"
+        )
+
+
 class ShuffledIndices:
     """Items `{"index": int32 [B]}`: every epoch without replacement, a new order."""
 
@@ -82,10 +107,7 @@ class ShuffledIndices:
         if self._batch == self._batches:
             self._epoch, self._batch, self._order = self._epoch + 1, 0, None
         if self._order is None:
-            # Ranks of raw draws: NumPy guarantees their stream for all its versions,
-            # which it does not for `Generator.permutation`.
-            draws = np.random.PCG64([self._seed, self._epoch]).random_raw(self._size)
-            self._order = np.argsort(draws, kind="stable").astype(np.int32)
+            self._order = epoch_order(self._size, self._seed, self._epoch)
         start = self._batch * self._batch_size
         self._batch += 1
         return {"index": self._order[start : start + self._batch_size]}
@@ -96,17 +118,7 @@ class ShuffledIndices:
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Continue from `state`.  Raises `UsageError` if it is of other data."""
-        differing = [
-            f"{name}: was {state.get(name)!r}, is {value!r}"
-            for name, value in self._identity().items()
-            if state.get(name) != value
-        ]
-        if differing:
-            raise UsageError(
-                "the training data is not what this run began with ("
-                + "; ".join(differing)
-                + "): restore the data, or start anew with another --workdir"
-            )
+        check_same_data(self._identity(), state)
         self._epoch, self._batch = state["epoch"], state["batch"]
         self._order = None
 

@@ -99,9 +99,7 @@ def _layers(dtype, train: bool):
     init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
     return (
         partial(Conv, use_bias=False, dtype=dtype, kernel_init=init),
-        partial(
-            nn.BatchNorm, use_running_average=not train, momentum=0.9, dtype=dtype
-        ),
+        partial(nn.BatchNorm, use_running_average=not train, momentum=0.9, dtype=dtype),
     )
 
 

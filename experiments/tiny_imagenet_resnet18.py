@@ -1,0 +1,81 @@
+"""ResNet-18 on a folder of class folders: one's own images, or a piece of ImageNet.
+
+He et al. 2016, https://arxiv.org/abs/1512.03385, trained from scratch with shifts,
+flips, label smoothing and a one-cycle schedule.
+
+    python -m experiments.tiny_imagenet_resnet18 --dataset folder:PATH
+
+PATH holds `train/` and `val/` with one folder for each class, and images of one size.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxvision import data, models, optim, tasks, visualise
+from jaxvision.ops.augment import compose, normalise, random_flip, random_shift
+from jaxvision.run import run
+from jaxvision.types import Experiment
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Config:
+    dataset: str = "folder:tiny-imagenet-20"
+    """`folder:PATH`, or any TFDS set of colour images of one size."""
+    model: Literal["resnet18", "resnet34", "resnet50"] = "resnet18"
+    """Each reduces 32 pixels to one, so images have 64 pixels or more."""
+    width: int = 64
+    """Channels of the first stage; each further one has twice as many."""
+    validation: float = 0.1
+    """Share of the training split that chooses the best checkpoint."""
+    epochs: float = 30
+    """Passes over the training images."""
+    batch_size: int = 128
+    """Images per step, over all devices."""
+    peak_lr: float = 0.1
+    """Highest learning rate of SGD with momentum 0.9, in a one-cycle schedule."""
+    weight_decay: float = 5e-4
+    """L2 regularisation of the kernels."""
+    label_smoothing: float = 0.1
+    """ε of the targets in training."""
+    max_shift: int = 8
+    """Training images are moved by up to so many pixels along each axis."""
+    seed: int = 0
+    """Decides the initial weights, the order of the images and their crops."""
+
+
+def build(config: Config) -> Experiment:
+    splits = data.load(config.dataset)
+    train, validation = data.carve(splits.train, config.validation)
+    classes = train.class_names
+
+    prepare = normalise(MEAN, STD)
+    augment = compose(random_shift(config.max_shift), random_flip, prepare)
+
+    train_data = data.train(
+        train, config.batch_size, transform=augment, seed=config.seed
+    )
+    steps = train_data.steps(config.epochs)
+    return Experiment(
+        model=models.create(config.model, num_classes=len(classes), width=config.width),
+        task=tasks.classification(len(classes), label_smoothing=config.label_smoothing),
+        optimizer=optim.sgd(
+            optim.one_cycle(config.peak_lr, steps=steps),
+            momentum=0.9,
+            nesterov=True,
+            weight_decay=config.weight_decay,
+        ),
+        train=train_data,
+        validation=data.evaluation(validation, 250, transform=prepare),
+        test=data.evaluation(splits.test, 250, transform=prepare),
+        steps=steps,
+        seed=config.seed,
+        steps_per_dispatch=2,
+        pictures=visualise.classification(classes),
+    )
+
+
+if __name__ == "__main__":
+    smoke = dict(dataset="synthetic:32x32x3", epochs=3, batch_size=64, width=8)
+    run(build, Config, smoke=smoke)

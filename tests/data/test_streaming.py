@@ -1,0 +1,531 @@
+"""Streaming: the same batches whatever the workers, processes and interruptions."""
+
+import gc
+import io
+import itertools
+import math
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxvision.data import jpeg
+from jaxvision.data.crops import Box, central_crop, random_resized_crop
+from jaxvision.data.decoding import DecodeError, decode
+from jaxvision.data.image_files import Labelled, splits
+from jaxvision.data.source import Source
+from jaxvision.data.streaming import stream_eval, stream_train
+from jaxvision.errors import UsageError
+
+SIZE = 23
+
+
+def photo(seed, height=60, width=80, mode="RGB"):
+    """Something smooth, as JPEG likes it, that differs at every place."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.BICUBIC).convert(mode)
+
+
+def encode(image, format="JPEG", **options):
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()
+
+
+def exif(orientation):
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags
+
+
+FILES = [encode(photo(i, 40 + i, 50 + 3 * i)) for i in range(SIZE)]
+
+
+def make_source(files=FILES, channels=3):
+    labels = np.arange(len(files), dtype=np.int32)
+    return Source(
+        name="photos:train",
+        size=len(files),
+        image_shape=(None, None, channels),
+        class_names=tuple(map(str, labels)),
+        read=lambda: pytest.fail("a stream is not read as a whole"),
+        labels=lambda: labels,
+        encoded=files.__getitem__,
+    )
+
+
+def as_is(key, images):
+    return images
+
+
+def train(source=None, batch_size=6, **options):
+    options = {"image_size": 16, "transform": as_is, "seed": 3, "workers": 2} | options
+    return stream_train(source or make_source(), batch_size, **options)
+
+
+def evaluation(source=None, batch_size=6, **options):
+    options = {"image_size": 16, "transform": as_is, "workers": 2} | options
+    return stream_eval(source or make_source(), batch_size, **options)
+
+
+def take(items, count):
+    return [next(items) for _ in range(count)]
+
+
+def assert_same(some, others):
+    for one, other in zip(some, others, strict=True):
+        assert one.keys() == other.keys()
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+# --- training -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5, None])
+def test_batches_do_not_depend_on_the_workers(workers):
+    alone = take(train(workers=0).items(), 7)
+    assert_same(take(train(workers=workers).items(), 7), alone)
+    assert_same(take(train(workers=workers, prefetch=0).items(), 7), alone)
+    assert alone[0]["image"].shape == (6, 16, 16, 3)
+    assert alone[0]["image"].dtype == np.uint8
+    assert alone[0]["label"].dtype == np.int32
+
+
+def test_each_epoch_shows_no_example_twice_and_drops_its_remainder():
+    pipeline = train()
+    assert pipeline.num_batches == 3 and pipeline.num_examples == SIZE
+    labels = np.array([item["label"] for item in take(pipeline.items(), 9)])
+    epochs = labels.reshape(3, 18)
+    assert all(len(set(epoch)) == 18 for epoch in epochs)
+    assert not np.array_equal(epochs[0], epochs[1])
+
+
+def test_the_first_batch_is_frozen():
+    """Another order or other crops would change every published number."""
+    drawn = []
+
+    def spy(height, width, draws, **options):
+        drawn.append(random_resized_crop(height, width, draws, **options))
+        return drawn[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxvision.data.streaming.random_resized_crop", spy)
+        item = next(train(batch_size=4, seed=0, workers=0).items())
+    assert item["label"].tolist() == FIRST_LABELS
+    assert drawn == FIRST_BOXES
+
+
+FIRST_LABELS = [11, 3, 20, 13]
+FIRST_BOXES = [
+    Box(0, 14, 51, 67),
+    Box(2, 24, 35, 30),
+    Box(24, 63, 34, 40),
+    Box(8, 17, 42, 55),
+]
+
+
+def test_an_example_is_cropped_anew_in_each_epoch():
+    source = make_source(FILES[:2])
+    first, second = take(train(source, batch_size=2).items(), 2)
+    images = [item["image"][item["label"].argsort()] for item in (first, second)]
+    assert not np.array_equal(images[0], images[1])
+
+
+def test_crops_are_those_of_the_whole_image():
+    whole = (1.0, 1.0)
+    item = next(train(make_source(FILES[:1]), 1, scale=whole, ratio=(0.1, 10)).items())
+    image = np.asarray(Image.open(io.BytesIO(FILES[0])))
+    small = np.asarray(Image.fromarray(image).resize((16, 16), Image.BOX), int)
+    # Of area 1 only the image itself, up to rounding, fits.
+    assert np.abs(small - item["image"][0]).mean() < 12
+
+
+@pytest.mark.parametrize("position", [0, 1, 3, 5])
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_state_restores_the_exact_next_batch(position, workers):
+    items = train().items()
+    take(items, position)
+    state = items.get_state()
+    expected = take(items, 5)
+    resumed = train(workers=workers).items()
+    next(resumed)
+    resumed.set_state(state)
+    assert resumed.get_state() == state
+    assert_same(take(resumed, 5), expected)
+
+
+def test_four_processes_saved_two_restored():
+    batches = take(train(batch_size=8).items(), 6)
+
+    def processes(count):
+        return [
+            train(batch_size=8, process_index=i, process_count=count).items()
+            for i in range(count)
+        ]
+
+    def gather(hosts, count):
+        steps = zip(*(take(host, count) for host in hosts), strict=True)
+        return [
+            {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            for parts in steps
+        ]
+
+    four = processes(4)
+    assert_same(gather(four, 3), batches[:3])
+    states = [host.get_state() for host in four]
+    assert all(state == states[0] for state in states)
+    two = processes(2)
+    for host in two:
+        host.set_state(states[0])
+    assert_same(gather(two, 3), batches[3:])
+
+
+def test_state_of_other_data_is_refused():
+    state = train().items().get_state()
+    reordered = make_source(FILES[::-1])
+    with pytest.raises(UsageError, match="fingerprint"):
+        train(reordered).items().set_state(state)
+    relabelled = make_source()._replace(labels=lambda: np.zeros(SIZE, np.int32))
+    with pytest.raises(UsageError, match="fingerprint"):
+        train(relabelled).items().set_state(state)
+    with pytest.raises(UsageError, match="seed: was 3, is 4"):
+        train(seed=4).items().set_state(state)
+
+
+def test_the_transform_runs_on_the_device():
+    def brighten(key, images):
+        return images / 255 + jax.random.uniform(key)
+
+    pipeline = train(transform=brighten)
+    item, key = next(pipeline.items()), jax.random.key(1)
+    batch = jax.jit(pipeline.fetch)(pipeline.resident(), item, key)
+    expected = item["image"] / np.float32(255) + np.asarray(jax.random.uniform(key))
+    np.testing.assert_allclose(batch["image"], expected, rtol=1e-6)
+    np.testing.assert_array_equal(batch["label"], item["label"])
+
+
+# --- evaluation -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_size", [1, 6, SIZE, 40])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_evaluation_shows_every_example_once_in_order(batch_size, workers):
+    pipeline = evaluation(batch_size=batch_size, workers=workers)
+    seen, count = [], 0
+    for item in pipeline.items():
+        batch = pipeline.fetch(pipeline.resident(), item, jax.random.key(0))
+        assert batch["image"].shape == (batch_size, 16, 16, 3)
+        assert batch["mask"].shape == (batch_size,)
+        assert not np.asarray(batch["image"])[~item["mask"]].any()
+        seen += batch["label"][item["mask"]].tolist()
+        count += 1
+    assert seen == list(range(SIZE))
+    assert count == pipeline.num_batches == -(-SIZE // batch_size)
+
+
+def test_evaluation_is_shared_by_processes():
+    whole = list(evaluation(batch_size=8).items())
+    parts = [
+        list(evaluation(batch_size=8, process_index=i, process_count=2).items())
+        for i in range(2)
+    ]
+    for item, *shares in zip(whole, *parts, strict=True):
+        for name in item:
+            joined = np.concatenate([share[name] for share in shares])
+            np.testing.assert_array_equal(item[name], joined)
+
+
+def test_evaluation_cuts_the_centre():
+    pixels = np.zeros((64, 96, 3), np.uint8)
+    pixels[8:56, 24:72] = 255
+    source = make_source([encode(Image.fromarray(pixels), "PNG")])
+    (item,) = evaluation(source, 1, resize=64 / 48).items()
+    assert item["image"].min() == 255
+    (item,) = evaluation(source, 1, resize=64 / 50).items()
+    assert item["image"][0, 0].max() < 255
+
+
+# --- crops ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("height, width", [(375, 500), (1, 1), (3, 900), (900, 3)])
+def test_crops_lie_within_the_image(height, width):
+    generator = np.random.default_rng(0)
+    for _ in range(300):
+        draws = iter(generator.random(22).tolist())
+        box = random_resized_crop(
+            height, width, draws, scale=(0.08, 1), ratio=(3 / 4, 4 / 3)
+        )
+        assert 0 <= box.top and 0 <= box.left and box.height >= 1 and box.width >= 1
+        assert box.top + box.height <= height and box.left + box.width <= width
+
+
+def test_crops_follow_the_stated_distribution():
+    """On a huge square no box of at most half its area is refused, or rounded much."""
+    side, generator = 100_000, np.random.default_rng(0)
+    draws = iter(generator.random(200_000).tolist())
+    boxes = np.array(
+        [
+            random_resized_crop(side, side, draws, scale=(0.1, 0.5), ratio=(0.5, 2))
+            for _ in range(20_000)
+        ]
+    )
+    top, left, height, width = boxes.T
+    uniform = [
+        (height * width / side**2 - 0.1) / 0.4,
+        np.log(width / height) / math.log(4) + 0.5,
+        top / (side - height),
+        left / (side - width),
+    ]
+    for values in uniform:  # Kolmogorov-Smirnov, at a level of 1e-4
+        ranks = (np.arange(len(values)) + 0.5) / len(values)
+        assert np.abs(np.sort(values) - ranks).max() < 2.23 / math.sqrt(len(values))
+    assert np.abs(np.corrcoef(uniform) - np.eye(4)).max() < 0.03
+
+
+def test_what_never_fits_is_cut_from_the_centre():
+    never = itertools.repeat(0.999)
+    options = {"scale": (1.0, 1.0), "ratio": (3 / 4, 4 / 3)}
+    wide = random_resized_crop(30, 300, never, **options)
+    assert wide == Box(0, 130, 30, 40)
+    high = random_resized_crop(300, 30, never, **options)
+    assert high == Box(130, 0, 40, 30)
+    assert central_crop(256, 512, resize=256 / 224) == Box(16, 144, 224, 224)
+
+
+# --- decoding -------------------------------------------------------------------------
+
+JPEG_KINDS = [
+    {"subsampling": 0},
+    {"subsampling": 1},
+    {"subsampling": 2},
+    {"subsampling": 2, "restart_marker_rows": 1},
+    {"subsampling": 2, "progressive": True},
+    {"subsampling": 2, "quality": 100},
+]
+
+
+@pytest.mark.parametrize("options", JPEG_KINDS, ids=str)
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_what_is_left_out_changes_no_pixel(options, mode):
+    encoded = encode(photo(0, 203, 250, mode), **options)
+    for channels in (1, 3):
+        whole = decode(encoded, channels)
+        for bottom in [*range(90, 130), 203]:
+            box = Box(top=40, left=17, height=bottom - 40, width=70)
+            out = np.zeros((box.height, box.width, channels), np.uint8)
+            jpeg.decode_box(encoded, lambda *size, box=box: box, out)
+            np.testing.assert_array_equal(out, whole[40:bottom, 17:87])
+
+
+@pytest.mark.parametrize("options", JPEG_KINDS, ids=str)
+def test_what_is_left_out_changes_no_pixel_of_a_scaled_image(options, monkeypatch):
+    encoded = encode(photo(0, 203, 250), **options)
+    header = jpeg._read_header(encoded)
+    boxes = [Box(8, 0, bottom - 8, 250) for bottom in range(70, 203, 7)]
+    outs = np.zeros((2, len(boxes), 25, 30, 3), np.uint8)
+    for part, sequential in enumerate([header.sequential, False]):
+        known = header._replace(sequential=sequential)
+        monkeypatch.setattr(jpeg, "_read_header", lambda encoded, known=known: known)
+        for out, box in zip(outs[part], boxes, strict=True):
+            jpeg.decode_box(encoded, lambda *size, box=box: box, out)
+    np.testing.assert_array_equal(outs[0], outs[1])
+
+
+def test_rows_below_are_left_out_and_large_crops_are_scaled(monkeypatch):
+    shapes = []
+    original = jpeg.simplejpeg.decode_jpeg
+
+    def spy(*arguments, **options):
+        shapes.append(options["buffer"].shape)
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(jpeg.simplejpeg, "decode_jpeg", spy)
+    encoded, image = encode(photo(0, 800, 600)), photo(0, 800, 600)
+    out = np.zeros((64, 64, 3), np.uint8)
+    for box, shape in [
+        (Box(0, 0, 100, 100), (112, 600, 3)),
+        (Box(10, 0, 128, 128), (72, 300, 3)),
+        (Box(0, 40, 256, 300), (68, 150, 3)),
+        (Box(0, 0, 800, 600), (100, 75, 3)),
+        (Box(0, 0, 800, 127), (800, 600, 3)),
+        (Box(0, 0, 127, 600), (144, 600, 3)),
+    ]:
+        jpeg.decode_box(encoded, lambda *size, box=box: box, out)
+        assert shapes.pop() == shape
+        top, left, height, width = box
+        region = image.crop((left, top, left + width, top + height))
+        expected = np.asarray(region.resize((64, 64), Image.BILINEAR), int)
+        assert np.abs(expected - out).mean() < 2, box
+    assert not shapes
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        pytest.param(encode(photo(0), "PNG"), id="png"),
+        pytest.param(encode(photo(0).convert("RGBA"), "PNG"), id="rgba"),
+        pytest.param(encode(photo(0).convert("CMYK")), id="cmyk"),
+        pytest.param(encode(photo(0).convert("L")), id="grey"),
+        pytest.param(encode(photo(0), exif=bytes(6)), id="no exif"),
+        pytest.param(encode(photo(0)) + b"more", id="trailing bytes"),
+        pytest.param(encode(photo(0), exif=exif(1)), id="upright"),
+        pytest.param(encode(photo(0), exif=exif(6)), id="turned"),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_other_files_are_decoded_as_in_memory(encoded, channels):
+    whole = decode(encoded, channels)
+    height, width = whole.shape[:2]
+    out = np.zeros_like(whole)
+
+    def everything(*size):
+        assert size == (height, width)
+        return Box(0, 0, height, width)
+
+    jpeg.decode_box(encoded, everything, out)
+    np.testing.assert_array_equal(out, whole)
+
+
+# --- trouble --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("broken", [FILES[7][:500], b"", b"no image"])
+def test_a_broken_image_is_named_by_its_index(workers, broken):
+    source = make_source([*FILES[:7], broken, *FILES[8:]])
+    with pytest.raises(UsageError, match="image 7 of photos:train cannot be decoded"):
+        list(evaluation(source, workers=workers).items())
+    items = train(source, workers=workers).items()
+    with pytest.raises(UsageError, match="image 7 of photos:train cannot be decoded"):
+        take(items, 12)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("part", [0.2, 0.6, 0.9])
+def test_a_truncated_file_is_noticed_wherever_the_crop_lies(progressive, part):
+    encoded = encode(photo(0, 400, 300), progressive=progressive)
+    truncated = encoded[: int(part * len(encoded))]
+    out = np.zeros((50, 50, 3), np.uint8)
+    for top in (0, 150, 350):
+        with pytest.raises(DecodeError, match="truncated"):
+            jpeg.decode_box(truncated, lambda *size, top=top: Box(top, 0, 50, 50), out)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_broken_files_are_named_by_their_paths(tmp_path, workers):
+    paths = tuple(f"{i:02}.jpg" for i in range(SIZE))
+    for path, content in zip(paths, FILES, strict=True):
+        (tmp_path / path).write_bytes(content)
+    files = Labelled(paths, np.arange(SIZE, dtype=np.int32) % 2)
+    source = splits("folder:x", tmp_path, files, files, ("a", "b"), "…").train
+    (tmp_path / "07.jpg").write_bytes(FILES[7][:500])
+    (tmp_path / "19.jpg").unlink()
+    with pytest.raises(UsageError, match=r"(?s)07\.jpg.*19\.jpg"):
+        list(evaluation(source, workers=workers).items())
+
+
+def test_a_mistake_of_a_transform_is_no_bad_image():
+    def encoded(i):
+        raise ZeroDivisionError
+
+    source = make_source()._replace(encoded=encoded)
+    with pytest.raises(ZeroDivisionError):
+        next(train(source).items())
+
+
+def test_an_abandoned_iterator_leaves_no_thread():
+    def threads():
+        return [t for t in threading.enumerate() if t.name.startswith("decoding")]
+
+    def wait_for_no_more_than(count):
+        deadline = time.monotonic() + 20
+        while len(threads()) > count and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert len(threads()) <= count
+
+    gc.collect()
+    wait_for_no_more_than(0)
+    items, passing = train(workers=2).items(), evaluation(workers=2).items()
+    next(items), next(passing)
+    assert len(threads()) == 4
+    del items, passing
+    wait_for_no_more_than(0)
+
+
+def test_the_batches_ahead_are_bounded():
+    asked = []
+    files = make_source()
+
+    def encoded(i):
+        asked.append(i)
+        return FILES[i]
+
+    items = train(files._replace(encoded=encoded), batch_size=2, prefetch=3).items()
+    for count in range(1, 6):
+        next(items)
+        time.sleep(0.05)
+        assert 2 * count <= len(asked) <= 2 * (count + 3)
+    assert len(asked) == len(set(asked))
+
+
+SCRIPT = """
+import pathlib, sys
+import numpy as np
+from jaxvision.data.source import Source
+from jaxvision.data.streaming import stream_train
+
+data = pathlib.Path(sys.argv[1]).read_bytes()
+source = Source(
+    "x", 400, (None, None, 3), ("a",), None, lambda: np.zeros(400, "i4"), lambda i: data
+)
+items = stream_train(
+    source, 100, image_size=64, transform=None, seed=0, workers=2
+).items()
+next(items)
+print("first batch")
+"""
+
+
+def test_the_process_ends_with_batches_under_way(tmp_path):
+    path = tmp_path / "x.jpg"
+    path.write_bytes(encode(photo(0, 300, 400)))
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", SCRIPT, path],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "first batch\n", "")
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: train(batch_size=24), "exceeds the 23"),
+        (lambda: train(batch_size=0), "positive, got 0"),
+        (lambda: train(seed=-1), "negative, got -1"),
+        (lambda: train(image_size=0), "image size must be positive"),
+        (lambda: train(workers=-1), "threads, or 0 for none, got -1"),
+        (lambda: train(scale=(0.5, 0.2)), "in order"),
+        (lambda: train(scale=(0.0, 1.0)), "scale"),
+        (lambda: train(ratio=(0.0, 1.0)), "ratio"),
+        (lambda: train(process_index=2, process_count=2), "from 0 to 1, got 2"),
+        (lambda: train(process_count=4), "not divisible by the 4"),
+        (lambda: train(make_source()._replace(encoded=None)), "no image files"),
+        (lambda: evaluation(batch_size=-1), "positive, got -1"),
+        (lambda: evaluation(resize=0.5), "at least 1"),
+        (lambda: evaluation(make_source([])), "is empty"),
+    ],
+)
+def test_bad_input_is_named(make, message):
+    with pytest.raises(UsageError, match=message):
+        make()
