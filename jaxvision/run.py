@@ -155,7 +155,7 @@ def _execute(
         "smoke": command.launch.smoke,
         **{f"config_{k}": v for k, v in dataclasses.asdict(config).items()},
     }
-    _check_same_config(workdir / "config.json", identity)
+    _check_same_config(workdir, identity)
     if result_file.exists():
         console.print("this run is finished: there is nothing left to do")
         result = json.loads(result_file.read_text(encoding="utf-8"))
@@ -238,9 +238,10 @@ def _default_workdir(name: str) -> Path:
     return Path("runs") / name / now
 
 
-def _check_same_config(file: Path, identity: Mapping[str, Any]) -> None:
-    """Refuse a run directory that belongs to another config."""
-    if not file.exists():
+def _check_same_config(workdir: Path, identity: Mapping[str, Any]) -> None:
+    """Refuse a run directory whose checkpoints belong to another config."""
+    file = workdir / "config.json"
+    if not file.exists() or not any((workdir / "checkpoints").glob("[0-9]*")):
         return
     identity = json.loads(json.dumps(identity))
     before = json.loads(file.read_text(encoding="utf-8"))
@@ -252,7 +253,7 @@ def _check_same_config(file: Path, identity: Mapping[str, Any]) -> None:
     ]
     if differing:
         raise UsageError(
-            f"{file.parent} holds a run with another config:\n"
+            f"{workdir} holds a run with another config:\n"
             + "\n".join(differing)
             + "\nrepeat its options to continue it, or choose a new --workdir"
         )

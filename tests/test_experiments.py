@@ -142,6 +142,14 @@ def test_finished_changed_and_busy_workdirs(tmp_path):
     assert busy.returncode == 2 and "another process" in busy.stderr
 
 
+def test_a_mistake_does_not_claim_the_workdir(tmp_path):
+    arguments = ["fashion_mnist_convnet", "--smoke", "--workdir", tmp_path / "run"]
+    mistake = launch(*arguments, "--m", "6")
+    assert mistake.returncode == 2 and "use M ≤ 4" in mistake.stderr
+    mended = launch(*arguments, "--m", "1", "--epochs", "1")
+    assert mended.returncode == 0, mended.stderr
+
+
 def comparable(workdir):
     """What must be equal between two runs: result and rows without clocks."""
     timings = {"seconds", "images_per_second", "data_wait"}
