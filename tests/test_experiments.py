@@ -4,7 +4,6 @@ import importlib
 import json
 import os
 import random
-import resource
 import signal
 import subprocess
 import sys
@@ -28,14 +27,22 @@ RESULT_KEYS = {
 }  # fmt: skip
 
 
-def launch(name, *arguments, **options):
+def launch(name, *arguments, python=("-m",)):
     """`python -m experiments.<name>` in a process of its own, on one device."""
     environment = os.environ | {"XLA_FLAGS": ""}
     return subprocess.run(
-        [sys.executable, "-m", f"experiments.{name}", *map(str, arguments)],
+        [sys.executable, *python, f"experiments.{name}", *map(str, arguments)],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300,
-        **options,
     )  # fmt: skip
+
+
+WITH_SMALL_FILES = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+"""Runs a module where no file may exceed a megabyte, as on a disk that is full."""
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -207,17 +214,14 @@ def test_a_full_disk_ends_with_a_message_and_the_last_good_checkpoint(tmp_path):
     quiet = launch(*arguments, "--workdir", tmp_path / "quiet")
     assert quiet.returncode == 0, quiet.stderr
 
-    # No file may exceed a megabyte: a checkpoint of this network does.
-    def fill():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))
-
     workdir = tmp_path / "full"
-    failed = launch(*arguments, "--workdir", workdir, preexec_fn=fill)
+    arguments += ["--workdir", workdir]  # a checkpoint of this network has 3 megabytes
+    failed = launch(*arguments, python=("-c", WITH_SMALL_FILES))
     assert failed.returncode == 4, failed.stderr
     assert "could not be written" in failed.stderr
     assert "the last good one is none" in failed.stderr
     assert "Traceback" not in failed.stderr
-    assert launch(*arguments, "--workdir", workdir).returncode == 0
+    assert launch(*arguments).returncode == 0
     assert comparable(workdir) == comparable(tmp_path / "quiet")
 
 
