@@ -85,6 +85,20 @@ def test_values_and_gradients_are_native(kernel, strides):
     assert_close(sweep(conv2d), sweep(native))
 
 
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (4, 2), (5, 5)], ids=str)
+@pytest.mark.parametrize("strides", [1, 2])
+def test_maps_smaller_than_the_kernel_are_padded_first_and_native(size, strides):
+    images, kernel = operands(3, *size, kernel=(5, 3))
+    options = {"strides": strides, "padding": ((3, 2), (1, 4))}
+    assert_close(conv2d(images, kernel, **options), native(images, kernel, **options))
+    assert_close(
+        gradients(conv2d, images, kernel, **options),
+        gradients(native, images, kernel, **options),
+    )
+    program = str(jax.make_jaxpr(partial(conv2d, **options))(images, kernel))
+    assert ("= pad[" in program) == (size[0] < 5 or size[1] < 3)
+
+
 @pytest.mark.parametrize("batch", [1, 12, 32])
 @pytest.mark.parametrize("strides", [1, 2])
 def test_gradients_of_large_maps_are_native_in_any_number_of_slices(batch, strides):
