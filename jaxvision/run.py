@@ -31,7 +31,7 @@ from jaxvision.engine.loop import Diverged, Fit, Interrupted, fit
 from jaxvision.engine.state import count, digest
 from jaxvision.errors import UsageError
 from jaxvision.files import replace_text
-from jaxvision.types import Experiment, Reference
+from jaxvision.types import Experiment, Pipeline, Reference
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,8 +215,7 @@ def _test_and_draw(
     `test_metrics.json` and not into the record.
     """
     model, task, test = experiment.model, experiment.task, experiment.test
-    arrays = test.resident()
-    resident = sharding.place_resident(mesh, arrays)
+    resident = sharding.place_resident(mesh, test.resident())
     best = (fitted.best.params, fitted.best.model_state)
     metrics = make_evaluate(model, task, test, resident, mesh)(*best)
 
@@ -225,12 +224,23 @@ def _test_and_draw(
     figures = {"curves.png": visualise.curves(rows, best_step=best_step)}
     if experiment.pictures is not None:
         predictions = predict(model, task, test, resident, mesh, *best)
-        figures |= experiment.pictures(arrays, predictions, metrics)
+        figures |= experiment.pictures(_examples(test), predictions, metrics)
     for name, figure in figures.items():
         visualise.save(figure, workdir / name)
     lists = {name: np.asarray(value).tolist() for name, value in metrics.items()}
     replace_text(workdir / "test_metrics.json", json.dumps(lists) + "\n")
     return metrics
+
+
+def _examples(pipeline: Pipeline) -> Mapping[str, np.ndarray]:
+    """Images and labels of an evaluation in order, as they are before `fetch`."""
+    if arrays := pipeline.resident():
+        return arrays
+    items = [
+        {name: array[item["mask"]] for name, array in item.items()}
+        for item in pipeline.items()
+    ]
+    return {name: np.concatenate([item[name] for item in items]) for name in items[0]}
 
 
 def _default_workdir(name: str) -> Path:

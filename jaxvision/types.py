@@ -156,6 +156,6 @@ class Experiment(NamedTuple):
     step is then allocated once: ResNet-20 gains a half from 4.  Belongs to the numbers:
     another value compiles another program, which may round differently."""
     pictures: Callable[..., Mapping[str, Any]] | None = None
-    """`(test_arrays, predictions, test_metrics) -> {file name: Figure}`: the arrays are
-    those of `test.resident`, the predictions those of `task.predict`."""
+    """`(examples, predictions, test_metrics) -> {file name: Figure}`: the `image` and
+    `label` of the test split as they are read, and what `task.predict` made of them."""
     reference: Reference | None = None
