@@ -7,6 +7,10 @@ The recipe is the paper's: batches of 128, momentum 0.9, weight decay 1e-4, a le
 rate of 0.1 divided by 10 at one half and three quarters of the run, pad-and-crop by 4
 and flips.  Two departures: images are normalised per channel, where the paper subtracts
 the per-pixel mean, and batch normalisation and biases are not decayed.
+
+Measured: not yet with the paper's 182 epochs.  `--schedule one_cycle --epochs 20
+--weight-decay 5e-4` reached 88.4 % (one seed) in 47 minutes on two shared cores of an
+AMD EPYC, which on their own train 600 to 800 images per second.
 """
 
 from dataclasses import dataclass
