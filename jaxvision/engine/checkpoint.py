@@ -178,7 +178,8 @@ def _silence_orbax() -> None:
     And where one array fails, those who wait for the others complain to a closed event
     loop, which Python prints although nobody can do anything about it.
     """
-    logging.getLogger("absl").setLevel(logging.CRITICAL + 1)
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     hook = sys.unraisablehook
 
     def quieter_hook(unraisable):
