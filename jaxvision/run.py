@@ -215,7 +215,8 @@ def _test_and_draw(
     `test_metrics.json` and not into the record.
     """
     model, task, test = experiment.model, experiment.task, experiment.test
-    resident = sharding.place_resident(mesh, test.resident())
+    arrays = test.resident()
+    resident = sharding.place_resident(mesh, arrays)
     best = (fitted.best.params, fitted.best.model_state)
     metrics = make_evaluate(model, task, test, resident, mesh)(*best)
 
@@ -224,7 +225,7 @@ def _test_and_draw(
     figures = {"curves.png": visualise.curves(rows, best_step=best_step)}
     if experiment.pictures is not None:
         predictions = predict(model, task, test, resident, mesh, *best)
-        figures |= experiment.pictures(_examples(test), predictions, metrics)
+        figures |= experiment.pictures(arrays or _streamed(test), predictions, metrics)
     for name, figure in figures.items():
         visualise.save(figure, workdir / name)
     lists = {name: np.asarray(value).tolist() for name, value in metrics.items()}
@@ -232,10 +233,8 @@ def _test_and_draw(
     return metrics
 
 
-def _examples(pipeline: Pipeline) -> Mapping[str, np.ndarray]:
-    """Images and labels of an evaluation in order, as they are before `fetch`."""
-    if arrays := pipeline.resident():
-        return arrays
+def _streamed(pipeline: Pipeline) -> Mapping[str, np.ndarray]:
+    """What the items of an evaluation hold, in order and without the padding."""
     items = [
         {name: array[item["mask"]] for name, array in item.items()}
         for item in pipeline.items()

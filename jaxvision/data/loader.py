@@ -25,14 +25,7 @@ def train(
     step.  The order depends on `seed` and the epoch alone.
     """
     _check(source, batch_size)
-    check(
-        (seed >= 0, f"seed must not be negative, got {seed}"),
-        (
-            batch_size <= source.size,
-            f"batch size {batch_size} exceeds the {source.size} examples of "
-            f"{source.name}: use at most that many",
-        ),
-    )
+    check(*training_rules(source, batch_size, seed))
     return Pipeline(
         name=source.name,
         batch_size=batch_size,
@@ -66,6 +59,20 @@ def evaluation(source: Source, batch_size: int, *, transform: Transform) -> Pipe
         items=items,
         fetch=_fetch(transform),
     )
+
+
+def training_rules(
+    source: Source, batch_size: int, seed: int
+) -> list[tuple[bool, str]]:
+    """What `errors.check` has to find true before any training on a source."""
+    return [
+        (seed >= 0, f"seed must not be negative, got {seed}"),
+        (
+            batch_size <= source.size,
+            f"batch size {batch_size} exceeds the {source.size} examples of "
+            f"{source.name}: use at most that many",
+        ),
+    ]
 
 
 def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:

@@ -25,7 +25,7 @@ import numpy as np
 
 from jaxvision.data.crops import Box, central_crop, random_resized_crop
 from jaxvision.data.decoding import DecodeError
-from jaxvision.data.loader import check_same_data, epoch_order
+from jaxvision.data.loader import check_same_data, epoch_order, training_rules
 from jaxvision.data.source import Source
 from jaxvision.errors import UsageError, check
 from jaxvision.ops.augment import Transform
@@ -65,12 +65,7 @@ def stream_train(
     """
     _check(source, batch_size, image_size, workers, process_index, process_count)
     check(
-        (seed >= 0, f"seed must not be negative, got {seed}"),
-        (
-            batch_size <= source.size,
-            f"batch size {batch_size} exceeds the {source.size} examples of "
-            f"{source.name}: use at most that many",
-        ),
+        *training_rules(source, batch_size, seed),
         (
             0 < scale[0] <= scale[1] <= 1,
             f"scale must be two shares of the area in order, got {scale}",

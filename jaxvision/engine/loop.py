@@ -80,7 +80,7 @@ def fit(
     if experiment.monitor not in known:
         raise unknown("metric to monitor", experiment.monitor, known)
     items = train.items()
-    step, trained_images = 0, 0
+    step = 0
     train_seconds = wait_seconds = earlier_seconds = 0.0
 
     checkpoints = Checkpoints(workdir / "checkpoints", warn=console.print)
@@ -88,7 +88,6 @@ def fit(
     if restored is not None:
         step, state = restored.step, restored.state
         items.set_state(restored.extra["data"])
-        trained_images = restored.extra["trained_images"]
         train_seconds = restored.extra["train_seconds"]
         wait_seconds = restored.extra["wait_seconds"]
         earlier_seconds = restored.extra["wall_seconds"]
@@ -104,7 +103,6 @@ def fit(
         log.sync()
         extra = {
             "data": items.get_state(),
-            "trained_images": trained_images,
             "train_seconds": train_seconds,
             "wait_seconds": wait_seconds,
             "wall_seconds": earlier_seconds + time.perf_counter() - started,
@@ -123,7 +121,6 @@ def fit(
                 state, report = train_step(
                     state, resident, sharding.place_items(mesh, chunk)
                 )
-                trained_images += (end - step) * train.batch_size
                 if pending is not None:
                     _check_finite(pending, experiment, checkpoints)
                 step, pending = end, report
@@ -152,7 +149,7 @@ def fit(
                     if experiment.monitor_mode == "min":
                         score = -score
                 if log_due or eval_due:
-                    row["images_per_second"] = trained_images / train_seconds
+                    row["images_per_second"] = step * train.batch_size / train_seconds
                     row["data_wait"] = wait_seconds / train_seconds
                     row["seconds"] = train_seconds
                     log.write(row)
@@ -175,7 +172,7 @@ def fit(
         last=state,
         best=state if best is None else best.state,
         train_seconds=train_seconds,
-        trained_images=trained_images,
+        trained_images=step * train.batch_size,
         earlier_seconds=earlier_seconds,
     )
 

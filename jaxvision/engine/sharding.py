@@ -78,5 +78,7 @@ def describe(mesh: Mesh) -> dict[str, Any]:
 
 
 def stack(items: list[PyTree]) -> PyTree:
-    """K items as one, with a new leading axis of steps."""
+    """K items as one, with a new leading axis of steps; a single one is not copied."""
+    if len(items) == 1:
+        return jax.tree.map(lambda array: array[None], items[0])
     return jax.tree.map(lambda *arrays: np.stack(arrays), *items)
