@@ -1,15 +1,18 @@
 """What data costs: streamed photographs against PyTorch's loader, and CIFAR-10 in jit.
 
-    python -m experiments.bench_data --photos FOLDER --torch-python PATH
+    python -m experiments.bench_data --photos FOLDER --torch-python PATH \
+        --tensorflow-python PATH
     python -m experiments.bench_data --photos FOLDER      (against a plain Pillow loop)
 
 Streaming: random crops of JPEG files at 224 pixels, as for ImageNet.  The peer is
 `torch.utils.data.DataLoader` over the transforms that torchvision makes of Pillow
 images: open, random-resized-crop (bilinear), flip, to float, normalise.  Ours delivers
-uint8 crops; flip and normalisation run in the jitted step, and are timed apart.  Both
-sides read the same files, in turns, in the same run.  PATH is a Python with PyTorch,
-NumPy and Pillow, since this environment has no PyTorch.  Rates "per core" are images
-per second of CPU time with no workers; with workers they are of wall time.
+uint8 crops; flip and normalisation run in the jitted step, and are timed apart.  A
+second peer is tf.data, with `decode_and_crop_jpeg` by the fast transform.  All sides
+read the same files, in turns, in the same run.  Each PATH is a Python with PyTorch,
+NumPy and Pillow, or with TensorFlow, since this environment has neither.  Rates "per
+core" are images per second of CPU time with no workers; with workers they are of wall
+time.
 
 Measured on 2 shared cores of an AMD EPYC, 200 photographs of ImageNet, 7 rounds: 994
 images/s per core, 2.06 times the DataLoader's (2.00 to 2.07), and 2.58 times with two
@@ -40,8 +43,8 @@ import tyro
 from experiments import cifar10_resnet20
 from experiments.bench_engine import make_bare
 from jaxvision import data, record
+from jaxvision.data.crops import DRAWS, random_resized_crop
 from jaxvision.data.source import Source
-from jaxvision.data.streaming import stream_train
 from jaxvision.errors import UsageError
 from jaxvision.ops.augment import compose, normalise, random_flip
 
@@ -58,6 +61,8 @@ class Config:
     """A folder of JPEG files, searched in all depths."""
     torch_python: Path | None = None
     """Interpreter in which `import torch` works; None: compare with a Pillow loop."""
+    tensorflow_python: Path | None = None
+    """Interpreter in which `import tensorflow` works; None: do without."""
     rounds: int = 7
     """Turns of each side; the median of their ratios counts."""
     images: int = 640
@@ -99,20 +104,24 @@ def streaming(config: Config) -> dict[str, Any]:
         image_shape=(None, None, 3),
         class_names=("photo",),
         read=dict,
-        labels=lambda: np.zeros(len(repeated), np.int32),
+        targets=lambda: {"label": np.zeros(len(repeated), np.int32)},
         encoded=lambda i: Path(repeated[i]).read_bytes(),
     )
     numbers: dict[str, Any] = {"photos": len(files), "peer": "Pillow"}
     with contextlib.ExitStack() as stack:
         peer = pillow_rate(repeated)
+        input = [repeated, config.batch_size]
         if config.torch_python is not None:
             numbers["peer"] = "DataLoader"
-            peer = stack.enter_context(torch_rate(config, repeated))
+            peer = stack.enter_context(other_rate(config.torch_python, TORCH, input))
         sides = {
             "ours": our_rate(source, config.batch_size),
             "grain": grain_rate(source, config.batch_size),
             "peer": peer,
         }
+        if (python := config.tensorflow_python) is not None:
+            tf_data = stack.enter_context(other_rate(python, TENSORFLOW, input))
+            sides["tf_data"] = tf_data
         for workers in config.workers:
             numbers |= _streaming_rounds(sides, workers, config.rounds)
     pipeline = _pipeline(source, config.batch_size, workers=0)
@@ -142,7 +151,7 @@ def _streaming_rounds(
         f"stream_{name}_images_per_second_{unit}": statistics.median(values)
         for name, values in rates.items()
     }
-    for name in ("grain", "peer"):
+    for name in sides.keys() - {"ours"}:
         ratios = [a / b for a, b in zip(rates["ours"], rates[name], strict=True)]
         numbers |= {
             f"stream_ratio_to_{name}_{unit}": statistics.median(ratios),
@@ -153,10 +162,10 @@ def _streaming_rounds(
 
 
 def _pipeline(source: Source, batch_size: int, workers: int):
-    return stream_train(
+    return data.train(
         source,
         batch_size,
-        image_size=SIZE,
+        crop=random_resized_crop(SIZE),
         transform=compose(random_flip, normalise(MEAN, STD)),
         seed=0,
         workers=workers,
@@ -176,15 +185,14 @@ def grain_rate(source: Source, batch_size: int) -> Rate:
     """The same decoder with the same crops under grain, threads for workers."""
     import grain
 
-    from jaxvision.data.crops import random_resized_crop
     from jaxvision.data.jpeg import decode_box
+
+    choose = random_resized_crop(SIZE).choose
 
     def load(i: int, generator: np.random.Generator) -> dict[str, Any]:
         def crop(height: int, width: int):
-            draws = iter(generator.random(22).tolist())
-            return random_resized_crop(
-                height, width, draws, scale=(0.08, 1), ratio=(3 / 4, 4 / 3)
-            )
+            draws = iter(generator.random(DRAWS).tolist())
+            return choose(height, width, draws)
 
         image = np.empty((SIZE, SIZE, 3), np.uint8)
         assert source.encoded is not None
@@ -297,10 +305,55 @@ for line in sys.stdin:
 """
 
 
+# As TensorFlow's own ImageNet pipelines do it: the file is decoded no further than the
+# crop, in `workers` threads, or in the one that asks.
+TENSORFLOW = f"""
+import json, os, sys, time
+os.environ |= {{"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}}
+import tensorflow as tf
+
+files, batch_size = json.loads(sys.stdin.readline())
+mean, std = tf.constant({MEAN}), tf.constant({STD})
+
+def load(path):
+    content = tf.io.read_file(path)
+    shape = tf.image.extract_jpeg_shape(content)
+    begin, size, _ = tf.image.sample_distorted_bounding_box(
+        shape, tf.zeros([1, 0, 4]), aspect_ratio_range=(3 / 4, 4 / 3),
+        area_range=(0.08, 1.0), max_attempts=10, use_image_if_no_bounding_boxes=True,
+    )
+    window = tf.concat([begin[:2], size[:2]], axis=0)
+    image = tf.image.decode_and_crop_jpeg(
+        content, window, channels=3, dct_method="INTEGER_FAST"
+    )
+    image = tf.image.resize(image, ({SIZE}, {SIZE}))
+    return (tf.image.random_flip_left_right(image) / 255 - mean) / std
+
+for line in sys.stdin:
+    workers = int(line)
+    images = tf.data.Dataset.from_tensor_slices(files).shuffle(len(files))
+    images = images.map(load, workers or None).batch(batch_size, drop_remainder=True)
+    if workers:
+        images = images.prefetch(4)
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = max(workers, 1)
+    batches = images.with_options(options)
+    wall, cpu = time.perf_counter(), time.process_time()
+    count = sum(len(batch) for batch in batches)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    print(count / wall, count / cpu, flush=True)
+"""
+
+
 @contextlib.contextmanager
-def torch_rate(config: Config, files: list[str]) -> Iterator[Rate]:
+def other_rate(python: Path, script: str, input: list[Any]) -> Iterator[Rate]:
+    """The rate of a script that runs in another environment.
+
+    It reads `input` as a line of JSON, and then for each number of workers answers
+    with the rates of a round.
+    """
     with subprocess.Popen(
-        [str(config.torch_python), "-c", TORCH],
+        [str(python), "-c", script],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -313,7 +366,7 @@ def torch_rate(config: Config, files: list[str]) -> Iterator[Rate]:
             wall, cpu = map(float, answers.readline().split())
             return wall, cpu
 
-        print(json.dumps([files, config.batch_size]), file=to)
+        print(json.dumps(input), file=to)
         yield rate
         to.close()
 

@@ -6,12 +6,13 @@ puts one of each together with its data.  One training loop (`engine/loop.py`) r
 every experiment and knows no task.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import numpy as np
 import optax
+from jax.sharding import PartitionSpec
 
 from jaxvision.errors import check
 
@@ -28,8 +29,23 @@ Outputs = Mapping[str, Array]
 """Named activations of a model: `"logits"`, `"pre_logits"`, `"stage3"`, …"""
 
 Batch = Mapping[str, Array]
-"""What a step sees: `"image"` [B,H,W,C] float, `"label"` [B] int32, and `"mask"` [B]
-bool, False for the padding that completes the last batch of an evaluation."""
+"""What a step sees, by name.  B examples, K classes or keypoints, M objects at most.
+
+`image` [B,H,W,C]: bytes from 0 to 255, until `ops.augment.normalise` makes floats.
+`label` int32 [B]: the class.
+`target` float [B,K]: the class as a distribution, where augmentation mixed examples.
+`presence` uint8 [B,K]: 1 for every class that is in the image.
+`segmentation` uint8 [B,H,W]: the class of each pixel; 255: unknown, does not count.
+`boxes` float32 [B,M,4]: x_min, y_min, x_max, y_max in pixels.  Coordinates are
+continuous: the pixel in row r and column c covers [c, c+1] × [r, r+1].
+`classes` int32 [B,M]: of each object; -1 for none, whose other entries are zeros.
+`crowd` uint8 [B,M]: 1 for what is neither to be found nor a mistake if it is, such as
+a group as one box (COCO) or an object that is hard to see (VOC).
+`instances` uint8 [B,M,H,W]: 1 where the object is seen.
+`keypoints` float32 [B,M,K,3]: x, y and 0 (not labelled; x = y = 0), 1 (labelled but
+hidden) or 2 (visible), as in COCO.
+`mask` bool [B]: False for the padding that completes the last batch of an evaluation.
+"""
 
 Sums = PyTree
 """Metrics under way: arrays that add up over examples, batches, devices and hosts."""
@@ -42,6 +58,9 @@ class Model(NamedTuple):
     """`(key, images) -> variables`; `images` may be abstract under `jax.eval_shape`."""
     apply: Callable[..., tuple[Outputs, ModelState]]
     """`(variables, images, *, train=False, key=None) -> (outputs, model_state)`."""
+    variant: Callable[..., "Model"] | None = None
+    """`(dtype=…, remat=…) -> Model`: the same network with the same variables, computed
+    in another precision or with activations recomputed; None: there is no other."""
 
 
 class Metrics(NamedTuple):
@@ -107,9 +126,11 @@ class Pipeline(NamedTuple):
     """Batches in one pass: full ones in training, all that there are in evaluation."""
     resident: Callable[[], Mapping[str, np.ndarray]]
     """Reads the arrays to be placed on the devices; may take long the first time."""
-    items: Callable[[], Any]
-    """Training: `() -> ItemIterator`.  Evaluation: `() -> Iterator` over one pass,
-    whose items carry a bool `mask` [B], False for padding."""
+    items: Callable[..., Any]
+    """`(rows=slice(None)) -> ItemIterator` in training, whose state is that of the
+    whole batch, and `-> Iterator` over one pass in evaluation, whose items carry a bool
+    `mask` [B], False for padding.  Items hold the given rows of each batch and no
+    others, so that each of several processes reads its own."""
     fetch: Callable[..., Batch]
     """`(resident, item, key) -> batch`, under jit: gather, augment, normalise."""
 
@@ -155,6 +176,25 @@ class Experiment(NamedTuple):
     than one pays where Python is slower than a step, and on CPU, where the memory of a
     step is then allocated once: ResNet-20 gains a half from 4.  Belongs to the numbers:
     another value compiles another program, which may round differently."""
+    accumulate: int = 1
+    """Parts in which a batch goes through the model, one after the other, with one
+    update at the end: the gradient is that of the batch, the memory that of a part.
+    Batch normalisation sees the parts, each by itself."""
+    average: Callable[[Array], Array] | None = None
+    """`step -> weight` of the newest parameters in an average that is evaluated beside
+    them, as metrics called `average/…`: `optim.ema` or `optim.swa`."""
+    param_dtype: Any = None
+    """Of parameters and optimiser state; None: as the model makes them."""
+    sharding: Sequence[tuple[str, PartitionSpec]] = ()
+    """Which parameters lie where, as rules: a pattern that is searched in their paths,
+    and the mesh axis (`data`, `fsdp`, `model`) that splits each of theirs.  The first
+    rule that fits decides; `fsdp` then splits the largest axis left that it divides."""
+    on_bad_loss: Literal["stop", "skip", "rollback"] = "stop"
+    """What follows a loss that is not finite, or a spike: the run ends; or the step has
+    no effect and is counted; or the run returns to the newest checkpoint and leaves the
+    batch out.  The batch is saved in the run directory."""
+    spike: float | None = None
+    """A loss is also bad at so many times the running mean of the ones before."""
     pictures: Callable[..., Mapping[str, Any]] | None = None
     """`(examples, predictions, test_metrics) -> {file name: Figure}`: the `image` and
     `label` of the test split as they are read, and what `task.predict` made of them."""

@@ -54,7 +54,7 @@ def test_the_list(run, prepared, monkeypatch):
     )
     assert "digits:1.2.3 train 1,234 2.5 MB" in lines
     assert "torn:1.0.0 its dataset_info.json cannot be read 0.0 MB" in lines
-    assert "mnist 28×28×1 photos ?×64×3" in lines
+    assert "mnist 28×28×1 photos any size×3" in lines
     assert "python -m jaxvision prepare NAME" in out
     assert all(f"{kind}:PATH" in out for kind in registry.OWN)
 

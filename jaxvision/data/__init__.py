@@ -1,22 +1,25 @@
 """Data: where images come from and how they reach the device.
 
-`train` and `evaluation` are for sets that fit in memory, `stream_train` and
-`stream_eval` for those that do not, or whose images differ in size.
+`load` a set, `carve` a validation split, and make pipelines by `train` and
+`evaluation`, with a crop where images differ in size.
 """
 
 from jaxvision.data.carving import carve
-from jaxvision.data.loader import evaluation, train
+from jaxvision.data.crops import central_crop, letterbox, random_resized_crop, stretch
+from jaxvision.data.loader import Engine, evaluation, train
 from jaxvision.data.registry import load
 from jaxvision.data.source import Source, Splits
-from jaxvision.data.streaming import stream_eval, stream_train
 
 __all__ = [
+    "Engine",
     "Source",
     "Splits",
     "carve",
+    "central_crop",
     "evaluation",
+    "letterbox",
     "load",
-    "stream_eval",
-    "stream_train",
+    "random_resized_crop",
+    "stretch",
     "train",
 ]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxvision.data.carving import TEST_SHARE, carve
+from jaxvision.data.problems import refuse
 from jaxvision.data.source import Source, Splits
 from jaxvision.errors import UsageError
 
@@ -48,9 +49,8 @@ def load(name: str) -> Splits:
             naming[::2], naming[1::2], ("train", "test"), strict=False
         )
     ]
-    if problems:
-        raise _cannot_use(path, problems)
-    classes = len(class_names) or int(sources[0].labels().max()) + 1  # type: ignore[misc]
+    refuse(path, problems)
+    classes = len(class_names) or int(sources[0].targets()["label"].max()) + 1  # type: ignore[misc]
     problems = [
         problem
         for source, key in zip(sources, naming[1::2], strict=True)
@@ -59,8 +59,7 @@ def load(name: str) -> Splits:
     if len({source.image_shape for source in sources}) > 1:
         shapes = " and ".join(str(source.image_shape) for source in sources)
         problems.append(f"training and test images differ in shape: {shapes}")
-    if problems:
-        raise _cannot_use(path, problems)
+    refuse(path, problems)
 
     names = class_names or tuple(map(str, range(classes)))
     sources = [source._replace(class_names=names) for source in sources]
@@ -157,13 +156,13 @@ def _source(
         image_shape=image_shape,  # type: ignore[arg-type]
         class_names=(),
         read=read,
-        labels=labels.copy,
+        targets=lambda: {"label": labels.copy()},
     )
 
 
 def _check_labels(source: Source, key: str, classes: int) -> list[str]:
-    assert source.labels
-    labels = source.labels()
+    assert source.targets
+    labels = source.targets()["label"]
     problems = []
     if outside := sorted(set(labels[(labels < 0) | (labels >= classes)].tolist())):
         problems.append(
@@ -211,10 +210,4 @@ def _damaged(path: Path, key: str, error: Exception) -> UsageError:
     return UsageError(
         f"{key} in {path} cannot be read ({error}): write it again with numpy.savez, "
         "as an array of numbers and not of objects"
-    )
-
-
-def _cannot_use(path: Path, problems: list[str]) -> UsageError:
-    return UsageError(
-        f"{path} cannot be used; put right:" + "".join(f"\n  {p}" for p in problems)
     )

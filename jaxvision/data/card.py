@@ -20,27 +20,39 @@ _SAMPLE = 2_000  # images that are decoded of a split that is streamed
 _IN_MEMORY = 4 << 30  # bytes of a split up to which it is read as one array
 
 
+_MAPS = ("segmentation", "instances")
+_UNKNOWN = 255  # in `segmentation`
+
+
 class Part(NamedTuple):
     """What is known of one split."""
 
+    size: int
+    """Examples."""
     class_counts: np.ndarray
-    """int64 [K]: examples of each class."""
+    """int64 [K]: examples that show each class."""
     sizes: Counter[tuple[int, int]]
     """How many images there are of each (height, width), upright."""
     duplicates: int
     """Images that equal an earlier one of this split."""
     fingerprint: str
     """As runs keep it in their checkpoints, to know the data again."""
-
-    @property
-    def size(self) -> int:
-        return int(self.class_counts.sum())
+    empty: int = 0
+    """Examples that show none of the classes."""
+    objects: np.ndarray | None = None
+    """int64 [K]: objects of each class, where there are boxes; crowds count."""
+    per_image: np.ndarray | None = None
+    """int64 [N]: objects in each image."""
+    pixels: np.ndarray | None = None
+    """int64 [K+1]: pixels of each class, and unknown ones, where there are masks."""
 
 
 class Card(NamedTuple):
     """What is known of a data set."""
 
     name: str
+    annotations: tuple[str, ...]
+    """What each image has, such as `boxes`, by the names of `types.Batch`."""
     class_names: tuple[str, ...]
     channels: int
     train: Part
@@ -50,15 +62,17 @@ class Card(NamedTuple):
     std: np.ndarray
     """float64 [C] in 0..1: their standard deviation."""
     measured: int
-    """Training images that mean and standard deviation are taken over."""
+    """Training images that mean, standard deviation and pixels are taken over."""
     shared: int
     """Test images that the training split holds as well."""
     contradictory: int
-    """Different images, of both splits, that occur with more than one label."""
+    """Different images, of both splits, that occur with more than one annotation
+    other than a mask."""
 
 
 class _Survey(NamedTuple):
-    labels: np.ndarray
+    annotations: tuple[str, ...]
+    targets: dict[str, np.ndarray]
     digests: list[bytes]
     sizes: Counter[tuple[int, int]]
     fingerprint: str
@@ -79,26 +93,27 @@ def card(name: str, splits: Splits) -> Card:
     # Both in the same way, so that their digests can be compared.
     survey = _streamed if any(map(_streams, splits)) else _in_memory
     train, test = map(survey, splits)
-    classes = len(splits.train.class_names)
     histogram, measured = _histogram(splits.train)
     mean, std = _moments(histogram)
 
-    labels_of: dict[bytes, set[int]] = {}
+    annotated: dict[bytes, set[bytes]] = {}
     for part in train, test:
-        for digest, label in zip(part.digests, part.labels, strict=True):
-            labels_of.setdefault(digest, set()).add(int(label))
+        for i, digest in enumerate(part.digests):
+            row = b"".join(array[i].tobytes() for array in part.targets.values())
+            annotated.setdefault(digest, set()).add(row)
     in_train = set(train.digests)
     return Card(
         name=name,
+        annotations=train.annotations,
         class_names=splits.train.class_names,
         channels=splits.train.image_shape[2],
-        train=_part(train, classes),
-        test=_part(test, classes),
+        train=_part(train, splits.train),
+        test=_part(test, splits.test),
         mean=mean,
         std=std,
         measured=measured,
         shared=sum(digest in in_train for digest in test.digests),
-        contradictory=sum(len(labels) > 1 for labels in labels_of.values()),
+        contradictory=sum(len(found) > 1 for found in annotated.values()),
     )
 
 
@@ -106,6 +121,7 @@ def record(card: Card) -> dict[str, Any]:
     """The card as JSON takes it: flat, numbers and lists of numbers or names."""
     found: dict[str, Any] = {
         "name": card.name,
+        "annotations": list(card.annotations),
         "classes": len(card.class_names),
         "class_names": list(card.class_names),
         "channels": card.channels,
@@ -132,8 +148,44 @@ def record(card: Card) -> dict[str, Any]:
             f"{split}_width_max": max(widths),
             f"{split}_duplicates": part.duplicates,
             f"{split}_fingerprint": part.fingerprint,
+            f"{split}_without_class": part.empty,
         }
+        if part.objects is not None and part.per_image is not None:
+            found |= {
+                f"{split}_objects": int(part.objects.sum()),
+                f"{split}_object_counts": part.objects.tolist(),
+                f"{split}_objects_per_image_min": int(part.per_image.min()),
+                f"{split}_objects_per_image_median": float(np.median(part.per_image)),
+                f"{split}_objects_per_image_max": int(part.per_image.max()),
+            }
+        if part.pixels is not None:
+            *shares, unknown = shares_of_pixels(part).tolist()
+            found |= {f"{split}_pixel_shares": shares, f"{split}_unknown": unknown}
     return found
+
+
+def shares_of_pixels(part: Part) -> np.ndarray:
+    """float64 [K+1]: of each class among the known pixels, and of unknown ones."""
+    assert part.pixels is not None
+    known = max(int(part.pixels[:-1].sum()), 1)
+    whole = np.array([known] * (len(part.pixels) - 1) + [int(part.pixels.sum())])
+    return part.pixels / whole
+
+
+def balance(card: Card) -> tuple[str, dict[str, np.ndarray]]:
+    """How common each class is, [K] for each split, and what that is counted in.
+
+    Objects where there are boxes, per cent of the known pixels where there are masks,
+    and else examples.
+    """
+    parts = {"train": card.train, "test": card.test}
+    if card.train.objects is not None and card.test.objects is not None:
+        return "objects", {"train": card.train.objects, "test": card.test.objects}
+    if card.train.pixels is not None:
+        return "% of the pixels", {
+            split: 100 * shares_of_pixels(part)[:-1] for split, part in parts.items()
+        }
+    return "examples", {split: part.class_counts for split, part in parts.items()}
 
 
 def rows(card: Card) -> dict[str, str]:
@@ -142,11 +194,25 @@ def rows(card: Card) -> dict[str, str]:
     measured = ""
     if card.measured < card.train.size:
         measured = f" (of {card.measured:,} training images)"
-    return {
+    found = {
         "examples": _each(parts, lambda part: f"{part.size:,}"),
         "images": f"{_sizes(card.train.sizes + card.test.sizes)} × {card.channels}",
+        "annotations": ", ".join(card.annotations),
         "classes": f"{len(card.class_names):,}: {_names(card.class_names)}",
-        "per class": _each(parts, _balance),
+        "per class": _each(parts, lambda part: _spread_of(part.class_counts)),
+    }
+    if any(part.empty for part in parts.values()):
+        found["of no class"] = _each(parts, lambda part: f"{part.empty:,}")
+    if card.train.objects is not None:
+        found |= {
+            "objects": _each(parts, lambda part: f"{_total(part.objects):,}"),
+            "of each class": _each(parts, lambda part: _spread_of(part.objects)),
+            "in an image": _each(parts, lambda part: _spread_of(part.per_image)),
+        }
+    if card.train.pixels is not None:
+        found["pixels"] = _shares(card.class_names, shares_of_pixels(card.train))
+        found["pixels"] += measured
+    found |= {
         "mean": _numbers(card.mean) + measured,
         "std": _numbers(card.std) + measured,
         "duplicates": _each(parts, lambda part: f"{part.duplicates:,}")
@@ -154,50 +220,69 @@ def rows(card: Card) -> dict[str, str]:
         "several labels": f"{card.contradictory:,} images",
         "fingerprint": _each(parts, lambda part: part.fingerprint),
     }
+    return found
 
 
 def examples(
     source: Source, rows: int = 20, columns: int = 10
-) -> dict[int, list[np.ndarray]]:
-    """Images uint8 [H,W,C] of at most `rows` classes, at most `columns` of each.
+) -> dict[int, list[dict[str, np.ndarray]]]:
+    """Examples of at most `rows` classes, at most `columns` of each.
 
-    The classes, by their index, and the images of each are taken at equal distances
-    from the first one to the last: the same ones every time.
+    The classes, by their index, and the examples of each are taken at equal distances
+    from the first one to the last: the same ones every time.  Each is a row of a
+    `types.Batch`, with `image` uint8 [H,W,C] of its own size.
     """
     if _streams(source):
-        assert source.labels
-        labels = source.labels()
+        assert source.targets
+        targets = source.targets()
 
-        def image(index: int) -> np.ndarray:
-            return _decoded(source, index)
+        def example(index: int) -> dict[str, np.ndarray]:
+            rest = {key: array[index] for key, array in targets.items()}
+            return {"image": _decoded(source, index), **rest, **_maps(source, index)}
     else:
-        data = source.read()
-        labels = data["label"]
+        targets = source.read()
 
-        def image(index: int) -> np.ndarray:
-            return data["image"][index]
+        def example(index: int) -> dict[str, np.ndarray]:
+            return {key: array[index] for key, array in targets.items()}
 
+    shows = _shows(source, targets)
     return {
-        int(label): [image(int(i)) for i in _spread(members, columns)]
-        for label in _spread(np.arange(len(source.class_names)), rows)
-        for members in [np.flatnonzero(labels == label)]
+        int(k): [example(int(i)) for i in _spread(shows(int(k)), columns)]
+        for k in _spread(np.arange(len(source.class_names)), rows)
     }
+
+
+def _shows(
+    source: Source, targets: dict[str, np.ndarray]
+) -> Callable[[int], np.ndarray]:
+    """`k -> int [n]`: the examples that show class k; with masks, of those counted."""
+    if "label" in targets:
+        return lambda k: np.flatnonzero(targets["label"] == k)
+    if "presence" in targets:
+        return lambda k: np.flatnonzero(targets["presence"][:, k])
+    if "classes" in targets:
+        return lambda k: np.flatnonzero((targets["classes"] == k).any(axis=1))
+    indices, counts = _masks(source)
+    return lambda k: indices[counts[:, k] > 0]
 
 
 def _streams(source: Source) -> bool:
     height, width, channels = source.image_shape
     if height is None or width is None:
         return True
-    return source.encoded is not None and (
-        source.size * height * width * channels > _IN_MEMORY
-    )
+    if source.encoded is None:
+        return False
+    maps = sum(array.nbytes for array in _maps(source, 0).values())
+    return source.size * (height * width * channels + maps) > _IN_MEMORY
 
 
 def _in_memory(source: Source) -> _Survey:
     data = source.read()
     images = np.ascontiguousarray(data["image"])
+    targets = {key: data[key] for key in data if key not in ("image", *_MAPS)}
     return _Survey(
-        labels=data["label"],
+        annotations=tuple(sorted(data.keys() - {"image"})),
+        targets=targets,
         digests=[_digest(image) for image in images],
         sizes=Counter({images.shape[1:3]: len(images)}),
         fingerprint=fingerprint(source._replace(read=lambda: data)),
@@ -205,8 +290,8 @@ def _in_memory(source: Source) -> _Survey:
 
 
 def _streamed(source: Source) -> _Survey:
-    assert source.labels and source.encoded
-    encoded = source.encoded
+    assert source.targets and source.encoded
+    encoded, targets = source.encoded, source.targets()
 
     def look(index: int) -> tuple[bytes, tuple[int, int]]:
         content = encoded(index)
@@ -216,20 +301,67 @@ def _streamed(source: Source) -> _Survey:
     with ThreadPoolExecutor() as pool:
         digests, sizes = zip(*pool.map(look, range(source.size)), strict=True)
     return _Survey(
-        labels=source.labels(),
+        annotations=tuple(sorted(targets.keys() | _maps(source, 0).keys())),
+        targets=targets,
         digests=list(digests),
         sizes=Counter(sizes),
         fingerprint=quick_fingerprint(source),
     )
 
 
-def _part(survey: _Survey, classes: int) -> Part:
-    return Part(
-        class_counts=np.bincount(survey.labels, minlength=classes),
+def _part(survey: _Survey, source: Source) -> Part:
+    classes, targets = len(source.class_names), survey.targets
+    part = Part(
+        size=source.size,
+        class_counts=np.zeros(classes, np.int64),
         sizes=survey.sizes,
         duplicates=len(survey.digests) - len(set(survey.digests)),
         fingerprint=survey.fingerprint,
     )
+    if "label" in targets:
+        counts = np.bincount(targets["label"], minlength=classes)
+        return part._replace(class_counts=counts)
+    if "presence" in targets:
+        return _showing(part, targets["presence"] > 0)
+    if "classes" in targets:
+        real = targets["classes"] >= 0
+        category = targets["classes"][real]
+        shown = np.zeros((source.size, classes), bool)
+        shown[np.nonzero(real)[0], category] = True
+        return _showing(part, shown)._replace(
+            objects=np.bincount(category, minlength=classes),
+            per_image=np.count_nonzero(real, axis=1),
+        )
+    _, numbers = _masks(source)
+    return _showing(part, numbers[:, :classes] > 0)._replace(
+        pixels=numbers.sum(axis=0)[[*range(classes), _UNKNOWN]]
+    )
+
+
+def _showing(part: Part, shown: np.ndarray) -> Part:
+    """With the counts of bool [N,K]: which image shows which class."""
+    return part._replace(
+        class_counts=shown.sum(axis=0),
+        empty=int(np.count_nonzero(~shown.any(axis=1))),
+    )
+
+
+def _masks(source: Source) -> tuple[np.ndarray, np.ndarray]:
+    """Of some examples, int [n], the pixels of each number, int64 [n,256]."""
+    if _streams(source):
+        indices = _spread(np.arange(source.size), _SAMPLE)
+        with ThreadPoolExecutor() as pool:
+            each = pool.map(
+                lambda index: _pixels_of(_maps(source, index)["segmentation"]),
+                indices.tolist(),
+            )
+            return indices, np.array(list(each))
+    masks = source.read()["segmentation"]
+    return np.arange(len(masks)), np.array([_pixels_of(mask) for mask in masks])
+
+
+def _pixels_of(mask: np.ndarray) -> np.ndarray:
+    return np.bincount(mask.ravel(), minlength=256)
 
 
 def _digest(content: Any) -> bytes:
@@ -266,6 +398,13 @@ def _decoded(source: Source, index: int) -> np.ndarray:
     assert source.encoded
     with _named(source, index):
         return decode(source.encoded(index), source.image_shape[2])
+
+
+def _maps(source: Source, index: int) -> dict[str, np.ndarray]:
+    if source.maps is None:
+        return {}
+    with _named(source, index):
+        return source.maps(index)
 
 
 @contextmanager
@@ -313,11 +452,22 @@ def _sizes(sizes: Counter[tuple[int, int]]) -> str:
     return f"{_range(heights)} × {_range(widths)} (median {medians})"
 
 
-def _balance(part: Part) -> str:
-    counts = part.class_counts.tolist()
+def _spread_of(numbers: np.ndarray | None) -> str:
+    assert numbers is not None
+    counts = numbers.tolist()
     if min(counts) == max(counts):
         return _range(counts)
     return f"{_range(counts)} (median {np.median(counts):,g})"
+
+
+def _total(numbers: np.ndarray | None) -> int:
+    return 0 if numbers is None else int(numbers.sum())
+
+
+def _shares(names: tuple[str, ...], shares: np.ndarray) -> str:
+    *known, unknown = (f"{100 * share:.1f} %" for share in shares)
+    listed = [f"{name} {share}" for name, share in zip(names, known, strict=True)]
+    return _names(tuple(listed)) + f"; unknown {unknown}"
 
 
 def _range(numbers: Sequence[int]) -> str:

@@ -27,8 +27,8 @@ def carve(
 
     Nothing is read here.  The first `read` of either part reads the source once for
     both and keeps the two results, read-only, for as long as the parts live.  Where the
-    source knows its labels without decoding, so do the parts, and their files can be
-    streamed if its can.
+    source knows its targets without decoding, so do the parts, and their files can be
+    streamed if its can.  Examples without a `label` count as one class.
 
     Raises `UsageError` for a part that would be empty.
     """
@@ -36,16 +36,17 @@ def carve(
 
     @functools.cache
     def held_out() -> np.ndarray:
-        labels = source.labels() if source.labels else source.read()["label"]
+        return choose(source.targets() if source.targets else source.read())
+
+    def choose(targets: dict[str, np.ndarray]) -> np.ndarray:
+        labels = targets.get("label", np.zeros(source.size, np.int32))
         return stratified(labels, size, seed)
 
     @functools.cache
     def parts() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         data = source.read()
-        if source.labels is None:  # the mask without a second read
-            mask = stratified(data["label"], size, seed)
-        else:
-            mask = held_out()
+        # Without targets: the mask from here rather than from a second read.
+        mask = held_out() if source.targets else choose(data)
         return _rows(data, ~mask), _rows(data, mask)
 
     def part(
@@ -54,13 +55,17 @@ def carve(
         def rows() -> np.ndarray:
             return np.flatnonzero(held_out() == chosen)
 
-        labels = source.labels
+        def targets() -> dict[str, np.ndarray]:
+            assert source.targets
+            return {key: array[rows()] for key, array in source.targets().items()}
+
         return source._replace(
             name=f"{source.name}/{name}",
             size=size,
             read=read,
-            labels=labels and (lambda: labels()[rows()]),
+            targets=targets if source.targets else None,
             encoded=source.encoded and Subset(source.encoded, rows),
+            maps=source.maps and Subset(source.maps, rows),
         )
 
     return (
@@ -70,9 +75,9 @@ def carve(
 
 
 class Subset:
-    """`Source.encoded` of some rows, which are found when the first is asked for."""
+    """`Source.encoded` or `maps` of some rows, found when the first is asked for."""
 
-    def __init__(self, whole: Callable[[int], bytes], rows: Callable[[], np.ndarray]):
+    def __init__(self, whole: Callable[[int], Any], rows: Callable[[], np.ndarray]):
         self.whole = whole
         self._find = rows
 
@@ -80,7 +85,7 @@ class Subset:
     def rows(self) -> np.ndarray:
         return self._find()
 
-    def __call__(self, i: int) -> bytes:
+    def __call__(self, i: int) -> Any:
         return self.whole(int(self.rows[i]))
 
     def __getstate__(self) -> dict[str, Any]:

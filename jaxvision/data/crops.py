@@ -1,12 +1,23 @@
-"""Which part of an image is taken, before it is resized and before it is decoded."""
+"""Which part of an image is taken, before it is resized and before it is decoded.
+
+Whatever belongs to the image moves with it: boxes and keypoints here, what has pixels
+of its own in `streaming`.
+"""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
+
+import numpy as np
+
+from jaxvision.errors import check
+
+Size = int | tuple[int, int]
+"""Height and width in pixels, or the side of a square."""
 
 
 class Box(NamedTuple):
-    """A rectangle of whole pixels."""
+    """A rectangle of whole pixels.  It may be larger than the image (`letterbox`)."""
 
     top: int
     left: int
@@ -14,50 +25,150 @@ class Box(NamedTuple):
     width: int
 
 
+class Crop(NamedTuple):
+    """How images of any size become images of one size."""
+
+    size: tuple[int, int]
+    """Height and width of what comes out."""
+    choose: Callable[[int, int, Iterator[float]], Box]
+    """`(height, width, draws) -> Box`: what is taken of an image of that size, and then
+    resized.  `draws` are uniform in [0, 1); at most `DRAWS` may be taken."""
+
+
+DRAWS = 22
+"""As many as `random_resized_crop` may need: ten attempts, and a place."""
+
+MIN_VISIBLE = 0.1
+"""An object of which a smaller share of the box is left by a crop is dropped."""
+
+
 def random_resized_crop(
-    height: int,
-    width: int,
-    draws: Iterator[float],
+    size: Size,
     *,
-    scale: tuple[float, float],
-    ratio: tuple[float, float],
-) -> Box:
+    scale: tuple[float, float] = (0.08, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+) -> Crop:
     """A box of random area and shape.  Szegedy et al. 2015, section 6.
 
     As in torchvision: the area is uniform in `scale` times the image's, the ratio of
     width to height log-uniform in `ratio`, the place uniform.  Of ten such boxes the
     first that fits is taken, and else the largest in the centre within `ratio`.
-
-    Args:
-      height, width: of the image, in pixels.
-      draws: uniform in [0, 1); at most 22 are taken.
     """
+    check(
+        (
+            0 < scale[0] <= scale[1] <= 1,
+            f"scale must be two shares of the area in order, got {scale}",
+        ),
+        (
+            0 < ratio[0] <= ratio[1],
+            f"ratio must be two positive numbers in order, got {ratio}",
+        ),
+    )
     log_low, log_high = math.log(ratio[0]), math.log(ratio[1])
-    for _ in range(10):
-        area = height * width * (scale[0] + next(draws) * (scale[1] - scale[0]))
-        shape = math.exp(log_low + next(draws) * (log_high - log_low))
-        box_width = round(math.sqrt(area * shape))
-        box_height = round(math.sqrt(area / shape))
-        if 0 < box_width <= width and 0 < box_height <= height:
-            return Box(
-                top=int(next(draws) * (height - box_height + 1)),
-                left=int(next(draws) * (width - box_width + 1)),
-                height=box_height,
-                width=box_width,
-            )
-    box_width = min(width, max(round(height * ratio[1]), 1))
-    box_height = min(height, max(round(width / ratio[0]), 1))
-    return _centred(height, width, box_height, box_width)
+
+    def choose(height: int, width: int, draws: Iterator[float]) -> Box:
+        for _ in range(10):
+            share = scale[0] + next(draws) * (scale[1] - scale[0])
+            area = height * width * share
+            shape = math.exp(log_low + next(draws) * (log_high - log_low))
+            box_width = round(math.sqrt(area * shape))
+            box_height = round(math.sqrt(area / shape))
+            if 0 < box_width <= width and 0 < box_height <= height:
+                return Box(
+                    top=int(next(draws) * (height - box_height + 1)),
+                    left=int(next(draws) * (width - box_width + 1)),
+                    height=box_height,
+                    width=box_width,
+                )
+        box_width = min(width, max(round(height * ratio[1]), 1))
+        box_height = min(height, max(round(width / ratio[0]), 1))
+        return _centred(height, width, box_height, box_width)
+
+    return Crop(_pair(size), choose)
 
 
-def central_crop(height: int, width: int, *, resize: float) -> Box:
-    """The central square, its side that of the image's shorter one over `resize`.
+def central_crop(size: Size, *, resize: float = 256 / 224) -> Crop:
+    """The centre, of the same shape as `size` and as large as fits, over `resize`.
 
-    Resized to S it is what one gets by first resizing the shorter side to `resize`·S
-    and then cutting S×S out of the centre, as for 224 of 256.
+    For squares it is what one gets by first resizing the shorter side to `resize`·S and
+    then cutting S×S out of the centre, as for 224 of 256.
     """
-    side = max(round(min(height, width) / resize), 1)
-    return _centred(height, width, side, side)
+    check((resize >= 1, f"resize must be at least 1, got {resize}"))
+    target_height, target_width = _pair(size)
+
+    def choose(height: int, width: int, draws: Iterator[float]) -> Box:
+        del draws
+        scale = min(height / target_height, width / target_width) / resize
+        box_height = max(round(target_height * scale), 1)
+        box_width = max(round(target_width * scale), 1)
+        return _centred(height, width, box_height, box_width)
+
+    return Crop((target_height, target_width), choose)
+
+
+def stretch(size: Size) -> Crop:
+    """All of the image, whatever becomes of its shape."""
+    return Crop(_pair(size), lambda height, width, draws: Box(0, 0, height, width))
+
+
+def letterbox(size: Size) -> Crop:
+    """All of the image in its shape, centred, with black where it does not reach.
+
+    The class of black pixels in a `segmentation` is 255: they do not count.
+    """
+    target_height, target_width = _pair(size)
+
+    def choose(height: int, width: int, draws: Iterator[float]) -> Box:
+        del draws
+        scale = max(height / target_height, width / target_width)
+        box_height = max(round(target_height * scale), height)
+        box_width = max(round(target_width * scale), width)
+        return _centred(height, width, box_height, box_width)
+
+    return Crop((target_height, target_width), choose)
+
+
+def move_objects(
+    targets: dict[str, np.ndarray], box: Box, size: tuple[int, int]
+) -> dict[str, np.ndarray]:
+    """The objects of one image where they are once `box` of it is resized to `size`.
+
+    Boxes are clipped; what then has less than `MIN_VISIBLE` of its area is dropped, and
+    so are keypoints outside.  What is no `boxes`, `classes`, `crowd` or `keypoints`
+    stays as it is.
+    """
+    moved = dict(targets)
+    scale = np.array([size[1] / box.width, size[0] / box.height], np.float32)
+    origin = np.array([box.left, box.top], np.float32)
+    limit = np.array([size[1], size[0]], np.float32)
+    if "keypoints" in targets:
+        points, visibility = np.split(targets["keypoints"], [2], axis=-1)
+        points = (points - origin) * scale
+        inside = np.all((points >= 0) & (points <= limit), axis=-1, keepdims=True)
+        known = inside & (visibility > 0)
+        keypoints = np.concatenate([points, visibility], axis=-1)
+        moved["keypoints"] = np.where(known, keypoints, 0).astype(np.float32)
+    if "boxes" in targets:
+        corners = (targets["boxes"].reshape(-1, 2, 2) - origin) * scale
+        clipped = np.clip(corners, 0, limit)
+        area, visible = (
+            np.prod(both[:, 1] - both[:, 0], axis=-1) for both in (corners, clipped)
+        )
+        kept = (targets["classes"] >= 0) & (visible > 0)
+        kept &= visible >= MIN_VISIBLE * area
+        moved["boxes"] = np.where(kept[:, None], clipped.reshape(-1, 4), 0)
+        moved["classes"] = np.where(kept, targets["classes"], -1)
+        for name in ("crowd", "keypoints"):
+            if name in moved:
+                absent = ~kept.reshape(-1, *[1] * (moved[name].ndim - 1))
+                moved[name] = np.where(absent, 0, moved[name]).astype(moved[name].dtype)
+    return moved
+
+
+def _pair(size: Size) -> tuple[int, int]:
+    height, width = (size, size) if isinstance(size, int) else size
+    check((min(height, width) >= 1, f"image size must be positive, got {size}"))
+    return height, width
 
 
 def _centred(height: int, width: int, box_height: int, box_width: int) -> Box:

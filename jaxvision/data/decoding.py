@@ -7,11 +7,13 @@ The rules, where more than one is thinkable:
 - CMYK and YCCK become RGB by Pillow's plain formula; colour profiles are not applied.
 - One channel from colour is luma (ITU-R BT.601); three from greyscale are equal.
 - Of an animation, or of several pages, the first counts.
+
+Masks, whose pixels are numbers and not light, come out as uint8 [H,W]: see `numbers`.
 """
 
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -63,6 +65,58 @@ def inspect(path: str | os.PathLike[str]) -> tuple[int, int, int]:
             image = _open(file)
             _pixels(image, channels)
         return height, width, channels
+
+
+def numbers(
+    encoded: bytes, colours: Mapping[tuple[int, int, int], int] | None = None
+) -> np.ndarray:
+    """The numbers, uint8 [H,W], that the pixels of a mask stand for.
+
+    With `colours`, the number of each pixel's RGB.  Without, the index into a palette,
+    or the grey level; of colour images too if their channels are equal.
+
+    Raises `DecodeError` as `decode` does, for a format that does not keep numbers, for
+    a colour that is not in `colours`, and without them for pixels that have a colour.
+    """
+    with _reasons():
+        image = _open(io.BytesIO(encoded))
+        if image.format in ("JPEG", "WEBP"):
+            raise DecodeError(
+                f"{image.format} may change the numbers of a mask: save it as PNG, "
+                "from the original"
+            )
+        upright = _UPRIGHT[_orientation(image)]
+        found = _grey(image) if colours is None else _looked_up(image, colours)
+        return np.ascontiguousarray(upright(found))
+
+
+def _grey(image: Any) -> np.ndarray:
+    pixels = np.asarray(image)  # of a palette, the indices
+    if pixels.ndim == 3:
+        opaque = pixels[..., : {2: 1, 4: 3}.get(pixels.shape[2], 3)]
+        pixels = opaque[..., 0]
+        if (opaque != opaque[..., :1]).any():
+            raise DecodeError(
+                "it is a colour image, and no label_colors.txt says what its colours "
+                "stand for"
+            )
+    if pixels.min() < 0 or pixels.max() > 255:
+        raise DecodeError(f"it holds the number {pixels.max()}: 255 is the largest")
+    return pixels.astype(np.uint8)
+
+
+def _looked_up(image: Any, colours: Mapping[tuple[int, int, int], int]) -> np.ndarray:
+    places = np.array([1 << 16, 1 << 8, 1], np.int32)
+    codes = np.asarray(image.convert("RGB")) @ places
+    known = {int(np.dot(colour, places)): number for colour, number in colours.items()}
+    found, inverse = np.unique(codes, return_inverse=True)
+    if unknown := sorted(set(found.tolist()) - known.keys()):
+        listed = ", ".join(
+            f"{code >> 16} {code >> 8 & 255} {code & 255}" for code in unknown[:5]
+        )
+        raise DecodeError(f"label_colors.txt has not its colours {listed}")
+    table = np.array([known[code] for code in found.tolist()], np.uint8)
+    return table[inverse].reshape(codes.shape)
 
 
 _GREYSCALE = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"})

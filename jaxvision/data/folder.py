@@ -1,27 +1,18 @@
 """`folder:PATH`: a folder of one's own images, sorted into one folder per class."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 
-from jaxvision.data.image_files import Labelled, splits
+from jaxvision.data import listing
+from jaxvision.data.image_files import Annotated, splits
+from jaxvision.data.listing import EXTENSIONS, TEST_FOLDERS, Exclude
+from jaxvision.data.problems import some
 from jaxvision.data.source import Splits
 from jaxvision.errors import UsageError
 
-EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
-)
-"""Of the files that count as images, in upper or lower case."""
-
-TEST_FOLDERS = ("test", "validation", "val", "valid")
-"""Where the test split is looked for, in this order."""
-
 WORDS = ("words.txt", "classes.txt")
 """Files that may translate folder names, one `n01443537<tab>goldfish` a line."""
-
-EXCLUDE = "exclude.txt"
-"""Files that are no part of the set, one path a line, relative to it."""
 
 _LAYOUT = """\
 wanted is one folder per class, in splits or not:
@@ -52,10 +43,8 @@ def load(name: str) -> Splits:
     Raises `UsageError` for another layout, fewer than two classes, a class without
     images, one that only the test has, and images that cannot be read.
     """
-    root = Path(name.partition(":")[2]).expanduser()
-    if not root.is_dir():
-        raise UsageError(_no_folder(root))
-    exclude = _Exclude(root)
+    root = listing.folder(name.partition(":")[2])
+    exclude = Exclude(root)
 
     if (root / "train").is_dir():
         train = _classes(root, root / "train", exclude)
@@ -73,75 +62,26 @@ def load(name: str) -> Splits:
         train=_labelled(train, indices),
         test=None if test is None else _labelled(test, indices),
         class_names=_class_names(root, list(train)),
-        remedy=f"list them in {root / EXCLUDE}, one path a line, to leave them out",
+        remedy=exclude.remedy,
     )
 
 
-class _Exclude:
-    """The lines of `exclude.txt`, and which of them named a file."""
-
-    def __init__(self, root: Path):
-        self.path = root / EXCLUDE
-        self.wanted: set[str] = set()
-        if self.path.exists():
-            lines = map(str.strip, self.path.read_text("utf-8-sig").splitlines())
-            self.wanted = {
-                Path(line).as_posix() for line in lines if line and line[0] != "#"
-            }
-        self.found: set[str] = set()
-
-    def __contains__(self, path: str) -> bool:
-        if path in self.wanted:
-            self.found.add(path)
-            return True
-        return False
-
-    def check_all_found(self) -> None:
-        """A line with a typing error must not leave its image in the set unnoticed."""
-        missing = sorted(self.wanted - self.found)
-        if missing:
-            raise UsageError(
-                f"{self.path} lists {len(missing)} images that are not in the set: "
-                f"{_some(missing)}.  Write paths relative to {self.path.parent}, such "
-                "as train/cat/1.jpg, or remove those lines"
-            )
-
-
-def _classes(root: Path, split: Path, exclude: _Exclude) -> dict[str, list[str]]:
+def _classes(root: Path, split: Path, exclude: Exclude) -> dict[str, list[str]]:
     """The images in each folder of `split`, as paths relative to `root`, sorted."""
     return {
-        folder: sorted(
-            path for path in _images(root, split / folder) if path not in exclude
-        )
+        folder: [
+            path for path in listing.images(root, split / folder) if path not in exclude
+        ]
         for folder in sorted(
             entry.name
             for entry in split.iterdir()
-            if entry.is_dir() and not _hidden(entry.name)
+            if entry.is_dir() and not listing.hidden(entry.name)
         )
     }
 
 
-def _images(root: Path, folder: Path) -> list[str]:
-    found: list[str] = []
-    seen: set[str] = set()
-    for path, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(path)
-        if real in seen:  # a link back would otherwise be followed for ever
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(sub for sub in folders if not _hidden(sub))
-        inside = Path(path).relative_to(root).as_posix()
-        found += (
-            f"{inside}/{file}"
-            for file in files
-            if os.path.splitext(file)[1].lower() in EXTENSIONS and not _hidden(file)
-        )
-    return found
-
-
 def _find_test(
-    root: Path, train: dict[str, list[str]], exclude: _Exclude
+    root: Path, train: dict[str, list[str]], exclude: Exclude
 ) -> dict[str, list[str]] | None:
     there = [folder for folder in TEST_FOLDERS if (root / folder).is_dir()]
     for folder in there:
@@ -170,7 +110,7 @@ def _check(
     splits = {"train", "training", *TEST_FOLDERS}
     if test is None and (like := [f for f in train if f.lower() in splits]):
         problems.append(
-            f"it has {_some(like)} beside its class folders, or has splits but no "
+            f"it has {some(like)} beside its class folders, or has splits but no "
             f"train/: {_LAYOUT}"
         )
     if len(train) == 1:
@@ -182,25 +122,24 @@ def _check(
         if empty := [folder for folder, paths in classes.items() if not paths]:
             problems.append(
                 f"no image in {len(empty)} class folders of the {split} split: "
-                f"{_some(empty)}.  Add images ({' '.join(sorted(EXTENSIONS))}) or "
+                f"{some(empty)}.  Add images ({' '.join(sorted(EXTENSIONS))}) or "
                 "remove the folders"
             )
     if strange := sorted((test or {}).keys() - train.keys()):
         problems.append(
             f"{len(strange)} class folders of the test split are not in train/: "
-            f"{_some(strange)}.  Give the folders of a class the same name in both"
+            f"{some(strange)}.  Give the folders of a class the same name in both"
         )
     if problems:
         raise UsageError(f"{root} cannot be used:\n" + "\n".join(problems))
 
 
-def _labelled(classes: dict[str, list[str]], indices: dict[str, int]) -> Labelled:
+def _labelled(classes: dict[str, list[str]], indices: dict[str, int]) -> Annotated:
     counts = [len(paths) for paths in classes.values()]
-    return Labelled(
+    labels = np.repeat([indices[folder] for folder in classes], counts)
+    return Annotated(
         paths=tuple(path for paths in classes.values() for path in paths),
-        labels=np.repeat([indices[folder] for folder in classes], counts).astype(
-            np.int32
-        ),
+        targets={"label": labels.astype(np.int32)},
     )
 
 
@@ -220,18 +159,3 @@ def _class_names(root: Path, folders: list[str]) -> tuple[str, ...]:
         brief if short.count(brief) == 1 else whole
         for brief, whole in zip(short, full, strict=True)
     )
-
-
-def _no_folder(root: Path) -> str:
-    if root.exists():
-        return f"{root} is a file, not a folder: use csv:, jsonl: or npz: for files"
-    there = next(parent for parent in root.absolute().parents if parent.is_dir())
-    return f"there is no folder {root}: the nearest that exists is {there}"
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:10]) + f" and {len(names) - 10} more" * (len(names) > 10)

@@ -32,17 +32,18 @@ from jaxvision.data.decoding import decode
 
 def decode_box(
     encoded: bytes, choose: Callable[[int, int], Box], out: np.ndarray
-) -> None:
+) -> tuple[Box, int, int]:
     """Fill `out`, uint8 [S,T,C], with a part of an image, resized to S×T.
 
     Resizing is bilinear, and averages areas where both sides shrink to half or less.
+    Returns the part, and the height and width of the image.
 
     Args:
       encoded: the content of an image file.  What is no ordinary JPEG file, such as
         PNG, CMYK, or one that has to be turned or to lose its colours, takes the slower
         way of `decoding.decode`.
-      choose: `(height, width) -> Box` within an image of that size; it may be called
-        twice and has to answer the same.
+      choose: `(height, width) -> Box` of an image of that size; it may be called twice
+        and has to answer the same.  What lies outside the image becomes black.
       out: where to; C is 1 for luma or 3 for RGB.
 
     Raises `DecodeError` if the image cannot be decoded as far as it is needed.
@@ -51,15 +52,47 @@ def decode_box(
     if header is not None and header.channels > out.shape[2]:
         header = None  # CMYK, or to be luma, which is not the file's if colours clip
     if header is not None:
-        box = choose(header.height, header.width)
+        height, width = header.height, header.width
+        box = choose(height, width)
         image, scale = _decode_jpeg(encoded, header, box, out.shape)
     if header is None or image is None:
         image, scale = decode(encoded, out.shape[2]), 1
-        box = choose(*image.shape[:2])
-    top, left = round(box.top / scale), round(box.left / scale)
-    bottom = max(round((box.top + box.height) / scale), top + 1)
-    right = max(round((box.left + box.width) / scale), left + 1)
-    _resize(image[top:bottom, left:right], out)
+        height, width = image.shape[:2]
+        box = choose(height, width)
+    cut(image, box, out, scale, (height, width))
+    return box, height, width
+
+
+def cut(
+    image: np.ndarray,
+    box: Box,
+    out: np.ndarray,
+    scale: int = 1,
+    size: tuple[int, int] | None = None,
+) -> None:
+    """Fill `out` with a part of an image, as `decode_box` does.
+
+    Args:
+      image: uint8 [H/scale,W/scale,C], or rows of it from the top that hold the box.
+      box: in pixels of the image at scale 1.
+      out: uint8 [S,T,C].
+      size: H and W; None: those of `image`.
+    """
+    height, width = size or image.shape[:2]
+    source, target = [], []
+    for start, length, limit, side in (
+        (box.top, box.height, height, out.shape[0]),
+        (box.left, box.width, width, out.shape[1]),
+    ):
+        first, last = max(start, 0), min(start + length, limit)
+        low = round(first / scale)
+        source.append(slice(low, max(round(last / scale), low + 1)))
+        low = min(round((first - start) * side / length), side - 1)
+        target.append(slice(low, max(round((last - start) * side / length), low + 1)))
+    inside = out[tuple(target)]
+    if inside.shape != out.shape:
+        out[:] = 0
+    _resize(image[tuple(source)], inside)
 
 
 class _Header(NamedTuple):
@@ -140,7 +173,8 @@ def _decode_jpeg(
         scale *= 2
     # Whole blocks, with the row that follows if chroma is interpolated from it.
     sampling = header.vertical_sampling
-    needed = box.top + box.height + (sampling if sampling > 1 else 0)
+    needed = min(box.top + box.height, header.height)
+    needed += sampling if sampling > 1 else 0
     enough = -(-needed // (8 * sampling)) * 8 * sampling
     if header.sequential and enough < rows:
         rows = enough

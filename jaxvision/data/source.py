@@ -1,4 +1,4 @@
-"""A set of labelled images, described before it is read."""
+"""A set of annotated images, described before it is read."""
 
 import hashlib
 from collections.abc import Callable
@@ -10,25 +10,30 @@ import numpy as np
 class Source(NamedTuple):
     """One split of a data set.
 
-    The description is cheap; `read`, `labels` and `encoded` do the work, so that a
-    mistake in a config is found before the first image is decoded.
+    The description is cheap; the functions do the work, so that a mistake in a config
+    is found before the first image is decoded.  What they return goes by the names of
+    `types.Batch`, with N rows in place of B.
     """
 
     name: str
     """Such as `"mnist:train"`, for messages and records."""
     size: int
-    """Number of examples."""
+    """Number of examples, N."""
     image_shape: tuple[int | None, int | None, int]
     """Height, width and channels; None where images differ."""
     class_names: tuple[str, ...]
+    """Of `label`, `presence`, `segmentation` and `classes`, by their numbers."""
     read: Callable[[], dict[str, np.ndarray]]
-    """`() -> {"image": uint8 [N,H,W,C], "label": int32 [N]}`, the same every time.
+    """`() -> {"image": uint8 [N,H,W,C], "label": int32 [N], …}`, always the same.
     Raises `UsageError` where images differ in size: those can only be streamed."""
-    labels: Callable[[], np.ndarray] | None = None
-    """`() -> int32 [N]`, without decoding an image."""
+    targets: Callable[[], dict[str, np.ndarray]] | None = None
+    """`() -> {"label": int32 [N], …}`: what has no pixels, without decoding any."""
     encoded: Callable[[int], bytes] | None = None
     """`i -> bytes` of the i-th image's file (JPEG, PNG …), for streaming; safe to call
     from several threads, and to pickle for worker processes."""
+    maps: Callable[[int], dict[str, np.ndarray]] | None = None
+    """`i -> {"segmentation": uint8 [H,W], "instances": uint8 [M,H,W]}`: what the i-th
+    image has per pixel, of that image's own size, for streaming; None for nothing."""
 
 
 class Splits(NamedTuple):

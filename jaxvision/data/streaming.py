@@ -1,9 +1,9 @@
-"""Pipelines over sets of image files that are decoded as they are needed.
+"""Batches that are decoded as they are needed.
 
 The host decodes, crops and resizes, in threads and a few batches ahead of their use;
 what remains, from flips to normalisation, happens inside the jitted step on uint8
-images (see `types.Pipeline`).  The n-th batch is a function of the seed and n, so the
-state is a number, and neither threads nor processes nor hosts can change what comes.
+images (see `types.Pipeline`).  The n-th batch is a function of its plan, so neither
+threads nor processes nor hosts can change what comes.
 
 Threads rather than worker processes or grain.  Decoding and resizing release Python's
 lock: of the millisecond that a photograph costs at 224 pixels, 0.03 ms hold it, which
@@ -17,204 +17,79 @@ import functools
 import hashlib
 import os
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from jaxvision.data.crops import Box, central_crop, random_resized_crop
+from jaxvision.data.crops import DRAWS, Box, Crop, move_objects
 from jaxvision.data.decoding import DecodeError
-from jaxvision.data.loader import check_same_data, epoch_order, training_rules
-from jaxvision.data.source import Source
-from jaxvision.errors import UsageError, check
-from jaxvision.ops.augment import Transform
-from jaxvision.types import Pipeline
+from jaxvision.data.source import Source, fingerprint
+
+PADDING = -1
 
 
-def stream_train(
-    source: Source,
-    batch_size: int,
-    *,
-    image_size: int,
-    transform: Transform,
-    seed: int,
-    scale: tuple[float, float] = (0.08, 1.0),
-    ratio: tuple[float, float] = (3 / 4, 4 / 3),
-    workers: int | None = None,
-    prefetch: int = 4,
-    process_index: int = 0,
-    process_count: int = 1,
-) -> Pipeline:
-    """Batches of random crops without end, in the order of `loader.train`.
-
-    Items are `{"image": uint8 [B,S,S,C], "label": int32 [B]}`; `transform` maps the
-    images to what the model takes, on the device and with a key of the step.  A crop
-    depends on the seed, the epoch and the example alone.
-
-    Args:
-      source: must have `labels` and `encoded`.
-      batch_size: over all processes.
-      image_size: S, in pixels.
-      scale, ratio: of the crops, see `crops.random_resized_crop`.
-      workers: decoding threads; None: one per core; 0: decode in `__next__`.
-      prefetch: batches under way besides the one asked for.  They bound the memory.
-      process_index, process_count: this process gets its B / process_count rows of
-        every batch.  The state is of the whole batch, so that a run saved by some
-        number of processes continues with any other.
-    """
-    _check(source, batch_size, image_size, workers, process_index, process_count)
-    check(
-        *training_rules(source, batch_size, seed),
-        (
-            0 < scale[0] <= scale[1] <= 1,
-            f"scale must be two shares of the area in order, got {scale}",
-        ),
-        (
-            0 < ratio[0] <= ratio[1],
-            f"ratio must be two positive numbers in order, got {ratio}",
-        ),
-    )
-    num_batches = source.size // batch_size
-    rows = _rows(batch_size, process_index, process_count)
-
-    @functools.lru_cache(maxsize=2)  # batches ahead may lie in the next epoch
-    def order(epoch: int) -> np.ndarray:
-        return epoch_order(source.size, seed, epoch)
-
-    def plan(number: int) -> _Plan:
-        epoch, batch = divmod(number, num_batches)
-
-        def crop(i: int, height: int, width: int) -> Box:
-            draws = _draws(seed, epoch, i)
-            return random_resized_crop(height, width, draws, scale=scale, ratio=ratio)
-
-        return _Plan(order(epoch)[batch * batch_size :][rows], crop)
-
-    return Pipeline(
-        name=source.name,
-        batch_size=batch_size,
-        num_examples=source.size,
-        num_batches=num_batches,
-        resident=dict,
-        items=lambda: StreamedBatches(
-            _Prefetched(source, image_size, plan, workers, prefetch),
-            num_batches,
-            {"size": source.size, "batch_size": batch_size, "seed": seed},
-            functools.cache(lambda: quick_fingerprint(source)),
-        ),
-        fetch=_fetch(transform),
-    )
-
-
-def stream_eval(
-    source: Source,
-    batch_size: int,
-    *,
-    image_size: int,
-    transform: Transform,
-    resize: float = 256 / 224,
-    workers: int | None = None,
-    prefetch: int = 4,
-    process_index: int = 0,
-    process_count: int = 1,
-) -> Pipeline:
-    """One pass in order over central crops; the last batch is padded and masked.
-
-    The shorter side is resized to `resize` times `image_size` and the centre cut out.
-    The other arguments are those of `stream_train`.
-    """
-    _check(source, batch_size, image_size, workers, process_index, process_count)
-    check((resize >= 1, f"resize must be at least 1, got {resize}"))
-    num_batches = -(-source.size // batch_size)
-    rows = _rows(batch_size, process_index, process_count)
-
-    def crop(i: int, height: int, width: int) -> Box:
-        return central_crop(height, width, resize=resize)
-
-    def plan(number: int) -> _Plan:
-        index = number * batch_size + np.arange(batch_size)
-        return _Plan(np.where(index < source.size, index, _PADDING)[rows], crop)
-
-    def items() -> Iterator[dict[str, np.ndarray]]:
-        batches = _Prefetched(source, image_size, plan, workers, prefetch, num_batches)
-        for number in range(num_batches):
-            yield batches.get(number) | {"mask": plan(number).examples != _PADDING}
-
-    return Pipeline(
-        name=source.name,
-        batch_size=batch_size,
-        num_examples=source.size,
-        num_batches=num_batches,
-        resident=dict,
-        items=items,
-        fetch=_fetch(transform),
-    )
-
-
-class StreamedBatches:
-    """Training items as an `ItemIterator`."""
-
-    def __init__(
-        self,
-        batches: "_Prefetched",
-        num_batches: int,
-        identity: dict[str, Any],
-        data_fingerprint: Callable[[], str],
-    ):
-        self._batches, self._num_batches = batches, num_batches
-        self._identity, self._fingerprint = identity, data_fingerprint
-        self._number = 0
-
-    def __next__(self) -> dict[str, np.ndarray]:
-        item = self._batches.get(self._number)
-        self._number += 1
-        return item
-
-    def get_state(self) -> dict[str, Any]:
-        """Where the next batch comes from, and what the order depends on."""
-        epoch, batch = divmod(self._number, self._num_batches)
-        fingerprint = {"fingerprint": self._fingerprint()}
-        return self._identity | fingerprint | {"epoch": epoch, "batch": batch}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Continue from `state`.  Raises `UsageError` if it is of other data."""
-        fingerprint = {"fingerprint": self._fingerprint()}
-        check_same_data(self._identity | fingerprint, state)
-        self._number = state["epoch"] * self._num_batches + state["batch"]
-
-
-def quick_fingerprint(source: Source) -> str:
-    """16 hex digits that change with the labels, the class names or most of the files.
-
-    Reads 64 files, spread evenly over the source, and decodes none: a set that is
-    streamed is too large to be read for a fingerprint.
-    """
-    assert source.labels is not None and source.encoded is not None  # see `_check`
-    digest = hashlib.sha256(repr((source.size, source.class_names)).encode())
-    digest.update(np.ascontiguousarray(source.labels(), np.int32))
-    for i in np.unique(np.linspace(0, source.size - 1, 64).astype(int)).tolist():
-        digest.update(hashlib.sha256(source.encoded(i)).digest())
-    return digest.hexdigest()[:16]
-
-
-_PADDING = -1
-
-
-class _Plan(NamedTuple):
+class Plan(NamedTuple):
     """What a batch consists of."""
 
     examples: np.ndarray
-    """int [B], their indices; `_PADDING` for a row of zeros."""
-    crop: Callable[[int, int, int], Box]
-    """`(i, height, width) -> Box` of example i."""
+    """int32 [B], their indices; `PADDING` for a row of zeros."""
+    draws: Callable[[int, int], list[float]]
+    """`(row, example) -> ` the random numbers of that row's crop."""
+
+
+def draws(seed: int, epoch: int, example: int, repeat: int = 0) -> list[float]:
+    """What the crop of an example in an epoch draws, the same in all NumPy versions."""
+    # example + 1, since 0 would give the stream of [seed, epoch], which is the order's.
+    entropy = [seed, epoch, example + 1, *([repeat] if repeat else [])]
+    raw = np.random.PCG64(entropy).random_raw(DRAWS)
+    return ((raw >> np.uint64(11)) * 2.0**-53).tolist()
+
+
+def stream(
+    source: Source,
+    crop: Crop | None,
+    plan: Callable[[int], Plan],
+    rows: slice,
+    *,
+    workers: int | None,
+    prefetch: int,
+    stop: int | None = None,
+) -> Callable[[int], dict[str, np.ndarray]]:
+    """`number -> {"image": uint8 [B,S,T,C], …}`, the given rows of a planned batch.
+
+    When a batch is asked for, those that follow are begun, up to `stop`.  Its images
+    are those of the files, or of `source.read` where there are none.
+    """
+    return _Prefetched(source, crop, plan, rows, workers, prefetch, stop).get
+
+
+def quick_fingerprint(source: Source) -> str:
+    """16 hex digits that change with the targets, the class names or most of the files.
+
+    Reads 64 files, and their maps, spread evenly over the source: a set that is
+    streamed is too large to be read for this.  Of a source without files, all is read.
+    """
+    if source.encoded is None:
+        return fingerprint(source)
+    digest = hashlib.sha256(repr((source.size, source.class_names)).encode())
+    for name, array in sorted(_targets(source).items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape};".encode())
+        digest.update(np.ascontiguousarray(array))
+    for i in np.unique(np.linspace(0, source.size - 1, 64).astype(int)).tolist():
+        digest.update(hashlib.sha256(source.encoded(i)).digest())
+        for name, values in sorted((source.maps(i) if source.maps else {}).items()):
+            digest.update(f"{name} {values.shape};".encode())
+            digest.update(np.ascontiguousarray(values))
+    return digest.hexdigest()[:16]
 
 
 class _Begun(NamedTuple):
     """A batch under way."""
 
     item: dict[str, np.ndarray]
-    """Its images are written by the tasks."""
+    """Is written by the tasks."""
     tasks: list[Callable[[], None]]
     """Each returns when it is done, or raises what went wrong."""
 
@@ -225,17 +100,16 @@ class _Prefetched:
     def __init__(
         self,
         source: Source,
-        image_size: int,
-        plan: Callable[[int], _Plan],
+        crop: Crop | None,
+        plan: Callable[[int], Plan],
+        rows: slice,
         workers: int | None,
         prefetch: int,
-        stop: int | None = None,
+        stop: int | None,
     ):
-        self._source, self._plan = source, plan
-        self._shape = (image_size, image_size, source.image_shape[2])
+        self._source, self._plan, self._rows = source, plan, rows
         self._ahead, self._stop = prefetch, stop
-        assert source.labels is not None  # see `_check`
-        self._labels = functools.cache(source.labels)
+        self._examples = functools.cache(lambda: _Examples(source, crop))
         self._begun: dict[int, _Begun] = {}
         self._submit: Callable[..., Callable[[], None]]
         if workers == 0:
@@ -262,88 +136,147 @@ class _Prefetched:
             raise
         return item
 
-    def _begin(self, number: int) -> "_Begun":
-        plan = self._plan(number)
-        real = plan.examples != _PADDING
-        images = np.zeros((len(real), *self._shape), np.uint8)
-        labels = np.where(real, self._labels()[plan.examples], 0).astype(np.int32)
-        rows = np.flatnonzero(real).tolist()
-        tasks = [
-            self._submit(_decode, self._source, plan, images, rows[i : i + 8])
-            for i in range(0, len(rows), 8)
+    def _begin(self, number: int) -> _Begun:
+        plan, examples = self._plan(number), self._examples()
+        of_batch = range(len(plan.examples))[self._rows]
+        item = examples.blank(len(of_batch))
+        real = [
+            (row, of, int(plan.examples[of]))
+            for row, of in enumerate(of_batch)
+            if plan.examples[of] != PADDING
         ]
-        return _Begun({"image": images, "label": labels}, tasks)
+
+        def fill(part: list[tuple[int, int, int]]) -> None:
+            for row, of, example in part:
+                examples.fill(item, row, example, plan.draws(of, example))
+
+        parts = [real[i : i + 8] for i in range(0, len(real), 8)]
+        return _Begun(item, [self._submit(fill, part) for part in parts])
 
 
-def _decode(source: Source, plan: _Plan, images: np.ndarray, rows: list[int]) -> None:
-    """Fill some rows of a batch."""
-    from jaxvision.data.jpeg import decode_box
+class _Examples:
+    """Examples one by one, as rows of items."""
 
-    assert source.encoded is not None  # see `_check`
-    for row in rows:
-        i = int(plan.examples[row])
+    def __init__(self, source: Source, crop: Crop | None):
+        self._source, self._crop = source, crop or _as_it_is(source)
+        self._targets = _targets(source)
+        self._arrays: dict[str, np.ndarray] = {}
+        self._maps: dict[str, np.ndarray] = {}
+        if source.encoded is None:
+            self._arrays = source.read()
+            # What has as many rows and columns as the image is a map of it.
+            self._maps = {
+                name: self._arrays[name][:1]
+                for name in ("segmentation", "instances")
+                if name in self._arrays
+            }
+        elif source.maps is not None:
+            first = source.maps(0)
+            self._maps = {name: array[None] for name, array in first.items()}
+        self._targets = {
+            name: array
+            for name, array in self._targets.items()
+            if name not in self._maps
+        }
+
+    def blank(self, count: int) -> dict[str, np.ndarray]:
+        """An item of `count` rows of padding."""
+        size = self._crop.size
+        channels = self._source.image_shape[2]
+        item = {"image": np.zeros((count, *size, channels), np.uint8)}
+        for name, array in self._targets.items():
+            item[name] = np.zeros((count, *array.shape[1:]), array.dtype)
+        for name, array in self._maps.items():
+            item[name] = np.zeros((count, *array.shape[1:-2], *size), array.dtype)
+        if "classes" in item:
+            item["classes"][:] = -1
+        return item
+
+    def fill(
+        self,
+        item: dict[str, np.ndarray],
+        row: int,
+        example: int,
+        random: list[float],
+    ) -> None:
+        """Write an example into a row."""
+
+        def choose(height: int, width: int) -> Box:
+            return self._crop.choose(height, width, iter(random))
+
+        image = item["image"][row]
         try:
-            decode_box(source.encoded(i), functools.partial(plan.crop, i), images[row])
+            box, height, width = self._image(example, choose, image)
+            maps = self._maps_of(example)
         except (DecodeError, OSError) as error:
             raise DecodeError(
-                f"image {i} of {source.name} cannot be decoded: {error}"
+                f"image {example} of {self._source.name} cannot be decoded: {error}"
             ) from error
+        targets = {name: array[example] for name, array in self._targets.items()}
+        if (box, image.shape[:2]) != (Box(0, 0, height, width), (height, width)):
+            targets = move_objects(targets, box, self._crop.size)
+        for name, value in targets.items():
+            item[name][row] = value
+        for name, value in maps.items():
+            cut_map(value, box, item[name][row], 255 if name == "segmentation" else 0)
+        if "instances" in maps and "classes" in targets:
+            item["instances"][row][targets["classes"] < 0] = 0
+
+    def _image(
+        self, example: int, choose: Callable[[int, int], Box], out: np.ndarray
+    ) -> tuple[Box, int, int]:
+        from jaxvision.data.jpeg import cut, decode_box
+
+        if self._source.encoded is not None:
+            return decode_box(self._source.encoded(example), choose, out)
+        pixels = self._arrays["image"][example]
+        box = choose(*pixels.shape[:2])
+        cut(pixels, box, out)
+        return box, *pixels.shape[:2]
+
+    def _maps_of(self, example: int) -> dict[str, np.ndarray]:
+        if self._source.encoded is None:
+            return {name: self._arrays[name][example] for name in self._maps}
+        return self._source.maps(example) if self._source.maps else {}
 
 
-def _draws(seed: int, epoch: int, i: int) -> Iterator[float]:
-    """22 uniform draws of example i in an epoch, the same for all versions of NumPy."""
-    # i + 1, since 0 would give the stream of [seed, epoch], which is the order's.
-    raw = np.random.PCG64([seed, epoch, i + 1]).random_raw(22)
-    return iter(((raw >> np.uint64(11)) * 2.0**-53).tolist())
+def _as_it_is(source: Source) -> Crop:
+    """No crop, for images of one size."""
+    height, width, _ = source.image_shape
+    assert height is not None and width is not None  # see `loader._engine`
+
+    def choose(*size_and_draws) -> Box:
+        if size_and_draws[:2] != (height, width):
+            found = "×".join(map(str, size_and_draws[:2]))
+            raise DecodeError(f"it is {found} now, where it was {height}×{width}")
+        return Box(0, 0, height, width)
+
+    return Crop((height, width), choose)
 
 
-def _rows(batch_size: int, process_index: int, process_count: int) -> slice:
-    share = batch_size // process_count
-    return slice(process_index * share, (process_index + 1) * share)
+def cut_map(values: np.ndarray, box: Box, out: np.ndarray, outside: int) -> None:
+    """Fill `out` [...,S,T] with `box` of `values` [...,H,W]: the nearest of each."""
+    grids = []
+    for start, length, size in (
+        (box.top, box.height, out.shape[-2]),
+        (box.left, box.width, out.shape[-1]),
+    ):
+        grids.append(start + ((np.arange(size) + 0.5) * length // size).astype(int))
+    rows, columns = grids
+    height, width = values.shape[-2:]
+    inside = np.ix_((rows >= 0) & (rows < height), (columns >= 0) & (columns < width))
+    taken = values[..., rows.clip(0, height - 1)[:, None], columns.clip(0, width - 1)]
+    out[:] = outside
+    out[..., *inside] = taken[..., *inside]
+
+
+def _targets(source: Source) -> dict[str, np.ndarray]:
+    if source.targets is not None:
+        return source.targets()
+    return {name: value for name, value in source.read().items() if name != "image"}
 
 
 def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _fetch(transform: Transform):
-    def fetch(resident, item, key):
-        return {**item, "image": transform(key, item["image"])}
-
-    return fetch
-
-
-def _check(
-    source: Source,
-    batch_size: int,
-    image_size: int,
-    workers: int | None,
-    process_index: int,
-    process_count: int,
-) -> None:
-    if source.size == 0:
-        raise UsageError(f"{source.name} is empty")
-    check(
-        (
-            source.encoded is not None and source.labels is not None,
-            f"{source.name} has no image files, so that it cannot be streamed: use "
-            "the pipelines of sets in memory",
-        ),
-        (batch_size >= 1, f"batch size must be positive, got {batch_size}"),
-        (image_size >= 1, f"image size must be positive, got {image_size}"),
-        (
-            workers is None or workers >= 0,
-            f"workers must be a number of threads, or 0 for none, got {workers}",
-        ),
-        (
-            0 <= process_index < process_count,
-            f"process index must be from 0 to {process_count - 1}, got {process_index}",
-        ),
-        (
-            process_count < 1 or batch_size % process_count == 0,
-            f"batch size {batch_size} is not divisible by the {process_count} "
-            "processes: use a multiple of them",
-        ),
-    )

@@ -8,12 +8,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxvision.data.image_files import Labelled, splits
+from jaxvision.data.image_files import Annotated, splits
+from jaxvision.data.problems import refuse, some
 from jaxvision.data.source import Splits
 from jaxvision.errors import UsageError, unknown
 
 COLUMNS = ("path", "label", "split")
-"""The last may be missing; others are ignored."""
+"""The last may be missing; `labels` may stand for `label`; others are ignored."""
+
+SEPARATOR = ";"
+"""Between the `labels` of an image in a CSV."""
 
 SPLITS = {
     "train": "train",
@@ -27,17 +31,13 @@ SPLITS = {
 }
 """What `split` may say, in upper or lower case, and what it means."""
 
-_LISTED = 20
 _EXAMPLE = '{"path": "cat/1.jpg", "label": "cat"}'
-_MULTI_LABEL = (
-    "more than one label to an image is not supported yet; give each one 'label'"
-)
 
 
 class _Row(NamedTuple):
     line: int
     path: str
-    label: str
+    labels: tuple[str, ...]
     split: str
     """One of the values of `SPLITS`, or empty."""
 
@@ -52,6 +52,10 @@ def load(name: str) -> Splits:
     are rows of `test`, those of `validation` are not used: validation examples are
     carved from `train`.
 
+    With a column `labels` in place of `label`, an image may show several classes or
+    none: `cat;dog` in a CSV, a list of names or of whole numbers in JSON Lines.  It is
+    the annotation `presence` then, and `label` otherwise.
+
     Classes are the labels of the training rows, sorted; by value if all are numbers, so
     that those of 1 to 10 become the classes 0 to 9, called "1" to "10".
 
@@ -65,9 +69,11 @@ def load(name: str) -> Splits:
     problems: list[str] = []
     try:
         read = _csv_rows if kind == "csv" else _jsonl_rows
-        rows = list(_valid(read(table, problems), table.parent, problems))
+        found = list(read(table, problems))
     except UnicodeDecodeError as error:
         raise UsageError(f"{table} is not UTF-8: {error}.  Save it as UTF-8") from error
+    multi = any("labels" in row for _, row in found)
+    rows = list(_valid(found, table.parent, multi, problems))
 
     if any(row.split for row in rows):
         problems += [
@@ -81,19 +87,15 @@ def load(name: str) -> Splits:
     ]
     classes = _classes(train)
     # Each may be but a consequence of what was found so far.
-    problems = problems or _check_classes(train, test, classes)
-    if problems:
-        listed = "".join(f"\n  {problem}" for problem in problems[:_LISTED])
-        if len(problems) > _LISTED:
-            listed += f"\n  … and {len(problems) - _LISTED} more"
-        raise UsageError(f"{table} cannot be used; put right:{listed}")
+    refuse(table, problems)
+    refuse(table, _check_classes(train, test, classes, multi))
 
     indices = {label: i for i, label in enumerate(classes)}
     return splits(
         name,
         table.parent,
-        train=_labelled(train, indices),
-        test=_labelled(test, indices) if test else None,
+        train=_annotated(train, indices, multi),
+        test=_annotated(test, indices, multi) if test else None,
         class_names=tuple(classes),
         remedy=f"remove their lines from {table}",
     )
@@ -102,8 +104,8 @@ def load(name: str) -> Splits:
 def _csv_rows(table: Path, problems: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     with table.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, strict=True)
-        _check_columns(table, list(reader.fieldnames or []))
         try:
+            _check_columns(table, list(reader.fieldnames or []))
             for row in reader:
                 if None in row:
                     problems.append(
@@ -113,7 +115,8 @@ def _csv_rows(table: Path, problems: list[str]) -> Iterator[tuple[int, dict[str,
                 else:
                     yield reader.line_num, row
         except csv.Error as error:
-            problems.append(f"line {reader.line_num}: {error}")
+            # In the first line, that of the columns, none was counted yet.
+            problems.append(f"line {max(reader.line_num, 1)}: {error}")
 
 
 def _jsonl_rows(
@@ -139,34 +142,32 @@ def _jsonl_rows(
 
 
 def _check_columns(table: Path, columns: list[str]) -> None:
-    if "label" not in columns and "labels" in columns:
-        raise UsageError(f"{table} has a column 'labels': {_MULTI_LABEL}")
-    missing = [column for column in COLUMNS[:2] if column not in columns]
+    given = [column for column in ("label", "labels") if column in columns]
+    if len(given) == 2:
+        raise UsageError(
+            f"{table} has a column 'label' and a column 'labels': keep 'label' if "
+            "every image shows one class, and 'labels' if it may show several"
+        )
+    needed = ("path", *(given or ["label"]))
+    missing = [column for column in needed if column not in columns]
     if missing:
         raise UsageError(
             f"{table} has no column {' and no column '.join(map(repr, missing))}, only "
             f"{', '.join(map(repr, columns)) or 'none at all'}: name the columns "
             "path,label or path,label,split in the first line of a CSV, or in each "
-            f"object of JSON Lines: {_EXAMPLE}"
+            f"object of JSON Lines: {_EXAMPLE}.  For several labels to an image call "
+            "the column labels"
         )
 
 
 def _valid(
-    rows: Iterator[tuple[int, dict[str, Any]]], root: Path, problems: list[str]
+    rows: list[tuple[int, dict[str, Any]]], root: Path, multi: bool, problems: list[str]
 ) -> Iterator[_Row]:
     """The rows in which nothing is wrong; what is, is added to `problems`."""
     first: dict[str, int] = {}
     for line, row in rows:
         wrong: list[str] = []
-        label = row.get("label")
-        if isinstance(label, list | dict):
-            wrong.append(_MULTI_LABEL)
-        elif label is None or not str(label).strip():
-            wrong.append("empty label")
-        elif isinstance(label, float | bool):
-            wrong.append(f"label {label!r} is neither a name nor a whole number")
-        elif _is_number(str(label)) and int(label) < 0:
-            wrong.append(f"label {label} is negative")
+        labels = _labels(row, wrong) if multi else _label(row, wrong)
 
         path = row.get("path")
         if not isinstance(path, str) or not path.strip():
@@ -185,29 +186,65 @@ def _valid(
         problems += [f"line {line}: {what}" for what in wrong]
         if not wrong:
             meant = SPLITS.get(split.lower(), "")
-            yield _Row(line, normal, str(label).strip(), meant)
+            yield _Row(line, normal, labels, meant)
+
+
+def _label(row: dict[str, Any], wrong: list[str]) -> tuple[str, ...]:
+    label = row.get("label")
+    if isinstance(label, list | dict):
+        wrong.append("more than one label: call the column labels, in every line")
+    else:
+        _check_label(label, wrong)
+    return (str(label).strip(),)
+
+
+def _labels(row: dict[str, Any], wrong: list[str]) -> tuple[str, ...]:
+    given = row.get("labels")
+    if isinstance(given, str):  # of a CSV; a list of JSON is one already
+        given = given.split(SEPARATOR) if given.strip() else []
+    if not isinstance(given, list):
+        wrong.append("no labels: write [] for an image of no class")
+        return ()
+    for label in given:
+        _check_label(label, wrong)
+    labels = tuple(str(label).strip() for label in given)
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        wrong.append(f"more than once: {some(twice)}")
+    return labels
+
+
+def _check_label(label: Any, wrong: list[str]) -> None:
+    if label is None or not str(label).strip():
+        wrong.append("empty label")
+    elif isinstance(label, float | bool | list | dict):
+        wrong.append(f"label {label!r} is neither a name nor a whole number")
+    elif _is_number(str(label)) and int(label) < 0:
+        wrong.append(f"label {label} is negative")
 
 
 def _check_classes(
-    train: list[_Row], test: list[_Row], classes: list[str]
+    train: list[_Row], test: list[_Row], classes: list[str], multi: bool
 ) -> list[str]:
     if not train:
         return ["no line is of the split train"]
-    if len(classes) == 1:
+    if not classes:
+        return ["no training image has a label"]
+    if len(classes) == 1 and not multi:  # among several, one may be there or not
         return [
             f"all training images have the label {classes[0]!r}, and to tell classes "
             "apart takes two"
         ]
     known = set(classes)
     return [
-        f"line {row.line}: no training image has the label {row.label!r}"
+        f"line {row.line}: no training image has the label {label!r}"
         for row in test
-        if row.label not in known
+        for label in row.labels
+        if label not in known
     ]
 
 
 def _classes(rows: list[_Row]) -> list[str]:
-    labels = {row.label for row in rows}
+    labels = {label for row in rows for label in row.labels}
     if all(map(_is_number, labels)):
         return sorted(labels, key=int)
     return sorted(labels)
@@ -217,8 +254,12 @@ def _is_number(label: str) -> bool:
     return label.strip().removeprefix("-").isdecimal()
 
 
-def _labelled(rows: list[_Row], indices: dict[str, int]) -> Labelled:
-    return Labelled(
-        paths=tuple(row.path for row in rows),
-        labels=np.array([indices[row.label] for row in rows], np.int32),
-    )
+def _annotated(rows: list[_Row], indices: dict[str, int], multi: bool) -> Annotated:
+    paths = tuple(row.path for row in rows)
+    if not multi:
+        labels = [indices[row.labels[0]] for row in rows]
+        return Annotated(paths, {"label": np.array(labels, np.int32)})
+    presence = np.zeros((len(rows), len(indices)), np.uint8)
+    for i, row in enumerate(rows):
+        presence[i, [indices[label] for label in row.labels]] = 1
+    return Annotated(paths, {"presence": presence})

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from jaxvision.visualise.classification import classification
 
 if TYPE_CHECKING:
+    from jaxvision.visualise.annotation_overlay import class_colour, overlay
+    from jaxvision.visualise.augmentation import augmentations
     from jaxvision.visualise.confusion_matrix import confusion
     from jaxvision.visualise.contact_sheet import card
     from jaxvision.visualise.learning_curves import compare, curves
@@ -17,20 +19,26 @@ if TYPE_CHECKING:
     from jaxvision.visualise.style import save
 
 __all__ = [
+    "augmentations",
     "card",
+    "class_colour",
     "classification",
     "compare",
     "confusion",
     "curves",
+    "overlay",
     "predictions",
     "save",
 ]
 
 _MODULE_OF = {
+    "augmentations": "augmentation",
     "card": "contact_sheet",
+    "class_colour": "annotation_overlay",
     "compare": "learning_curves",
     "confusion": "confusion_matrix",
     "curves": "learning_curves",
+    "overlay": "annotation_overlay",
     "predictions": "prediction_grid",
     "save": "style",
 }

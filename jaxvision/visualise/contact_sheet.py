@@ -6,14 +6,16 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from jaxvision.errors import check
 from jaxvision.visualise import style
 
-# In inches: an image, the space around it, what stands above the chart and left of the
-# images, the chart itself, and the room for names below it, slanted or level.
-_IMAGE, _GAP, _HEAD, _SIDE = 0.72, 0.05, 0.95, 1.5
+# In inches: the space around an image, what stands above the chart and left of the
+# images, the chart itself and its least width, for the facts above it, and the room for
+# names below it, slanted or level.
+_GAP, _HEAD, _SIDE, _WIDE = 0.05, 0.95, 1.5, 6.2
 _CHART, _SLANTED, _LEVEL = 1.15, 0.8, 0.35
 
 _NAMES_UP_TO = 40  # classes up to which each bar has its name
@@ -29,6 +31,9 @@ def card(
     *,
     title: str,
     facts: Sequence[str] = (),
+    unit: str = "examples",
+    image_size: float = 0.72,
+    colours: Sequence[tuple[int, int, int]] = (),
 ) -> Figure:
     """A chart of the class balance above a contact sheet with a row for each class.
 
@@ -36,6 +41,9 @@ def card(
     first split is drawn as bars, a second one as marks, scaled to the same mean: where
     both are balanced alike, the marks lie on the ends of the bars.
     facts: lines that are written below the title; two fit.
+    unit: what the counts are of.
+    image_size: of the longer side of an example, in inches.
+    colours: RGB from 0 to 255 of each class, where the examples are drawn upon with it.
     examples: for some of the classes, by index, images uint8 [H,W,C] of one channel
     (grey) or three (RGB), of any size.  Each fills a square with its longer side.
 
@@ -69,9 +77,9 @@ def card(
         ),
     )
     columns = max([len(images) for images in examples.values()], default=0)
-    right = _SIDE + max(columns, 8) * (_IMAGE + _GAP)  # eight wide for the facts
+    right = _SIDE + max(columns * (image_size + _GAP), _WIDE)
     width = right + _GAP
-    sheet = len(examples) * (_tallest(examples) + _GAP)
+    sheet = len(examples) * (_tallest(examples, image_size) + _GAP)
     below = _LEVEL if _names_are_level(class_names) else _SLANTED
     height = _HEAD + _CHART + below + sheet
 
@@ -98,22 +106,24 @@ def card(
             _CHART / height,
         )
     )
-    _balance(chart, counts, class_names)
+    _balance(chart, counts, class_names, unit)
     if examples:
         axis = figure.add_axes((0, 0, right / width, sheet / height))
-        _sheet(axis, examples, class_names)
+        _sheet(axis, examples, class_names, image_size, colours)
         axis.set(xlim=(0, right), ylim=(sheet, 0), aspect="auto")
     return figure
 
 
-def _shown(image: np.ndarray) -> tuple[float, float]:
+def _shown(image: np.ndarray, size: float) -> tuple[float, float]:
     """Height and width of an image on the sheet: its longer side is always the same."""
     height, width = image.shape[:2]
-    return _IMAGE * height / max(height, width), _IMAGE * width / max(height, width)
+    return size * height / max(height, width), size * width / max(height, width)
 
 
-def _tallest(examples: Mapping[int, Sequence[np.ndarray]]) -> float:
-    heights = [_shown(image)[0] for images in examples.values() for image in images]
+def _tallest(examples: Mapping[int, Sequence[np.ndarray]], size: float) -> float:
+    heights = [
+        _shown(image, size)[0] for images in examples.values() for image in images
+    ]
     return max([0.2, *heights])  # a class name is 0.2 high
 
 
@@ -122,7 +132,10 @@ def _names_are_level(class_names: Sequence[str]) -> bool:
 
 
 def _balance(
-    axis: Axes, counts: Mapping[str, np.ndarray], class_names: Sequence[str]
+    axis: Axes,
+    counts: Mapping[str, np.ndarray],
+    class_names: Sequence[str],
+    unit: str,
 ) -> None:
     (name, numbers), *others = counts.items()
     places = np.arange(len(class_names))
@@ -146,7 +159,7 @@ def _balance(
     axis.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axis.grid(True, axis="y", color=style.RULE, linewidth=0.8)
     axis.set_axisbelow(True)
-    style.label(axis, y="examples")
+    style.label(axis, y=unit)
     if len(class_names) <= _NAMES_UP_TO:
         level = _names_are_level(class_names)
         axis.set_xticks(
@@ -159,7 +172,7 @@ def _balance(
         )
     else:
         axis.xaxis.set_major_locator(MaxNLocator(10, integer=True))
-        style.label(axis, x="class (index)", y="examples")
+        style.label(axis, x="class (index)", y=unit)
     axis.legend(
         handles=handles,
         loc="lower right",
@@ -176,9 +189,11 @@ def _sheet(
     axis: Axes,
     examples: Mapping[int, Sequence[np.ndarray]],
     class_names: Sequence[str],
+    size: float,
+    colours: Sequence[tuple[int, int, int]],
 ) -> None:
     """All images in one axes whose unit is an inch: hundreds of axes take seconds."""
-    pitch = _tallest(examples) + _GAP
+    pitch = _tallest(examples, size) + _GAP
     for row, (label, images) in enumerate(examples.items()):
         middle = (row + 0.5) * pitch
         axis.text(
@@ -191,9 +206,13 @@ def _sheet(
             color=style.INK,
             parse_math=False,  # a class may be called "$"
         )
+        if colours:
+            patch = (_SIDE - 0.08, middle - size / 4), 0.05, size / 2
+            paint = [level / 255 for level in colours[label]]
+            axis.add_patch(Rectangle(*patch, color=paint, linewidth=0))
         for column, image in enumerate(images):
-            height, width = _shown(image)
-            centre = _SIDE + column * (_IMAGE + _GAP) + _IMAGE / 2
+            height, width = _shown(image, size)
+            centre = _SIDE + column * (size + _GAP) + size / 2
             left, top = centre - width / 2, middle - height / 2
             axis.imshow(
                 image.squeeze(-1) if image.shape[-1] == 1 else image,

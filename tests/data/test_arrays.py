@@ -32,7 +32,7 @@ def test_splits_by_any_naming(load, naming, save):
     assert train.class_names == test.class_names == ("0", "1", "2")
     np.testing.assert_array_equal(train.read()["image"], IMAGES[:7])
     np.testing.assert_array_equal(test.read()["image"], IMAGES[7:])
-    assert train.labels().tolist() == LABELS[:7].tolist()
+    assert train.targets()["label"].tolist() == LABELS[:7].tolist()
     assert test.read()["label"].tolist() == LABELS[7:].tolist()
     assert {array.dtype.name for array in test.read().values()} == {"uint8", "int32"}
 
@@ -51,7 +51,7 @@ def test_greyscale_and_labels_in_a_column(load, shape):
     train, _ = load(image=images, label=LABELS[:, None].astype(np.uint8))
     assert train.image_shape == (6, 8, 1)
     assert train.read()["image"].shape == (8, 6, 8, 1)
-    assert train.labels().shape == (8,)
+    assert train.targets()["label"].shape == (8,)
 
 
 def test_class_names_of_the_file(load):
@@ -62,8 +62,8 @@ def test_class_names_of_the_file(load):
 def test_a_reader_cannot_spoil_the_labels(load):
     splits = load(x_train=IMAGES, y_train=LABELS, x_test=IMAGES, y_test=LABELS)
     splits.train.read()["label"][:] = 7
-    splits.train.labels()[:] = 7
-    assert splits.train.labels().tolist() == LABELS.tolist()
+    splits.train.targets()["label"][:] = 7
+    assert splits.train.targets()["label"].tolist() == LABELS.tolist()
 
 
 ONE_HOT = np.eye(3)[LABELS]

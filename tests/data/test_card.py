@@ -46,7 +46,7 @@ def streamed(files, label, channels=3, names=("a", "b", "c")):
         image_shape=(None, None, channels),
         class_names=names,
         read=read,
-        labels=lambda: np.asarray(label, np.int32),
+        targets=lambda: {"label": np.asarray(label, np.int32)},
         encoded=files.__getitem__,
     )
 
@@ -174,7 +174,7 @@ def test_sizes_are_those_of_images_that_stand_upright():
     source = streamed([png(images(1, (4, 8, 3))[0], exif=exif)] * 3, [0, 1, 2])
     found = card.card("set", Splits(source, source))
     assert found.train.sizes == {(8, 4): 3}
-    assert card.examples(source)[0][0].shape == (8, 4, 3)
+    assert card.examples(source)[0][0]["image"].shape == (8, 4, 3)
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", "cut"])
@@ -203,6 +203,95 @@ def test_the_record_is_flat_json():
     assert record["train_height_median"] == 28
 
 
+# Annotations other than labels
+
+
+def annotated(count=3, streams=False, **arrays):
+    """Images of 6×4 with what is given, read at once or image by image."""
+    pixels = images(count)
+    maps = {key: arrays.pop(key) for key in ("segmentation",) if key in arrays}
+    return Source(
+        name="set:train",
+        size=count,
+        image_shape=(None, None, 3) if streams else (6, 4, 3),
+        class_names=("a", "b", "c"),
+        read=lambda: {"image": pixels, **arrays, **maps},
+        targets=lambda: arrays,
+        encoded=[png(image) for image in pixels].__getitem__,
+        maps=(lambda i: {key: maps[key][i] for key in maps}) if maps else None,
+    )
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_presence_counts_images_of_each_class(streams):
+    presence = np.array([[1, 1, 0], [0, 0, 0], [0, 1, 0]], np.uint8)
+    source = annotated(streams=streams, presence=presence)
+    found = card.card("set", Splits(source, source))
+    assert found.annotations == ("presence",)
+    assert found.train.class_counts.tolist() == [1, 2, 0]
+    assert (found.train.size, found.train.empty) == (3, 1)
+    assert card.balance(found)[0] == "examples"
+    assert card.record(found)["train_without_class"] == 1
+    assert card.rows(found)["of no class"] == "train 1, test 1"
+    rows = card.examples(source)
+    assert [len(row) for row in rows.values()] == [1, 2, 0]
+    assert rows[1][1]["presence"].tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_objects_are_counted_and_so_are_the_images_they_are_in(streams):
+    classes = np.array([[1, 1, 0], [-1, -1, -1], [1, -1, -1]], np.int32)
+    boxes = np.where(classes[..., None] >= 0, [0, 0, 2, 2], 0).astype(np.float32)
+    source = annotated(streams=streams, classes=classes, boxes=boxes)
+    found = card.card("set", Splits(source, source))
+    assert found.annotations == ("boxes", "classes")
+    assert found.train.objects.tolist() == [1, 3, 0]
+    assert found.train.class_counts.tolist() == [1, 2, 0]
+    assert found.train.per_image.tolist() == [3, 0, 1]
+    assert found.train.empty == 1
+    unit, counts = card.balance(found)
+    assert unit == "objects" and counts["test"].tolist() == [1, 3, 0]
+    record = card.record(found)
+    assert json.loads(json.dumps(record)) == record
+    assert record["train_objects"] == 4
+    assert record["train_objects_per_image_max"] == 3
+    rows = card.rows(found)
+    assert rows["objects"] == "train 4, test 4"
+    assert rows["in an image"] == "train 0–3 (median 1), test 0–3 (median 1)"
+    assert card.examples(source)[1][1]["classes"].tolist() == [1, -1, -1]
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_pixels_are_counted_and_unknown_ones_apart(streams):
+    numbers = np.zeros((3, 6, 4), np.uint8)
+    numbers[0, :3], numbers[2] = 2, 255
+    source = annotated(streams=streams, segmentation=numbers)
+    found = card.card("set", Splits(source, source))
+    assert found.annotations == ("segmentation",)
+    assert found.train.pixels.tolist() == [36, 0, 12, 24]
+    assert found.train.class_counts.tolist() == [2, 0, 1]
+    assert found.train.empty == 1
+    unit, counts = card.balance(found)
+    assert unit == "% of the pixels" and counts["train"].tolist() == [75, 0, 25]
+    record = card.record(found)
+    assert record["train_pixel_shares"] == [0.75, 0, 0.25]
+    assert record["train_unknown"] == pytest.approx(1 / 3)
+    assert "a 75.0 %, b 0.0 %, c 25.0 %; unknown 33.3 %" in card.rows(found)["pixels"]
+    rows = card.examples(source)
+    assert [len(row) for row in rows.values()] == [2, 0, 1]
+    np.testing.assert_array_equal(rows[2][0]["segmentation"], numbers[0])
+
+
+def test_equal_images_with_other_objects_are_contradictory():
+    pixels = images(1)[0]
+    classes = np.array([[1], [0]], np.int32)
+    source = annotated(2, classes=classes)
+    both = source._replace(
+        read=lambda: {"image": np.array([pixels] * 2), "classes": classes}
+    )
+    assert card.card("set", Splits(both, both)).contradictory == 1
+
+
 # Examples for the contact sheet
 
 
@@ -213,7 +302,9 @@ def numbered(labels, names):
 
 def chosen(source, **options):
     found = card.examples(source, **options)
-    return {label: [int(image.max()) for image in row] for label, row in found.items()}
+    return {
+        label: [int(one["image"].max()) for one in row] for label, row in found.items()
+    }
 
 
 def test_examples_are_spread_over_each_class():
@@ -235,8 +326,8 @@ def test_of_many_classes_some_are_chosen():
 def test_examples_of_several_sizes(varied):
     pixels, source = varied
     found = card.examples(source)
-    np.testing.assert_array_equal(found[1][1], pixels[2])
-    assert [image.shape for image in found[2]] == [(4, 8, 3), (5, 5, 3)]
+    np.testing.assert_array_equal(found[1][1]["image"], pixels[2])
+    assert [one["image"].shape for one in found[2]] == [(4, 8, 3), (5, 5, 3)]
 
 
 # Sets that this machine happens to have

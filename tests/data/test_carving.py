@@ -111,21 +111,23 @@ def test_labels_and_files_of_the_parts_are_theirs():
     source, reads = unequal()
     labels = source.read()["label"]
     reads.clear()
-    source = source._replace(labels=lambda: labels, encoded=Files())
+    source = source._replace(targets=lambda: {"label": labels}, encoded=Files())
     rest, validation = carve(source, 20)
     for part in (rest, validation, *carve(rest, 7)):
         encoded = pickle.loads(pickle.dumps(part.encoded))
         files = [encoded(i)[0] for i in range(part.size)]
         assert files == [part.encoded(i)[0] for i in range(part.size)]
-        assert part.labels().tolist() == labels[files].tolist()
+        assert part.targets()["label"].tolist() == labels[files].tolist()
         assert not reads
     assert files == carve(rest, 7)[1].read()["image"].ravel().tolist()
-    assert part.labels().tolist() == carve(rest, 7)[1].read()["label"].tolist()
+    assert (
+        part.targets()["label"].tolist() == carve(rest, 7)[1].read()["label"].tolist()
+    )
 
 
 def test_what_the_source_has_not_its_parts_have_not():
     for part in carve(unequal()[0], 20):
-        assert part.labels is None
+        assert part.targets is None
         assert part.encoded is None
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxvision.data.decoding import DecodeError, decode, inspect
+from jaxvision.data.decoding import DecodeError, decode, inspect, numbers
 
 RGB = (np.mgrid[0:6, 0:8].sum(0)[..., None] * [18, 9, 4] + [0, 40, 90]).astype(np.uint8)
 GREY = RGB[..., 0]
@@ -245,3 +245,46 @@ def test_damage_between_header_and_end_is_left_to_decoding(shape_of):
     assert shape_of(broken) == (6, 8, 3)
     with pytest.raises(DecodeError):
         decode(broken, 3)
+
+
+# Masks
+
+
+NUMBERS = np.array([[0, 1, 2], [3, 200, 255]], np.uint8)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "LA", "RGB", "RGBA", "I;16"])
+def test_numbers_are_indices_or_grey_levels(mode):
+    image = Image.fromarray(NUMBERS)
+    if mode == "P":
+        image.putpalette([5 * i % 256 for i in range(768)])
+    elif mode == "I;16":
+        image = Image.fromarray(NUMBERS.astype(np.uint16))
+    else:
+        image = image.convert(mode)
+    found = numbers(encode(image))
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, NUMBERS)
+
+
+def test_one_bit_is_zero_or_one():
+    image = Image.fromarray(np.array([[0, 255], [255, 0]], np.uint8)).convert("1")
+    assert numbers(encode(image)).tolist() == [[0, 1], [1, 0]]
+
+
+def test_masks_are_turned_upright_as_images_are():
+    found = numbers(encode(NUMBERS, exif=exif(6)))
+    np.testing.assert_array_equal(found, np.rot90(NUMBERS, -1))
+
+
+def test_colours_are_looked_up():
+    colours = {(0, 0, 0): 255, (1, 2, 3): 0, (3, 2, 1): 7}
+    pixels = np.array([[[1, 2, 3], [3, 2, 1], [0, 0, 0]]], np.uint8)
+    content = encode(Image.fromarray(pixels))
+    assert numbers(content, colours).tolist() == [[0, 7, 255]]
+    palette = encode(Image.fromarray(pixels).quantize(4))
+    assert numbers(palette, colours).tolist() == [[0, 7, 255]]
+    with pytest.raises(DecodeError, match="has not its colours 3 2 1"):
+        numbers(content, {(0, 0, 0): 255, (1, 2, 3): 0})
+    with pytest.raises(DecodeError, match="it is a colour image"):
+        numbers(content)

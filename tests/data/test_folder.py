@@ -84,7 +84,7 @@ def test_the_splits_that_are_there_are_used(split_pets):
 
 def test_labels_and_files_come_without_decoding(split_pets):
     train, _ = load(split_pets)
-    assert train.labels().tolist() == train.read()["label"].tolist()
+    assert train.targets()["label"].tolist() == train.read()["label"].tolist()
     encoded = pickle.loads(pickle.dumps(train.encoded))
     images = [decode(encoded(i), 3) for i in range(train.size)]
     np.testing.assert_array_equal(images, train.read()["image"])
@@ -93,11 +93,13 @@ def test_labels_and_files_come_without_decoding(split_pets):
 def test_a_fifth_of_each_class_becomes_the_test_where_there_is_none(pets):
     train, test = load(pets)
     assert (train.size, test.size) == (12, 3)
-    assert np.bincount(test.labels()).tolist() == [2, 1]
+    assert np.bincount(test.targets()["label"]).tolist() == [2, 1]
     assert sorted(levels(train) + levels(test)) == [*range(10), *range(100, 105)]
     assert levels(load(pets).test) == levels(test)
     for source in (train, test):
-        np.testing.assert_array_equal(source.labels(), np.array(levels(source)) >= 100)
+        np.testing.assert_array_equal(
+            source.targets()["label"], np.array(levels(source)) >= 100
+        )
 
 
 def test_train_alone_is_split_too(split_pets):
@@ -108,7 +110,7 @@ def test_train_alone_is_split_too(split_pets):
 def test_validation_is_carved_with_its_files(pets):
     source = load(pets).train
     for part in carve(source, 4):
-        assert part.labels().tolist() == part.read()["label"].tolist()
+        assert part.targets()["label"].tolist() == part.read()["label"].tolist()
         encoded = pickle.loads(pickle.dumps(part.encoded))
         images = [decode(encoded(i), 3) for i in range(part.size)]
         np.testing.assert_array_equal(images, part.read()["image"])
@@ -126,7 +128,7 @@ def test_test_comes_before_validation_unless_it_has_no_labels(split_pets):
 def test_a_class_may_be_absent_from_the_test(split_pets):
     (split_pets / "val/cat/0.png").unlink()
     (split_pets / "val/cat").rmdir()
-    assert load(split_pets).test.labels().tolist() == [1, 1, 1]
+    assert load(split_pets).test.targets()["label"].tolist() == [1, 1, 1]
 
 
 def test_every_extension_counts_in_any_case_and_nothing_else(tmp_path):

@@ -15,12 +15,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxvision import data
 from jaxvision.data import jpeg
-from jaxvision.data.crops import Box, central_crop, random_resized_crop
+from jaxvision.data.crops import (
+    Box,
+    Crop,
+    central_crop,
+    letterbox,
+    random_resized_crop,
+    stretch,
+)
 from jaxvision.data.decoding import DecodeError, decode
-from jaxvision.data.image_files import Labelled, splits
+from jaxvision.data.image_files import Annotated, splits
 from jaxvision.data.source import Source
-from jaxvision.data.streaming import stream_eval, stream_train
 from jaxvision.errors import UsageError
 
 SIZE = 23
@@ -55,27 +62,34 @@ def make_source(files=FILES, channels=3):
         image_shape=(None, None, channels),
         class_names=tuple(map(str, labels)),
         read=lambda: pytest.fail("a stream is not read as a whole"),
-        labels=lambda: labels,
+        targets=lambda: {"label": labels},
         encoded=files.__getitem__,
     )
 
 
-def as_is(key, images):
-    return images
+def as_is(key, batch):
+    return batch
 
 
 def train(source=None, batch_size=6, **options):
-    options = {"image_size": 16, "transform": as_is, "seed": 3, "workers": 2} | options
-    return stream_train(source or make_source(), batch_size, **options)
+    options = {"transform": as_is, "seed": 3, "workers": 2} | options
+    options = {"crop": random_resized_crop(16)} | options
+    return data.train(source or make_source(), batch_size, **options)
 
 
 def evaluation(source=None, batch_size=6, **options):
-    options = {"image_size": 16, "transform": as_is, "workers": 2} | options
-    return stream_eval(source or make_source(), batch_size, **options)
+    options = {"transform": as_is, "workers": 2, "crop": central_crop(16)} | options
+    return data.evaluation(source or make_source(), batch_size, **options)
 
 
 def take(items, count):
     return [next(items) for _ in range(count)]
+
+
+def shares(batch_size, count):
+    """The rows of each of `count` processes."""
+    share = batch_size // count
+    return [slice(i * share, (i + 1) * share) for i in range(count)]
 
 
 def assert_same(some, others):
@@ -110,17 +124,14 @@ def test_each_epoch_shows_no_example_twice_and_drops_its_remainder():
 def test_the_first_batch_is_frozen():
     """Another order or other crops would change every published number."""
     drawn = []
+    crop = random_resized_crop(16)
 
-    def spy(height, width, draws, **options):
-        box = random_resized_crop(height, width, draws, **options)
-        # Threads of iterators that earlier tests left may still be at work.
-        if threading.current_thread() is threading.main_thread():
-            drawn.append(box)
-        return box
+    def choose(*image):
+        drawn.append(crop.choose(*image))
+        return drawn[-1]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jaxvision.data.streaming.random_resized_crop", spy)
-        item = next(train(batch_size=4, seed=0, workers=0).items())
+    spied = Crop(crop.size, choose)
+    item = next(train(batch_size=4, seed=0, workers=0, crop=spied).items())
     assert item["label"].tolist() == FIRST_LABELS
     assert drawn == FIRST_BOXES
 
@@ -142,8 +153,8 @@ def test_an_example_is_cropped_anew_in_each_epoch():
 
 
 def test_crops_are_those_of_the_whole_image():
-    whole = (1.0, 1.0)
-    item = next(train(make_source(FILES[:1]), 1, scale=whole, ratio=(0.1, 10)).items())
+    whole = random_resized_crop(16, scale=(1.0, 1.0), ratio=(0.1, 10))
+    item = next(train(make_source(FILES[:1]), 1, crop=whole).items())
     image = np.asarray(Image.open(io.BytesIO(FILES[0])))
     small = np.asarray(Image.fromarray(image).resize((16, 16), Image.BOX), int)
     # Of area 1 only the image itself, up to rounding, fits.
@@ -168,10 +179,7 @@ def test_four_processes_saved_two_restored():
     batches = take(train(batch_size=8).items(), 6)
 
     def processes(count):
-        return [
-            train(batch_size=8, process_index=i, process_count=count).items()
-            for i in range(count)
-        ]
+        return [train(batch_size=8).items(rows) for rows in shares(8, count)]
 
     def gather(hosts, count):
         steps = zip(*(take(host, count) for host in hosts), strict=True)
@@ -195,7 +203,9 @@ def test_state_of_other_data_is_refused():
     reordered = make_source(FILES[::-1])
     with pytest.raises(UsageError, match="fingerprint"):
         train(reordered).items().set_state(state)
-    relabelled = make_source()._replace(labels=lambda: np.zeros(SIZE, np.int32))
+    relabelled = make_source()._replace(
+        targets=lambda: {"label": np.zeros(SIZE, np.int32)}
+    )
     with pytest.raises(UsageError, match="fingerprint"):
         train(relabelled).items().set_state(state)
     with pytest.raises(UsageError, match="seed: was 3, is 4"):
@@ -203,8 +213,8 @@ def test_state_of_other_data_is_refused():
 
 
 def test_the_transform_runs_on_the_device():
-    def brighten(key, images):
-        return images / 255 + jax.random.uniform(key)
+    def brighten(key, batch):
+        return {**batch, "image": batch["image"] / 255 + jax.random.uniform(key)}
 
     pipeline = train(transform=brighten)
     item, key = next(pipeline.items()), jax.random.key(1)
@@ -235,13 +245,10 @@ def test_evaluation_shows_every_example_once_in_order(batch_size, workers):
 
 def test_evaluation_is_shared_by_processes():
     whole = list(evaluation(batch_size=8).items())
-    parts = [
-        list(evaluation(batch_size=8, process_index=i, process_count=2).items())
-        for i in range(2)
-    ]
-    for item, *shares in zip(whole, *parts, strict=True):
+    parts = [list(evaluation(batch_size=8).items(rows)) for rows in shares(8, 2)]
+    for item, *halves in zip(whole, *parts, strict=True):
         for name in item:
-            joined = np.concatenate([share[name] for share in shares])
+            joined = np.concatenate([half[name] for half in halves])
             np.testing.assert_array_equal(item[name], joined)
 
 
@@ -249,9 +256,9 @@ def test_evaluation_cuts_the_centre():
     pixels = np.zeros((64, 96, 3), np.uint8)
     pixels[8:56, 24:72] = 255
     source = make_source([encode(Image.fromarray(pixels), "PNG")])
-    (item,) = evaluation(source, 1, resize=64 / 48).items()
+    (item,) = evaluation(source, 1, crop=central_crop(16, resize=64 / 48)).items()
     assert item["image"].min() == 255
-    (item,) = evaluation(source, 1, resize=64 / 50).items()
+    (item,) = evaluation(source, 1, crop=central_crop(16, resize=64 / 50)).items()
     assert item["image"][0, 0].max() < 255
 
 
@@ -260,12 +267,9 @@ def test_evaluation_cuts_the_centre():
 
 @pytest.mark.parametrize("height, width", [(375, 500), (1, 1), (3, 900), (900, 3)])
 def test_crops_lie_within_the_image(height, width):
-    generator = np.random.default_rng(0)
+    generator, crop = np.random.default_rng(0), random_resized_crop(16)
     for _ in range(300):
-        draws = iter(generator.random(22).tolist())
-        box = random_resized_crop(
-            height, width, draws, scale=(0.08, 1), ratio=(3 / 4, 4 / 3)
-        )
+        box = crop.choose(height, width, iter(generator.random(22).tolist()))
         assert 0 <= box.top and 0 <= box.left and box.height >= 1 and box.width >= 1
         assert box.top + box.height <= height and box.left + box.width <= width
 
@@ -274,12 +278,8 @@ def test_crops_follow_the_stated_distribution():
     """On a huge square no box of at most half its area is refused, or rounded much."""
     side, generator = 100_000, np.random.default_rng(0)
     draws = iter(generator.random(200_000).tolist())
-    boxes = np.array(
-        [
-            random_resized_crop(side, side, draws, scale=(0.1, 0.5), ratio=(0.5, 2))
-            for _ in range(20_000)
-        ]
-    )
+    crop = random_resized_crop(16, scale=(0.1, 0.5), ratio=(0.5, 2))
+    boxes = np.array([crop.choose(side, side, draws) for _ in range(20_000)])
     top, left, height, width = boxes.T
     uniform = [
         (height * width / side**2 - 0.1) / 0.4,
@@ -295,12 +295,18 @@ def test_crops_follow_the_stated_distribution():
 
 def test_what_never_fits_is_cut_from_the_centre():
     never = itertools.repeat(0.999)
-    options = {"scale": (1.0, 1.0), "ratio": (3 / 4, 4 / 3)}
-    wide = random_resized_crop(30, 300, never, **options)
-    assert wide == Box(0, 130, 30, 40)
-    high = random_resized_crop(300, 30, never, **options)
-    assert high == Box(130, 0, 40, 30)
-    assert central_crop(256, 512, resize=256 / 224) == Box(16, 144, 224, 224)
+    crop = random_resized_crop(16, scale=(1.0, 1.0))
+    assert crop.choose(30, 300, never) == Box(0, 130, 30, 40)
+    assert crop.choose(300, 30, never) == Box(130, 0, 40, 30)
+
+
+def test_what_is_taken_in_evaluation():
+    assert central_crop(224).choose(256, 512, iter(())) == Box(16, 144, 224, 224)
+    high = central_crop((200, 100), resize=1)
+    assert high.choose(100, 100, iter(())) == Box(0, 25, 100, 50)
+    assert stretch(8).choose(30, 40, iter(())) == Box(0, 0, 30, 40)
+    assert letterbox((50, 100)).choose(30, 80, iter(())) == Box(-5, 0, 40, 80)
+    assert letterbox((50, 100)).choose(40, 20, iter(())) == Box(0, -30, 40, 80)
 
 
 # --- decoding -------------------------------------------------------------------------
@@ -427,7 +433,7 @@ def test_broken_files_are_named_by_their_paths(tmp_path, workers):
     paths = tuple(f"{i:02}.jpg" for i in range(SIZE))
     for path, content in zip(paths, FILES, strict=True):
         (tmp_path / path).write_bytes(content)
-    files = Labelled(paths, np.arange(SIZE, dtype=np.int32) % 2)
+    files = Annotated(paths, {"label": np.arange(SIZE, dtype=np.int32) % 2})
     source = splits("folder:x", tmp_path, files, files, ("a", "b"), "…").train
     (tmp_path / "07.jpg").write_bytes(FILES[7][:500])
     (tmp_path / "19.jpg").unlink()
@@ -482,16 +488,20 @@ def test_the_batches_ahead_are_bounded():
 SCRIPT = """
 import pathlib, sys
 import numpy as np
-from jaxvision.data.source import Source
-from jaxvision.data.streaming import stream_train
+from jaxvision import data
 
-data = pathlib.Path(sys.argv[1]).read_bytes()
-source = Source(
-    "x", 400, (None, None, 3), ("a",), None, lambda: np.zeros(400, "i4"), lambda i: data
+photo = pathlib.Path(sys.argv[1]).read_bytes()
+source = data.Source(
+    name="x",
+    size=400,
+    image_shape=(None, None, 3),
+    class_names=("a",),
+    read=None,
+    targets=lambda: {"label": np.zeros(400, "i4")},
+    encoded=lambda i: photo,
 )
-items = stream_train(
-    source, 100, image_size=64, transform=None, seed=0, workers=2
-).items()
+crop = data.random_resized_crop(64)
+items = data.train(source, 100, crop=crop, transform=None, seed=0, workers=2).items()
 next(items)
 print("first batch")
 """
@@ -516,16 +526,19 @@ def test_the_process_ends_with_batches_under_way(tmp_path):
         (lambda: train(batch_size=24), "exceeds the 23"),
         (lambda: train(batch_size=0), "positive, got 0"),
         (lambda: train(seed=-1), "negative, got -1"),
-        (lambda: train(image_size=0), "image size must be positive"),
+        (lambda: random_resized_crop(0), "image size must be positive"),
+        (lambda: letterbox((5, -1)), "image size must be positive"),
         (lambda: train(workers=-1), "threads, or 0 for none, got -1"),
-        (lambda: train(scale=(0.5, 0.2)), "in order"),
-        (lambda: train(scale=(0.0, 1.0)), "scale"),
-        (lambda: train(ratio=(0.0, 1.0)), "ratio"),
-        (lambda: train(process_index=2, process_count=2), "from 0 to 1, got 2"),
-        (lambda: train(process_count=4), "not divisible by the 4"),
-        (lambda: train(make_source()._replace(encoded=None)), "no image files"),
+        (lambda: random_resized_crop(16, scale=(0.5, 0.2)), "in order"),
+        (lambda: random_resized_crop(16, scale=(0.0, 1.0)), "scale"),
+        (lambda: random_resized_crop(16, ratio=(0.0, 1.0)), "ratio"),
+        (lambda: train(crop=None), "differ in size: give the pipeline a crop"),
+        (lambda: train(engine="memory"), "takes images as they are"),
+        (lambda: train(engine="grain"), "auto, memory or stream, got 'grain'"),
+        (lambda: train(repeats=4), "must divide the batch size 6, got 4"),
+        (lambda: train(repeats=0), "must divide the batch size 6, got 0"),
         (lambda: evaluation(batch_size=-1), "positive, got -1"),
-        (lambda: evaluation(resize=0.5), "at least 1"),
+        (lambda: central_crop(16, resize=0.5), "at least 1"),
         (lambda: evaluation(make_source([])), "is empty"),
     ],
 )

@@ -57,7 +57,9 @@ def test_rows_go_where_they_say(folder):
     assert train.image_shape == (6, 8, 3)
     assert (train.size, test.size) == (3, 1)
     assert levels(train) == [3, 1, 4]
-    assert train.read()["label"].tolist() == train.labels().tolist() == [1, 0, 1]
+    assert (
+        train.read()["label"].tolist() == train.targets()["label"].tolist() == [1, 0, 1]
+    )
     assert levels(test) == [2]
     assert test.read()["label"].tolist() == [0]
     assert train.encoded(1) == (folder / "1.png").read_bytes()
@@ -71,16 +73,19 @@ def test_without_splits_a_fifth_is_held_out(folder):
     text = "path,label\n" + "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(10))
     train, test = load_csv(folder, text)
     assert (train.size, test.size) == (8, 2)
-    assert np.bincount(test.labels()).tolist() == [1, 1]
+    assert np.bincount(test.targets()["label"]).tolist() == [1, 1]
     assert sorted(levels(train) + levels(test)) == list(range(10))
-    np.testing.assert_array_equal(np.array(levels(train)) % 2, train.labels())
+    np.testing.assert_array_equal(np.array(levels(train)) % 2, train.targets()["label"])
 
 
 def test_json_lines_say_the_same_as_csv(folder):
     columns, *lines = [line.split(",") for line in SPLIT.splitlines()]
     rows = [dict(zip(columns, line, strict=True)) for line in lines]
     for a, b in zip(load_csv(folder, SPLIT), load_jsonl(folder, rows), strict=True):
-        assert (levels(a), a.labels().tolist()) == (levels(b), b.labels().tolist())
+        assert (levels(a), a.targets()["label"].tolist()) == (
+            levels(b),
+            b.targets()["label"].tolist(),
+        )
         assert a.class_names == b.class_names
 
 
@@ -92,7 +97,7 @@ def test_numbers_are_sorted_by_value_and_renumbered_from_0(folder):
         assert splits.train.class_names == ("1", "2", "10")
         for source in splits:
             want = [{1: 0, 2: 1, 10: 2}[labels[i]] for i in levels(source)]
-            assert source.labels().tolist() == want
+            assert source.targets()["label"].tolist() == want
 
 
 def test_spreadsheets_write_a_byte_order_mark_and_columns_of_their_own(folder):
@@ -146,11 +151,11 @@ def test_what_json_allows_and_a_table_does_not(folder):
         ],
     )
     found = [line.strip() for line in lines[1:]]
-    assert found[0].startswith("line 2: more than one label to an image")
-    assert found[1] == "line 3: label 0.5 is neither a name nor a whole number"
-    assert found[2:4] == ["line 4: empty label", "line 5: empty path"]
-    assert found[4].startswith("line 6: not JSON")
-    assert found[5].startswith("line 7: not an object")
+    assert found[0].startswith("line 6: not JSON")
+    assert found[1].startswith("line 7: not an object")
+    assert found[2].startswith("line 2: more than one label: call the column labels")
+    assert found[3] == "line 3: label 0.5 is neither a name nor a whole number"
+    assert found[4:] == ["line 4: empty label", "line 5: empty path"]
 
 
 def test_a_long_list_is_cut(folder):
@@ -166,7 +171,9 @@ def test_a_long_list_is_cut(folder):
         ("", "no column 'path' and no column 'label', only none at all"),
         ("file,label\n0.png,a\n", "no column 'path', only 'file', 'label'"),
         ("path;label\n0.png;a\n", "only 'path;label'"),
-        ("path,labels\n0.png,a b\n", "more than one label"),
+        ('"path,label\n0.png,a\n', "line 1: unexpected end of data"),
+        ("path,label,labels\n0.png,a,a\n", "keep 'label' if every image shows one"),
+        ("path,labels\n0.png,\n1.png, \n", "no training image has a label"),
         ("path,label\n", "no line is of the split train"),
         ("path,label,split\n0.png,a,test\n", "no line is of the split train"),
         ("path,label\n0.png,a\n1.png,a\n", "have the label 'a', and to tell classes"),
@@ -195,3 +202,74 @@ def test_broken_files_are_named(folder):
     lines = refused(load_csv, folder, SPLIT)
     assert "1.png: the file is empty" in lines[1]
     assert f"remove their lines from {folder / 'table.csv'}" in lines[-1]
+
+
+# Several labels to an image
+
+MULTI = """path,labels,split
+3.png,dog;cat,train
+1.png,,train
+4.png, bird ; dog ,train
+2.png,cat,test
+"""
+
+
+def test_several_labels_become_presence(folder):
+    train, test = load_csv(folder, MULTI)
+    assert train.class_names == ("bird", "cat", "dog")
+    assert train.targets().keys() == {"presence"}
+    assert train.targets()["presence"].tolist() == [[0, 1, 1], [0, 0, 0], [1, 0, 1]]
+    assert train.targets()["presence"].dtype == np.uint8
+    assert test.read()["presence"].tolist() == [[0, 1, 0]]
+    assert levels(train) == [3, 1, 4]
+
+
+def test_lists_in_json_lines_say_the_same(folder):
+    rows = [
+        {"path": "3.png", "labels": ["dog", "cat"], "split": "train"},
+        {"path": "1.png", "labels": [], "split": "train"},
+        {"path": "4.png", "labels": ["bird", "dog"], "split": "train"},
+        {"path": "2.png", "labels": ["cat"], "split": "test"},
+    ]
+    for a, b in zip(load_csv(folder, MULTI), load_jsonl(folder, rows), strict=True):
+        assert a.class_names == b.class_names
+        for key, array in a.read().items():
+            np.testing.assert_array_equal(array, b.read()[key])
+
+
+def test_of_several_labels_one_class_alone_may_be_there_or_not(folder):
+    text = "path,labels\n" + "".join(f"{i}.png,{'7' * (i % 2)}\n" for i in range(10))
+    train, test = load_csv(folder, text)
+    assert train.class_names == ("7",)
+    assert (train.size, test.size) == (8, 2)
+    np.testing.assert_array_equal(
+        train.targets()["presence"][:, 0], np.array(levels(train)) % 2
+    )
+
+
+def test_what_is_wrong_with_several_labels(folder):
+    lines = refused(
+        load_jsonl,
+        folder,
+        [
+            {"path": "0.png", "labels": ["cat", "dog", "cat"]},
+            {"path": "1.png", "labels": None},
+            {"path": "2.png", "labels": ["", -1, 0.5]},
+            {"path": "3.png"},
+            {"path": "0.png", "labels": []},
+        ],
+    )
+    assert [line.strip() for line in lines[1:]] == [
+        "line 1: more than once: cat",
+        "line 2: no labels: write [] for an image of no class",
+        "line 3: empty label",
+        "line 3: label -1 is negative",
+        "line 3: label 0.5 is neither a name nor a whole number",
+        "line 4: no labels: write [] for an image of no class",
+        "line 5: 0.png is already in line 1",
+    ]
+
+
+def test_a_label_that_only_the_test_has(folder):
+    lines = refused(load_csv, folder, MULTI + "5.png,cat;cow,test\n")
+    assert lines[1:] == ["  line 6: no training image has the label 'cow'"]

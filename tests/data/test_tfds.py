@@ -17,9 +17,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from PIL import Image
 from tensorflow_datasets.image_classification import cifar, mnist
+from tensorflow_datasets.object_detection import voc
 
-from jaxvision.data import registry, tensorflow_stand_in, tfds_source
+from jaxvision.data import loader, registry, tensorflow_stand_in, tfds_records
+from jaxvision.data.carving import carve
+from jaxvision.data.crops import random_resized_crop
 from jaxvision.data.tensorflow_stand_in import tensorflow_stand_in as stand_in
 from jaxvision.errors import UsageError
 
@@ -168,13 +172,8 @@ def test_stock_cifar10_unpacks_its_archive(server, tmp_path, monkeypatch):
         for name, part in zip(files, np.split(rows, 6), strict=True)
     }
     contents["batches.meta.txt"] = "\n".join(names).encode() + b"\n\n"
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
-        for name, content in contents.items():
-            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    server.files["/cifar.tar.gz"] = archive.getvalue()
+    members = {f"cifar-10-batches-bin/{name}": part for name, part in contents.items()}
+    server.files["/cifar.tar.gz"] = archive(members, "w:gz")
     stock = cifar.Cifar10._cifar_info.fget
     url = property(lambda self: stock(self)._replace(url=server.url + "cifar.tar.gz"))
     monkeypatch.setattr(cifar.Cifar10, "_cifar_info", url)
@@ -201,6 +200,175 @@ def test_real_sets_decode_to_the_pixels_that_tfds_decodes(name):
         assert data["label"][i] == records[i]["label"]
 
 
+def jpeg(seed, height=40, width=60):
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 6, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(coarse).resize((width, height)).save(file, "JPEG")
+    return file.getvalue()
+
+
+def archive(contents, mode):
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=mode) as tar:
+        for name, content in contents.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def imagenette_folder(server, tmp_path_factory, module_patch):
+    """`imagenette/160px-v2`: JPEG files of many sizes, `train` and `validation`."""
+    builder = sys.modules[tfds.builder_cls("imagenette").__module__]
+    module_patch.setattr(builder, "_URL_PREFIX", server.url)
+    labels = tfds.builder("imagenette/160px-v2").info.features["label"].names
+    files = {
+        f"imagenette2-160/{split}/{label}/{label}_{i}.JPEG": jpeg(
+            100 * number + i, 40 + i, 50 + number
+        )
+        for split, count in (("train", 5), ("val", 2))
+        for number, label in enumerate(labels)
+        for i in range(count)
+    }
+    server.files["/imagenette2-160.tgz"] = archive(files, "w:gz")
+    folder = tmp_path_factory.mktemp("imagenette")
+    registry.prepare("imagenette/160px-v2", str(folder))
+    return folder, files
+
+
+def test_images_of_many_sizes_are_streamed(imagenette_folder):
+    folder, files = imagenette_folder
+    splits = registry.load("imagenette/160px-v2", data_dir=str(folder))
+    train, test = splits
+    assert "tensorflow" not in sys.modules
+    assert (train.size, test.size) == (50, 20)
+    assert test.name == "imagenette/160px-v2:validation"
+    assert train.image_shape == (None, None, 3)
+    stored = {train.encoded(i) for i in range(50)} | {
+        test.encoded(i) for i in range(20)
+    }
+    assert stored == set(files.values())
+    content_label = {
+        content: train.class_names.index(path.split("/")[2])
+        for path, content in files.items()
+    }
+    labels = train.targets()["label"]
+    assert labels.dtype == np.int32
+    assert [content_label[train.encoded(i)] for i in range(50)] == labels.tolist()
+    with pytest.raises(UsageError, match="differ in size"):
+        train.read()
+
+    rest, validation = carve(train, 0.2)
+    assert np.bincount(validation.targets()["label"]).tolist() == [1] * 10
+    crop = random_resized_crop(24)
+    pipeline = loader.train(rest, 8, transform=as_is, seed=0, crop=crop, workers=2)
+    item = next(pipeline.items())
+    assert item["image"].shape == (8, 24, 24, 3)
+    alone = loader.train(rest, 8, transform=as_is, seed=0, crop=crop, workers=0)
+    np.testing.assert_array_equal(next(alone.items())["image"], item["image"])
+
+
+def as_is(key, batch):
+    return batch
+
+
+def test_parts_of_splits(imagenette_folder, prepared):
+    folder = str(imagenette_folder[0])
+    name = "imagenette/160px-v2"
+    whole = registry.load(name, data_dir=folder).train
+    train, test = registry.load(f"{name}@train[:80%],train[80%:]", data_dir=folder)
+    assert (train.size, test.size) == (40, 10)
+    assert train.name == f"{name}:train[:80%]"
+    labels = [part.targets()["label"] for part in (train, test)]
+    np.testing.assert_array_equal(np.concatenate(labels), whole.targets()["label"])
+    assert test.encoded(3) == whole.encoded(43)
+    digits = registry.load(
+        "mnist@train[:50%]+test[:4],train[50%:]", data_dir=str(prepared)
+    )
+    halves = [split.read()["image"] for split in digits]
+    images = [s.read()["image"] for s in registry.load("mnist", data_dir=str(prepared))]
+    np.testing.assert_array_equal(halves[1], images[0][24:])
+    np.testing.assert_array_equal(
+        halves[0], np.concatenate([images[0][:24], images[1][:4]])
+    )
+
+
+@pytest.mark.parametrize(
+    ("splits", "reason"),
+    [
+        ("train", "what to train and to test on: write the two after the @"),
+        ("train,", "what to train and to test on"),
+        ("train,tset", "no split 'tset'"),
+        ("train[:x],test", r"no split 'train\[:x\]'"),
+        ("train[9:3],test", r"'train\[9:3\]' of dataset .* is empty"),
+        ("train,train[:10]", "tested on 10 examples that it is trained on"),
+        ("train[:60%],train[50%:]+test", "tested on 5 examples"),
+    ],
+)
+def test_splits_that_cannot_be_used(splits, reason, prepared):
+    with pytest.raises(UsageError, match=reason):
+        registry.load(f"mnist@{splits}", data_dir=str(prepared))
+
+
+XML = """<annotation><size><width>60</width><height>40</height></size>{}</annotation>"""
+OBJECT = """<object><name>{}</name><pose>left</pose><truncated>0</truncated>
+<difficult>{}</difficult><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax>
+<ymax>{}</ymax></bndbox></object>"""
+
+
+def voc_archive(year, split, ids, objects):
+    root = f"VOCdevkit/VOC{year}"
+    files = {f"{root}/ImageSets/Main/{split}.txt": "\n".join(ids).encode()}
+    if split == "train":
+        files[f"{root}/ImageSets/Main/val.txt"] = ids[0].encode()
+    for i, name in enumerate(ids):
+        files[f"{root}/JPEGImages/{name}.jpg"] = jpeg(i)
+        if objects is not None:
+            text = "".join(OBJECT.format(*each) for each in objects[name])
+            files[f"{root}/Annotations/{name}.xml"] = XML.format(text).encode()
+    return archive(files, "w")
+
+
+def test_objects_of_voc(server, tmp_path, monkeypatch):
+    objects = {
+        "a": [("dog", 0, 6, 4, 30, 20), ("person", 1, 1, 1, 60, 40)],
+        "b": [],
+        "c": [("cat", 0, 10, 10, 20, 30)],
+    }
+    monkeypatch.setattr(voc, "_VOC_DATA_URL", server.url)
+    for part, split in (("trainval", "train"), ("test", "test")):
+        tar = voc_archive(2007, split, list(objects), objects)
+        server.files[f"/VOC{part}_06-Nov-2007.tar"] = tar
+    train, _ = registry.load("voc/2007", data_dir=str(tmp_path))
+    assert "tensorflow" not in sys.modules
+    targets = train.targets()
+    order = [len(row[row >= 0]) for row in targets["classes"]]
+    rows = [order.index(count) for count in (2, 0, 1)]
+    names = train.class_names
+    dog, person, cat = map(names.index, ("dog", "person", "cat"))
+    assert targets["boxes"].shape == (3, 2, 4)
+    classes = [[dog, person], [-1, -1], [cat, -1]]
+    assert targets["classes"][rows].tolist() == classes
+    assert targets["crowd"][rows].tolist() == [[0, 1], [0, 0], [0, 0]]
+    expected = [[6, 4, 30, 20], [1, 1, 60, 40]]
+    np.testing.assert_allclose(targets["boxes"][rows[0]], expected, rtol=1e-5)
+    present = [np.flatnonzero(row).tolist() for row in targets["presence"][rows]]
+    assert present == [sorted([dog, person]), [], [cat]]
+
+
+def test_a_test_split_without_answers_is_not_used(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(voc, "_VOC_DATA_URL", server.url)
+    objects = {"a": [("dog", 0, 6, 4, 30, 20)]}
+    files = {
+        "/VOCtrainval_11-May-2012.tar": voc_archive(2012, "train", ["a"], objects),
+        "/VOC2012test.tar": voc_archive(2012, "test", ["z"], None),
+    }
+    server.files |= files
+    splits = registry.load("voc/2012", data_dir=str(tmp_path))
+    assert splits.test.name == "voc/2012:validation"
+
+
 def test_the_folder_comes_from_the_argument_then_the_environment(
     prepared, tmp_path, monkeypatch
 ):
@@ -217,13 +385,13 @@ def test_a_split_is_decoded_once_as_long_as_its_files_stay(damaged, monkeypatch)
     def again(*arguments):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(tfds_source, "_decode", again)
+    monkeypatch.setattr(tfds_records, "images", again)
     second = train.read()
     for name, array in first.items():
         assert second[name].dtype == array.dtype
         np.testing.assert_array_equal(second[name], array)
     next(damaged.glob("mnist-train*")).touch()
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(UsageError, match="cannot be read: ZeroDivisionError"):
         train.read()
 
 
@@ -245,7 +413,7 @@ def test_validation_serves_as_test_where_there_is_no_test(damaged):
 
 def test_a_set_without_a_training_split_is_refused(damaged):
     edit_info(damaged, lambda info: info["splits"].pop(0))
-    with pytest.raises(UsageError, match=r"comes as 'test': wanted 'train'"):
+    with pytest.raises(UsageError, match=r"comes as 'test': choose what to train"):
         registry.load("mnist:3.0.1", data_dir=str(damaged.parents[1]))
 
 
@@ -408,10 +576,9 @@ def test_damage_that_read_reports(damage, damaged):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("imagenette/320px-v2", "streaming sets are not supported yet"),
         ("glue", "no Image called 'image'"),
         ("bair_robot_pushing_small", "no Image called 'image'"),
-        ("lsun", "no ClassLabel called 'label'"),
+        ("lsun", "no ClassLabel called 'label', no list"),
         ("coco", r"jaxvision-research\[tensorflow\]"),
         ("mnist:9.9.9", "only: 3.0.1"),
     ],

@@ -140,3 +140,18 @@ def test_it_is_saved_whatever_classes_are_called(names, tmp_path):
 def test_bad_input_is_refused(changes, message):
     with pytest.raises(UsageError, match=message):
         card(**changes)
+
+
+def test_the_unit_the_size_and_the_colours_of_what_is_drawn_upon():
+    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    figure = card(unit="objects", image_size=1.5, colours=colours)
+    assert figure.axes[0].get_ylabel() == "objects"
+    left, right, *_ = figure.axes[1].images[0].get_extent()
+    assert right - left == pytest.approx(1.5)
+    patches = figure.axes[1].patches
+    assert [patch.get_facecolor()[:3] for patch in patches] == [
+        (1, 0, 0),
+        (0, 1, 0),
+        (0, 0, 1),
+    ]
+    assert not card().axes[1].patches

@@ -1,0 +1,189 @@
+"""Lists of examples to leave out, such as `python -m jaxvision quality` writes them.
+
+A list is a text to be read and edited, one example a line, with the reason:
+
+    data train 60000 0123456789abcdef mnist:train
+    data test 10000 fedcba9876543210 mnist:test
+
+    train 123 duplicate of train 45
+    # test 17 blank
+
+Lines that begin with `#` do not count.  The lines that begin with
+`data` say what the list was made for: split, examples, fingerprint, and a name, which
+alone may differ.
+"""
+
+import functools
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxvision.data.rows import take
+from jaxvision.data.source import Source, fingerprint
+from jaxvision.data.streaming import quick_fingerprint
+from jaxvision.errors import UsageError
+
+_LISTED = 10
+
+
+class Part(NamedTuple):
+    """What a list says of one split."""
+
+    size: int
+    """Examples in the split, before any is left out."""
+    fingerprint: str
+    rows: np.ndarray
+    """int [n], ascending: the examples to leave out."""
+
+
+class Exclusions(NamedTuple):
+    """A list that was read: `read` makes it, `exclude` applies it."""
+
+    path: Path
+    parts: Mapping[str, Part]
+    """By split, `"train"` and `"test"`."""
+
+
+def exclude(source: Source, listed: Exclusions) -> Source:
+    """The source without the examples that are listed for its split.
+
+    A split without any stays as it is.  Nothing is read here: whether the list was made
+    for this data is seen from the number of examples now, and from the fingerprint
+    when the first of them is read, before any training.
+
+    Raises `UsageError` if it was not, if it knows nothing of the split, or if no
+    example would be left.
+    """
+    split = source.name.rpartition(":")[2]
+    if split not in listed.parts:
+        known = " and ".join(listed.parts)
+        raise UsageError(
+            f"{listed.path} is for the splits {known}, not for {source.name}: leave "
+            "examples out of a whole split, before parts of it are taken"
+        )
+    part = listed.parts[split]
+    if part.size != source.size:
+        raise _other_data(
+            source, listed, f"that has {part.size} examples, this {source.size}"
+        )
+    if not len(part.rows):
+        return source
+    if len(part.rows) == source.size:
+        raise UsageError(f"{listed.path} leaves no example of {source.name}")
+    kept = np.setdiff1d(np.arange(source.size), part.rows)
+
+    def check(whole: Source) -> None:
+        found = identity(whole)
+        if found != part.fingerprint:
+            raise _other_data(
+                source, listed, f"its fingerprint is {part.fingerprint}, here {found}"
+            )
+
+    @functools.cache
+    def rows() -> np.ndarray:
+        if source.encoded:  # otherwise it takes all the images, see `read`
+            check(source)
+        return kept
+
+    def read() -> dict[str, np.ndarray]:
+        data = source.read()
+        if not source.encoded:
+            check(source._replace(read=lambda: data))
+        return {key: array[rows()] for key, array in data.items()}
+
+    name = f"{source.name} without {len(part.rows)}"
+    return take(source, rows, name=name, size=len(kept))._replace(read=read)
+
+
+def identity(source: Source) -> str:
+    """The fingerprint by which a list knows a source again.
+
+    It reads the source, if there are no files to take samples of.
+    """
+    if source.targets and source.encoded:
+        return quick_fingerprint(source)
+    return fingerprint(source)
+
+
+def read(path: str | Path) -> Exclusions:
+    """The list in a file.  Raises one `UsageError` for all lines that are wrong."""
+    path = Path(path).expanduser()
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the exclude list {path} cannot be read: {error}") from error
+    heads: dict[str, tuple[int, str]] = {}
+    rows: dict[str, set[int]] = {}
+    problems: list[str] = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        match line.split():
+            case ["data", split, size, digest, *_] if size.isdecimal():
+                heads[split] = int(size), digest
+                rows[split] = set()
+            case [split, index, *_] if split in heads and index.isdecimal():
+                if int(index) < heads[split][0]:
+                    rows[split].add(int(index))
+                else:
+                    problems.append(
+                        f"line {number}: {split} has examples from 0 to "
+                        f"{heads[split][0] - 1}, not {index}"
+                    )
+            case _:
+                problems.append(
+                    f"line {number}: {line.strip()!r} is neither 'data SPLIT EXAMPLES "
+                    "FINGERPRINT' nor 'SPLIT INDEX REASON'"
+                )
+    if not heads and not problems:
+        problems.append("it does not say what data it is for; see docs/quality.md")
+    if problems:
+        more = f"\n  … and {len(problems) - _LISTED} more" * (len(problems) > _LISTED)
+        raise UsageError(
+            f"the exclude list {path} cannot be used:"
+            + "".join(f"\n  {problem}" for problem in problems[:_LISTED])
+            + more
+        )
+    return Exclusions(
+        path,
+        {
+            split: Part(size, digest, np.array(sorted(rows[split]), int))
+            for split, (size, digest) in heads.items()
+        },
+    )
+
+
+def write(
+    sources: Iterable[tuple[Source, str]],
+    sections: Iterable[tuple[str, Iterable[str]]],
+) -> str:
+    """The text of a list.
+
+    Args:
+      sources: the whole splits, each with its `identity`.
+      sections: a heading and its lines, `"train 123 reason"`; those that begin with
+        `#` are suggestions, and leave nothing out.
+    """
+    text = [
+        "# Examples to leave out, one a line: what stands behind a # is kept.",
+        "# An experiment takes this list as --exclude PATH.",
+        "",
+        *(
+            f"data {source.name.rpartition(':')[2]} {source.size} {digest} "
+            f"{source.name}"
+            for source, digest in sources
+        ),
+    ]
+    for heading, lines in sections:
+        text += ["", f"# {heading}", *lines]
+    return "\n".join(text) + "\n"
+
+
+def _other_data(source: Source, listed: Exclusions, reason: str) -> UsageError:
+    return UsageError(
+        f"the exclude list {listed.path} was made for other data than {source.name} "
+        f"({reason}): make one for these, with python -m jaxvision quality --dataset "
+        f"{source.name.rpartition(':')[0]}"
+    )

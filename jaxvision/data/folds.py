@@ -1,0 +1,87 @@
+"""`fold:I/K:NAME`: the I-th of K folds of a training split, for cross-validation.
+
+As a data set of its own it needs nothing of an experiment but its `--dataset`: the test
+split is the fold, the training split all others, and so K runs test every training
+example by a model that has not seen it.
+"""
+
+import functools
+import re
+
+import numpy as np
+
+from jaxvision.data.rows import take
+from jaxvision.data.source import Source, Splits
+from jaxvision.errors import UsageError, check
+
+NAME = "fold"
+
+
+def name_of(fold: int, folds: int, dataset: str) -> str:
+    """What `load` knows the fold by: `fold:2/5:mnist`."""
+    return f"{NAME}:{fold}/{folds}:{dataset}"
+
+
+def parse(name: str) -> tuple[int, int, str]:
+    """Fold (from 1), number of folds, and data set of a name.  Raises `UsageError`."""
+    match = re.fullmatch(rf"{NAME}:(\d+)/(\d+):(.+)", name)
+    if match is None:
+        raise UsageError(
+            f"{name!r} names no fold: write {NAME}:I/K:NAME, such as fold:1/5:mnist"
+        )
+    fold, folds = int(match[1]), int(match[2])
+    check(
+        (folds >= 2, f"{name!r} asks for {folds} folds: there must be 2 or more"),
+        (1 <= fold <= folds, f"{name!r}: the folds are counted from 1 to {folds}"),
+    )
+    return fold, folds, match[3]
+
+
+def split(source: Source, fold: int, folds: int, *, name: str) -> Splits:
+    """The I-th of K folds of `source` as the test split, the others as training split.
+
+    Nothing is read here.  Folds have each class in proportion, and their sizes differ
+    by one at most; they are the same for every run.  Both parts keep the order of the
+    source.
+
+    Raises `UsageError` for more folds than examples.
+    """
+    check(
+        (
+            folds <= source.size,
+            f"{source.name} has {source.size} examples, too few for {folds} folds",
+        )
+    )
+
+    @functools.cache
+    def folds_of_examples() -> np.ndarray:
+        data = source.targets() if source.targets else source.read()
+        return assign(data.get("label", np.zeros(source.size, np.int32)), folds)
+
+    @functools.cache
+    def rows(held_out: bool) -> np.ndarray:
+        return np.flatnonzero((folds_of_examples() == fold - 1) == held_out)
+
+    size = len(range(fold - 1, source.size, folds))
+    return Splits(
+        train=take(
+            source,
+            lambda: rows(False),
+            name=f"{name}:train",
+            size=source.size - size,
+        ),
+        test=take(source, lambda: rows(True), name=f"{name}:test", size=size),
+    )
+
+
+def assign(labels: np.ndarray, folds: int, *, seed: int = 0) -> np.ndarray:
+    """The fold, int [N] in 0..folds-1, of each example: class by class, in turn.
+
+    Fold i gets every `folds`-th example from the i-th on, in an order that is sorted by
+    class and random within each.  It ranks raw draws, as `carving.stratified` does.
+    """
+    rank = np.random.PCG64(seed).random_raw(len(labels))
+    order = np.lexsort((rank, labels))
+    result = np.empty(len(labels), np.int64)
+    result[order] = np.arange(len(labels)) % folds
+    return result

@@ -1,0 +1,23 @@
+"""What is wrong with a data set: collected, listed up to a limit, raised once."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jaxvision.errors import UsageError
+
+LISTED = 20
+"""How many problems a message lists before it only counts them."""
+
+
+def refuse(what: Path, problems: Sequence[str]) -> None:
+    """Raise one `UsageError` that lists the problems, unless there are none."""
+    if problems:
+        listed = "".join(f"\n  {problem}" for problem in problems[:LISTED])
+        if len(problems) > LISTED:
+            listed += f"\n  … and {len(problems) - LISTED} more"
+        raise UsageError(f"{what} cannot be used; put right:{listed}")
+
+
+def some(names: Sequence[str]) -> str:
+    """The first of the names, and how many more there are."""
+    return ", ".join(names[:10]) + f" and {len(names) - 10} more" * (len(names) > 10)

@@ -1,0 +1,153 @@
+"""What an image is annotated with, drawn onto it."""
+
+import colorsys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from jaxvision.errors import check
+from jaxvision.visualise import style
+
+SIDE = 480
+"""Pixels of the longer side of what is drawn, by default."""
+
+_UNKNOWN = 255  # in a segmentation
+_ALPHA = 0.5
+_GREY = (110, 110, 110)
+
+
+def overlay(
+    example: Mapping[str, np.ndarray],
+    class_names: Sequence[str],
+    *,
+    side: int = SIDE,
+) -> np.ndarray:
+    """The image of an example with its annotations, uint8 [S,T,3].
+
+    example: a row of a `types.Batch`, as `image` uint8 [H,W,C] and any of
+    `segmentation`, `instances`, `boxes`, `classes`, `crowd`, `keypoints`, `presence`.
+    A `label` is not drawn, and an image with nothing else is returned as it is.
+    side: the longer side of the result; small images are enlarged pixel by pixel.
+
+    Masks are half transparent, what is unknown is grey and so are crowds; keypoints are
+    filled where they are visible and rings where they are hidden.  Each class has the
+    same colour in every picture.
+
+    Raises `UsageError` for an image that is none and numbers that are no classes.
+    """
+    image = example["image"]
+    check(
+        (
+            image.ndim == 3 and image.shape[-1] in (1, 3) and image.dtype == np.uint8,
+            f"image must be uint8 [H,W,1 or 3], got {image.dtype} {image.shape}",
+        ),
+        (
+            bool((example.get("classes", np.zeros(0)) < len(class_names)).all()),
+            f"classes must be below {len(class_names)}, one for each class name",
+        ),
+    )
+    if not example.keys() - {"image", "label"}:
+        return image
+    pixels = np.broadcast_to(image, (*image.shape[:2], 3)).astype(float)
+    if "segmentation" in example:
+        pixels = _with_segmentation(pixels, example["segmentation"], len(class_names))
+    objects = np.flatnonzero(example.get("classes", np.zeros(0)) >= 0).tolist()
+    if "instances" in example:
+        for m in objects:
+            shown = example["instances"][m].astype(bool)
+            pixels[shown] = _mixed(pixels[shown], _colour_of(example, m))
+
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    smooth = Image.Resampling.BICUBIC if scale < 3 else Image.Resampling.NEAREST
+    canvas = Image.fromarray(pixels.round().astype(np.uint8)).resize(size, smooth)
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(size=max(side // 20, 9))
+    thick = max(side // 160, 1)
+    for m in objects:
+        _draw_object(
+            draw, example, m, class_names, size / np.array([width, height]), font, thick
+        )
+    if "presence" in example:
+        names = [
+            name
+            for name, there in zip(class_names, example["presence"], strict=True)
+            if there
+        ]
+        _write(draw, (0, size[1]), ", ".join(names) or "none", (30, 30, 30), font)
+    return np.asarray(canvas)
+
+
+def class_colour(number: int) -> tuple[int, int, int]:
+    """RGB of a class: those of `style` first, then hues at the golden angle."""
+    if number < len(style.CYCLE) - 1:  # black is no colour to draw on images with
+        code = style.CYCLE[number]
+        return int(code[1:3], 16), int(code[3:5], 16), int(code[5:7], 16)
+    hue = number * 0.618034 % 1
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.55 + 0.4 * (number % 2), 0.9)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def _with_segmentation(
+    pixels: np.ndarray, numbers: np.ndarray, classes: int
+) -> np.ndarray:
+    table = np.tile(np.array(_GREY, float), (_UNKNOWN + 1, 1))
+    table[:classes] = [class_colour(k) for k in range(min(classes, _UNKNOWN))]
+    return _mixed(pixels, table[numbers])
+
+
+def _mixed(pixels: np.ndarray, colour: Any) -> np.ndarray:
+    return (1 - _ALPHA) * pixels + _ALPHA * np.asarray(colour, float)
+
+
+def _colour_of(example: Mapping[str, np.ndarray], m: int) -> tuple[int, int, int]:
+    if "crowd" in example and example["crowd"][m]:
+        return _GREY
+    return class_colour(int(example["classes"][m]))
+
+
+def _draw_object(
+    draw: ImageDraw.ImageDraw,
+    example: Mapping[str, np.ndarray],
+    m: int,
+    class_names: Sequence[str],
+    scale: np.ndarray,
+    font: Any,
+    thick: int,
+) -> None:
+    paint = _colour_of(example, m)
+    if "boxes" in example:
+        left, top, right, bottom = example["boxes"][m] * np.tile(scale, 2)
+        # The outline covers the outermost pixels inside the box.
+        corners = (left, top, max(right - 1, left), max(bottom - 1, top))
+        draw.rectangle(corners, outline=paint, width=thick)
+        name = style.shorten(class_names[int(example["classes"][m])], 16)
+        if "crowd" in example and example["crowd"][m]:
+            name += " (crowd)"
+        _write(draw, (left, top), name, paint, font)
+    for x, y, visible in example.get("keypoints", np.zeros((m + 1, 0, 3)))[m]:
+        if visible:
+            radius = 1.5 * thick
+            x, y = x * scale[0], y * scale[1]
+            circle = (x - radius, y - radius, x + radius, y + radius)
+            fill = paint if visible == 2 else None
+            draw.ellipse(circle, fill=fill, outline="white", width=max(thick // 2, 1))
+
+
+def _write(
+    draw: ImageDraw.ImageDraw,
+    corner: tuple[float, float],
+    text: str,
+    paint: tuple[int, int, int],
+    font: Any,
+) -> None:
+    """White on a patch of the colour, above the corner where there is room."""
+    _, _, width, height = draw.textbbox((0, 0), text, font=font)
+    x = min(max(corner[0], 0), max(draw.im.size[0] - width - 4, 0))
+    y = corner[1] - height - 2
+    y = corner[1] if y < 0 else y
+    draw.rectangle((x, y, x + width + 3, y + height + 2), fill=paint)
+    draw.text((x + 2, y), text, fill="white", font=font)
