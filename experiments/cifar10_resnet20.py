@@ -36,6 +36,8 @@ PUBLISHED = {  # test accuracy, He et al. 2016, table 6
 class Config:
     dataset: str = "cifar10"
     """Any TFDS set of 32×32 colour images."""
+    exclude: str | None = None
+    """List of examples to leave out; `python -m jaxvision quality` writes one."""
     model: Literal["resnet20", "resnet32", "resnet44", "resnet56", "resnet110"] = (
         "resnet20"
     )
@@ -57,7 +59,7 @@ class Config:
 
 
 def build(config: Config) -> Experiment:
-    splits = data.load(config.dataset)
+    splits = data.load(config.dataset, exclude=config.exclude)
     train, validation = data.carve(splits.train, config.validation)
     classes = train.class_names
 

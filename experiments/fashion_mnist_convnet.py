@@ -25,6 +25,8 @@ PUBLISHED = {
 class Config:
     dataset: str = "fashion_mnist"
     """`mnist_5k` (embedded), or any TFDS set of images of one size."""
+    exclude: str | None = None
+    """List of examples to leave out; `python -m jaxvision quality` writes one."""
     n: int = 1
     """Convolutions in each block."""
     m: int = 2
@@ -53,7 +55,7 @@ class Config:
 
 
 def build(config: Config) -> Experiment:
-    splits = data.load(config.dataset)
+    splits = data.load(config.dataset, exclude=config.exclude)
     train, validation = data.carve(splits.train, config.validation)
     classes = train.class_names
 

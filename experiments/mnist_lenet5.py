@@ -24,6 +24,8 @@ PUBLISHED = {
 class Config:
     dataset: str = "mnist"
     """`mnist_5k` (embedded), or any TFDS set of 28×28 images."""
+    exclude: str | None = None
+    """List of examples to leave out; `python -m jaxvision quality` writes one."""
     model: Literal["lenet5", "lenet5_relu"] = "lenet5"
     """`lenet5` is that of 1998; `lenet5_relu` has ReLU and max pooling."""
     validation: float = 5000 / 60000
@@ -41,7 +43,7 @@ class Config:
 
 
 def build(config: Config) -> Experiment:
-    splits = data.load(config.dataset)
+    splits = data.load(config.dataset, exclude=config.exclude)
     train, validation = data.carve(splits.train, config.validation)
     classes = train.class_names
 

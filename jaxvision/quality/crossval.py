@@ -1,0 +1,133 @@
+"""What models that have not seen them believe of the training examples.
+
+For each fold an ordinary run of the experiment, in a run directory of its own: trained
+on the other folds, tested on this one.  An interrupted run continues where it was, and
+finished ones are not repeated.
+"""
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.console import Console
+
+from jaxvision.data import registry
+from jaxvision.data.folds import assign, name_of
+from jaxvision.errors import UsageError, check
+from jaxvision.run import run
+from jaxvision.types import Experiment
+
+PROBABILITIES = "probabilities.npy"
+"""In the run directory of a fold: float32 [n,K] of its examples, in their order."""
+
+
+class OutOfSample(NamedTuple):
+    """Of every training example, by the model of its fold."""
+
+    probabilities: np.ndarray
+    """float32 [N,K]."""
+    runs: list[dict[str, Any]]
+    """The records of the runs, one for each fold: config, seed, accuracy, digests."""
+
+
+def out_of_sample(
+    dataset: str,
+    experiment: str,
+    folds: int,
+    options: Sequence[str],
+    workdir: Path,
+    console: Console,
+) -> OutOfSample:
+    """Train `experiment` once for each fold of `dataset`, and predict the fold.
+
+    Args:
+      experiment: a module with `build` and `Config`, which has a field `dataset`, such
+        as `"experiments.mnist_lenet5"`; its task must predict `probabilities`.
+      options: more of its command line, such as `["--epochs", "2"]`.
+      workdir: holds the run directories `fold-1-of-5` and so on.
+
+    Raises `UsageError` for another experiment or less than two folds, and ends the
+    process as `run` does if a run fails.
+    """
+    module = _module(experiment)
+    train = registry.load(dataset).train
+    check(
+        (2 <= folds <= train.size, f"folds must be 2 to {train.size}, got {folds}"),
+        *(
+            (
+                not option.startswith(("--dataset", "--workdir")),
+                f"{option} is chosen for each fold: leave it away",
+            )
+            for option in options
+        ),
+    )
+    labels = (train.targets or train.read)()["label"]
+    of_example = assign(labels, folds)
+    result = np.full((train.size, len(train.class_names)), np.nan, np.float32)
+    runs = []
+    for fold in range(1, folds + 1):
+        folder = workdir / f"fold-{fold}-of-{folds}"
+        console.rule(f"fold {fold} of {folds}")
+        runs.append(
+            run(
+                _keeping(module, folder / PROBABILITIES),
+                module.Config,
+                smoke={},
+                arguments=[
+                    *options,
+                    *("--dataset", name_of(fold, folds, dataset)),
+                    *("--workdir", str(folder)),
+                ],
+            )
+        )
+        if not (folder / PROBABILITIES).exists():
+            raise UsageError(
+                f"the run in {folder} finished without {PROBABILITIES}: delete the "
+                "folder, and repeat the command"
+            )
+        result[of_example == fold - 1] = np.load(folder / PROBABILITIES)
+    return OutOfSample(result, runs)
+
+
+def _module(name: str) -> Any:
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"there is no experiment {name!r} ({error}): give a module, such as "
+            "experiments.mnist_lenet5, as behind python -m"
+        ) from error
+    missing = [part for part in ("build", "Config") if not hasattr(module, part)]
+    if missing:
+        raise UsageError(f"{name} has no {' and no '.join(missing)}: no experiment")
+    if "dataset" not in module.Config.__dataclass_fields__:
+        raise UsageError(f"{name} takes no --dataset, so it cannot be given folds")
+    return module
+
+
+def _keeping(module: Any, path: Path) -> Any:
+    """The experiment's `build`, with a run that also writes what it predicts to `path`.
+
+    A class, since `run` names a run by the file of its `build`, and that of a class is
+    the one of its module, whereas that of a function is where its lines stand.
+    """
+
+    def build(_, config: Any) -> Experiment:
+        experiment: Experiment = module.build(config)
+
+        def keep(examples, predictions, metrics):
+            if "probabilities" not in predictions:
+                raise UsageError(
+                    f"{module.__name__} predicts {', '.join(predictions)} and no "
+                    "probabilities of classes: choose an experiment that classifies"
+                )
+            np.save(path, predictions["probabilities"])
+            if experiment.pictures is None:
+                return {}
+            return experiment.pictures(examples, predictions, metrics)
+
+        return experiment._replace(pictures=keep)
+
+    return type("build", (), {"__module__": module.__name__, "__new__": build})

@@ -1,0 +1,339 @@
+"""The report: a folder with report.html, pictures, report.json and exclusions.txt."""
+
+import html
+import importlib.util
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from jaxvision import record
+from jaxvision.data import exclusion, registry
+from jaxvision.data.decoding import DecodeError
+from jaxvision.data.image_files import ImageFiles
+from jaxvision.data.source import Source, Splits
+from jaxvision.errors import UsageError
+from jaxvision.files import replace_text
+from jaxvision.quality import findings
+from jaxvision.quality.findings import KINDS, Example, Finding, Sheet
+from jaxvision.quality.measures import Measures, image_reader, measure
+
+_PACKAGES = ("cleanlab", "cleanvision")
+_SHOWN = 63  # images of each kind in its picture
+_LISTED = 500  # of each kind in the table of report.html
+
+
+class Set(NamedTuple):
+    """A data set with a way to look at single images."""
+
+    name: str
+    splits: dict[str, Source]
+    images: dict[str, Callable[[int], np.ndarray]]
+    sheet: Sheet
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.splits["train"].class_names
+
+
+def make(
+    dataset: str,
+    output: Path,
+    *,
+    experiment: str | None = None,
+    folds: int = 5,
+    options: Sequence[str] = (),
+    command: Sequence[str] = (),
+    console: Console | None = None,
+) -> list[Finding]:
+    """Look at all of a data set, and write what was found to the folder `output`.
+
+    Args:
+      dataset: as in `--dataset` of the experiments.
+      experiment: a module such as `"experiments.mnist_lenet5"`, which is trained once
+        for each of `folds` to find wrong labels; None: labels are not looked at.
+      options: of the experiment's command line.
+      command: the command line of this report, to be recorded.
+
+    Raises `UsageError` if the extra `quality` is not installed, and as the data sets,
+    the experiment and the file system do.
+    """
+    check_installed()
+    console = console or Console(highlight=False, soft_wrap=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write to {output} ({error.strerror}): choose another --output"
+        ) from error
+    whole = _look(dataset, console)
+    if experiment is not None and whole.sheet.labels.min() < 0:
+        raise UsageError(
+            f"{dataset} has no labels, one for each image: leave --labels away"
+        )
+    found, common = findings.find(whole.sheet, _tracker("comparing images", console))
+    runs: list[dict[str, Any]] = []
+    if experiment is not None:
+        from jaxvision.quality.crossval import out_of_sample
+
+        workdir = output / "folds" / experiment.rpartition(".")[2]
+        believed = out_of_sample(dataset, experiment, folds, options, workdir, console)
+        given = whole.sheet.labels[: whole.splits["train"].size]
+        found += findings.labels(given, believed.probabilities, whole.class_names)
+        runs = believed.runs
+    found.sort(key=lambda finding: list(KINDS).index(finding.kind))
+    _write(whole, found, common, runs, output, command)
+    return found
+
+
+def check_installed() -> None:
+    """Raises `UsageError` with the command that installs what is missing."""
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"looking at the quality of data needs {' and '.join(missing)}: "
+            "pip install 'jaxvision-research[quality]'"
+        )
+
+
+def summary(found: Iterable[Finding]) -> dict[str, str]:
+    """How much there is of each kind, in words."""
+    rows = {}
+    for kind, of_kind in _by_kind(found).items():
+        images = [example for finding in of_kind for example in finding.examples]
+        counts = [
+            f"{split} {sum(image.split == split for image in images):,}"
+            for split in ("train", "test")
+        ]
+        words = ", ".join(counts)
+        if len(images) > len(of_kind):
+            across = sum(
+                len({example.split for example in finding.examples}) > 1
+                for finding in of_kind
+            )
+            words += f", in {len(of_kind):,} groups, {across:,} of them across splits"
+        rows[kind] = words
+    return rows
+
+
+def _look(dataset: str, console: Console) -> Set:
+    loaded: Splits = registry.load(dataset)
+    splits = {"train": loaded.train, "test": loaded.test}
+    images = {split: image_reader(source) for split, source in splits.items()}
+    labels = [_labels(source) for source in splits.values()]
+    parts = [
+        measure(images[split], source.size, _tracker(f"looking at {split}", console))
+        for split, source in splits.items()
+    ]
+    sheet = Sheet(
+        sizes={split: source.size for split, source in splits.items()},
+        measures=_joined(parts),
+        labels=np.concatenate(labels),
+    )
+    return Set(dataset, splits, images, sheet)
+
+
+def _labels(source: Source) -> np.ndarray:
+    """int [N]: the class of each image; -1 where images have no single one."""
+    targets = source.targets() if source.targets else source.read()
+    return targets.get("label", np.full(source.size, -1))
+
+
+def _joined(parts: Sequence[Measures]) -> Measures:
+    arrays = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in Measures._fields
+        if name != "digests"
+    }
+    digests = [digest for part in parts for digest in part.digests]
+    return Measures(digests=digests, **arrays)
+
+
+def _tracker(doing: str, console: Console) -> Callable[[Iterable, int], Iterable]:
+    def progress(work: Iterable, count: int) -> Iterable:
+        return track(work, doing, count, console=console, transient=True)
+
+    return progress
+
+
+def _write(
+    whole: Set,
+    found: Sequence[Finding],
+    common: Mapping[str, float],
+    runs: Sequence[Mapping[str, Any]],
+    output: Path,
+    command: Sequence[str],
+) -> None:
+    digests = {
+        split: exclusion.identity(source) for split, source in whole.splits.items()
+    }
+    content = {
+        "dataset": whole.name,
+        **{f"{split}_examples": size for split, size in whole.sheet.sizes.items()},
+        **{f"{split}_fingerprint": digest for split, digest in digests.items()},
+        "summary": summary(found),
+        "common": dict(common),
+        "fold_runs": [dict(run) for run in runs],
+        "provenance": record.provenance("jaxvision", list(command)),
+        "findings": [
+            findings.as_record(finding)
+            | {"files": [_file(whole, example) for example in finding.examples]}
+            for finding in found
+        ],
+    }
+    replace_text(output / "report.json", json.dumps(content, indent=1) + "\n")
+    replace_text(
+        output / "exclusions.txt",
+        exclusion.write(
+            [(source, digests[split]) for split, source in whole.splits.items()],
+            _sections(whole, found),
+        ),
+    )
+    for old in output.glob("*.png"):
+        old.unlink()
+    for kind, of_kind in _by_kind(found).items():
+        _picture(whole, kind, of_kind, output / f"{kind}.png")
+    replace_text(output / "report.html", _page(whole, found, common, runs))
+
+
+def _sections(
+    whole: Set, found: Sequence[Finding]
+) -> Iterable[tuple[str, Iterable[str]]]:
+    """The exclude list by kind: lines of doubtful kinds, and of tests, count not."""
+    for kind, of_kind in _by_kind(found).items():
+        certain = findings.certain(kind, len(of_kind), whole.sheet)
+        lines = []
+        for finding in of_kind:
+            leave = set(findings.left_out(finding, whole.sheet))
+            for example in finding.examples:
+                test = example.split == "test" and len(finding.examples) == 1
+                if example not in leave and not test:
+                    continue
+                others = [str(other) for other in finding.examples if other != example]
+                file = _file(whole, example)
+                line = f"{example} {kind}: {finding.reason}"
+                line += f"; as {', '.join(others)}" * bool(others)
+                line += f"; {file}" * bool(file)
+                lines.append(line if certain and example in leave else f"# {line}")
+        yield f"{KINDS[kind].title}: {KINDS[kind].meaning}", lines
+
+
+def _picture(whole: Set, kind: str, of_kind: Sequence[Finding], path: Path) -> None:
+    from jaxvision.visualise.quality import Cell, findings
+    from jaxvision.visualise.style import save
+
+    fitting = max(2, _SHOWN // len(of_kind[0].examples))
+    shown, which = list(of_kind), ""
+    if len(of_kind) > fitting:  # both ends, to see how far the kind can be trusted
+        half = fitting // 2
+        shown = [*of_kind[:half], *of_kind[-half:]]
+        which = f": the {half} clearest and the {half} weakest of {len(of_kind):,}"
+    cells = []
+    for finding in shown:
+        images: list[np.ndarray | None] = []
+        lines = []
+        for example in finding.examples[:9]:
+            try:
+                images.append(whole.images[example.split](example.row))
+            except DecodeError:
+                images.append(None)
+            label = _label(whole, example)
+            given = whole.class_names[label] if label >= 0 else ""
+            suggested = []
+            if finding.suggested is not None:
+                suggested = [f"→ {whole.class_names[finding.suggested]}"]
+            lines.append([str(example), given, *suggested, f"{finding.score:.4g}"])
+        cells.append(Cell(images, lines))
+    title = f"{KINDS[kind].title} in {whole.name}{which}"
+    note = f"above each: split and index, label, score ({KINDS[kind].score})"
+    save(findings(cells, title=title, note=note), path)
+
+
+def _page(
+    whole: Set,
+    found: Sequence[Finding],
+    common: Mapping[str, float],
+    runs: Sequence[Mapping[str, Any]],
+) -> str:
+    words = summary(found)
+    sizes = ", ".join(f"{split} {n:,}" for split, n in whole.sheet.sizes.items())
+    parts = [
+        "<!doctype html><meta charset=utf-8>",
+        f"<title>Quality of {html.escape(whole.name)}</title>",
+        "<style>body{font:15px/1.5 sans-serif;max-width:75em;margin:2em auto;"
+        "padding:0 1em;color:#333}img{max-width:100%}td,th{padding:.1em 1em .1em 0;"
+        "text-align:left;vertical-align:top}summary{color:#0072b2}</style>",
+        f"<h1>Quality of {html.escape(whole.name)}</h1>",
+        f"<p>{sizes} images. Everything found is in <code>report.json</code>; "
+        "<code>exclusions.txt</code> is a list for <code>--exclude</code> of an "
+        "experiment, to be read and edited before.</p>",
+        "<table>",
+        *(
+            f"<tr><th><a href='#{kind}'>{KINDS[kind].title}</a><td>{words[kind]}"
+            for kind in words
+        ),
+        "</table>",
+    ]
+    for kind, share in common.items():
+        parts.append(
+            f"<p>{KINDS[kind].title}: {share:.0%} of the images, so that it is how "
+            "this set is, and no finding."
+        )
+    if runs:
+        accuracies = ", ".join(f"{run['test_accuracy']:.2%}" for run in runs)
+        parts.append(
+            f"<p>Labels: {html.escape(str(runs[0]['experiment']))}, {len(runs)} folds; "
+            f"accuracy on the fold held out: {accuracies}."
+        )
+        number = sum(finding.kind == "label" for finding in found)
+        if not findings.certain("label", number, whole.sheet):
+            parts.append(
+                f"<p>More than {findings.COMMON:.0%} of the labels are doubted: the "
+                "model is too weak to judge them. Only the clearest are worth a look, "
+                "and the list leaves none out."
+            )
+    for kind, of_kind in _by_kind(found).items():
+        parts += [
+            f"<h2 id='{kind}'>{KINDS[kind].title}: {words[kind]}</h2>",
+            f"<p>{html.escape(KINDS[kind].meaning)} Score: {KINDS[kind].score}.",
+            f"<p><img src='{kind}.png' alt='{kind}'>",
+            "<details><summary>All of them</summary><table>"
+            if len(of_kind) <= _LISTED
+            else f"<details><summary>The first {_LISTED}</summary><table>",
+        ]
+        for finding in of_kind[:_LISTED]:
+            files = [_file(whole, example) for example in finding.examples]
+            names = [
+                f"{example} {file}"
+                for example, file in zip(finding.examples, files)  # noqa: B905
+            ]
+            parts.append(
+                f"<tr><td>{html.escape(', '.join(names))}"
+                f"<td>{html.escape(finding.reason)}"
+            )
+        parts.append("</table></details>")
+    return "\n".join(parts) + "\n"
+
+
+def _by_kind(found: Iterable[Finding]) -> dict[str, list[Finding]]:
+    found = list(found)
+    return {
+        kind: of_kind
+        for kind in KINDS
+        if (of_kind := [finding for finding in found if finding.kind == kind])
+    }
+
+
+def _label(whole: Set, example: Example) -> int:
+    start = 0 if example.split == "train" else whole.sheet.sizes["train"]
+    return int(whole.sheet.labels[start + example.row])
+
+
+def _file(whole: Set, example: Example) -> str:
+    """The file's path below its set; empty where images have no files of their own."""
+    encoded = whole.splits[example.split].encoded
+    return encoded.paths[example.row] if isinstance(encoded, ImageFiles) else ""

@@ -1,0 +1,133 @@
+"""Images that deserve a second look, each with what was found."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from jaxvision.errors import check
+from jaxvision.visualise import style
+
+# In inches: an image, the space around it, a line of words, and the headline.
+_IMAGE, _GAP, _LINE, _HEAD = 1.15, 0.14, 0.13, 0.55
+_WIDE = 9  # images in a row
+_CHARACTERS = 21  # that fit above an image
+
+
+class Cell(NamedTuple):
+    """Images that belong together, such as copies, side by side under one frame."""
+
+    images: Sequence[np.ndarray | None]
+    """uint8 [H,W,C] of one channel (grey) or three (RGB); None for a damaged file."""
+    lines: Sequence[Sequence[str]]
+    """What stands above each image, as many lines for all."""
+
+
+def findings(cells: Sequence[Cell], *, title: str, note: str = "") -> Figure:
+    """The cells in rows, as they come.  One with too many images for a row is cut.
+
+    Raises `UsageError` when there is nothing to show, or an image is none.
+    """
+    check(
+        (len(cells) > 0, "there are no images to show"),
+        *(
+            (
+                image is None
+                or (
+                    image.ndim == 3
+                    and image.shape[-1] in (1, 3)
+                    and image.dtype == np.uint8
+                ),
+                f"images must be uint8 [H,W,1 or 3], got {image.dtype} {image.shape}"
+                if image is not None
+                else "",
+            )
+            for cell in cells
+            for image in cell.images
+        ),
+    )
+    places = _places([min(len(cell.images), _WIDE) for cell in cells])
+    words = _LINE * max(len(lines) for cell in cells for lines in cell.lines)
+    pitch = words + _IMAGE + 2 * _GAP
+    rows = places[-1][0] + 1
+    width = _WIDE * (_IMAGE + _GAP) + _GAP
+    height = _HEAD + rows * pitch
+
+    figure = Figure((width, height))
+    for y, text, size, colour in (
+        (0.08, title, style.LARGE, style.INK),
+        (0.32, note, style.SMALL, style.PALE),
+    ):
+        figure.text(
+            _GAP / width,
+            1 - y / height,
+            text,
+            size=size,
+            color=colour,
+            va="top",
+            parse_math=False,
+        )
+    axis = figure.add_axes((0, 0, 1, (height - _HEAD) / height))
+    axis.set(xlim=(0, width), ylim=(height - _HEAD, 0))
+    axis.set_axis_off()
+    for cell, (row, column) in zip(cells, places, strict=True):
+        for i, image in enumerate(cell.images[:_WIDE]):
+            left = _GAP + (column + i) * (_IMAGE + _GAP)
+            top = row * pitch
+            for number, line in enumerate(cell.lines[i]):
+                axis.text(
+                    left,
+                    top + number * _LINE,
+                    style.shorten(line, _CHARACTERS),
+                    size=style.SMALL - 1,
+                    color=style.INK if number else style.PALE,
+                    va="top",
+                    parse_math=False,
+                )
+            _show(axis, image, left, top + words)
+            if i:  # the copies of a cell hang together
+                middle = top + words + _IMAGE / 2
+                axis.plot(
+                    [left - _GAP, left], [middle] * 2, color=style.VERMILION, lw=2
+                )
+    return figure
+
+
+def _places(widths: Sequence[int]) -> list[tuple[int, int]]:
+    """Row and first column of each cell, in reading order."""
+    places = []
+    row = column = 0
+    for width in widths:
+        if column + width > _WIDE:
+            row, column = row + 1, 0
+        places.append((row, column))
+        column += width
+    return places
+
+
+def _show(axis, image: np.ndarray | None, left: float, top: float) -> None:
+    if image is None:
+        axis.text(
+            left + _IMAGE / 2, top + _IMAGE / 2, "damaged", ha="center", va="center"
+        )
+        return
+    height, width = (n / max(image.shape[:2]) * _IMAGE for n in image.shape[:2])
+    left, top = left + (_IMAGE - width) / 2, top + (_IMAGE - height) / 2
+    extent = (left, left + width, top + height, top)
+    axis.imshow(
+        image.squeeze(-1) if image.shape[-1] == 1 else image,
+        extent=extent,
+        cmap="gray",
+        vmin=0,
+        vmax=255,
+        aspect="auto",
+        interpolation="nearest" if max(image.shape) <= 128 else "antialiased",
+    )
+    # A blank image needs a border to be seen at all.
+    axis.plot(
+        [extent[0], extent[1], extent[1], extent[0], extent[0]],
+        [extent[2], extent[2], extent[3], extent[3], extent[2]],
+        color=style.RULE,
+        lw=0.8,
+    )
