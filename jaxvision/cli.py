@@ -1,4 +1,4 @@
-"""`python -m jaxvision models | datasets | table | publish | prepare | doctor`.
+"""`python -m jaxvision models | datasets | augment | quality | table | publish | …`.
 
 One function for each command: its signature is the command line, its docstring the
 help.  What a command needs is imported inside it, so that `--help` answers at once.
@@ -7,6 +7,7 @@ help.  What a command needs is imported inside it, so that `--help` answers at o
 import json
 import os
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -24,23 +25,23 @@ from jaxvision.errors import UsageError, unknown
 EXIT_USAGE = 2
 
 
-def models() -> None:
-    """List the models with their default input and their number of parameters."""
-    import jax
+def models(pattern: tyro.conf.Positional[str | None] = None) -> None:
+    """List the models with what they cost and see, or the layers of one.
 
-    from jaxvision import models
-    from jaxvision.engine.state import count
+    Sees: pixels along a side that a position of the last map depends on. Weights:
+    whose files can be read; a star marks those that can be downloaded.
 
-    table = Table("model", box=None, header_style="bold")
-    table.add_column("input (H × W × C)", justify="right")
-    table.add_column("parameters", justify="right")
-    for name in models.names():
-        shape = models.default_input(name)
-        images = jax.ShapeDtypeStruct((1, *shape), "float32")
-        variables = jax.eval_shape(models.create(name).init, jax.random.key(0), images)
-        parameters = f"{count(variables['params']):,}"
-        table.add_row(name, " × ".join(map(str, shape)), parameters)
-    _print(table)
+    Args:
+        pattern: A name, whose layers are listed, or a part of names or a pattern with
+            `*` that says which models are. Default: all.
+    """
+    from jaxvision import model_table
+
+    names = model_table.matching(pattern)
+    if pattern in names:
+        _print(model_table.layer_table(pattern))
+    else:
+        _print(model_table.overview(names))
 
 
 def datasets(
@@ -61,8 +62,101 @@ def datasets(
     if name is None:
         _list_datasets(data_dir)
     else:
-        folder = output or Path("runs", "datasets", re.sub(r"[^\w.-]+", "_", name))
+        folder = output or Path("runs", "datasets", _file_name(name))
         _show_card(name, data_dir, folder)
+
+
+def quality(
+    dataset: str,
+    labels: str | None = None,
+    folds: int = 5,
+    options: str = "",
+    output: Path | None = None,
+) -> None:
+    """Look for copies, odd images and wrong labels in a data set; write a report.
+
+    Args:
+        dataset: As in `--dataset` of the experiments.
+        labels: An experiment, such as experiments.mnist_lenet5, that is trained once
+            for each fold to find labels that are likely wrong. Default: do not.
+        folds: Into how many parts the training split is cut for that.
+        options: Of that experiment, as one word: --options="--epochs 2 --seed 1".
+        output: The folder of report.html, exclusions.txt and the pictures. Folds that
+            are finished there are not trained again. Default: runs/quality/DATASET.
+    """
+    from jaxvision.quality import report
+
+    found = report.make(
+        dataset,
+        output := output or Path("runs", "quality", _file_name(dataset)),
+        experiment=labels,
+        folds=folds,
+        options=shlex.split(options),
+        command=sys.argv[1:],
+    )
+    _print_rows(report.summary(found) or {"nothing": "found"})
+    print(f"written to {output}: report.html, report.json, exclusions.txt, pictures")
+
+
+def augment(
+    dataset: str,
+    columns: int = 3,
+    size: int | None = None,
+    seed: int = 0,
+    data_dir: str | None = None,
+    output: Path | None = None,
+) -> None:
+    """Draw a page of every augmentation at several strengths, on images of a set.
+
+    Args:
+        dataset: As in `--dataset` of the experiments. Masks, boxes and keypoints are
+            drawn where it has them.
+        columns: How many of its images are shown.
+        size: Images are cropped and resized to a square of so many pixels. Default: as
+            they are, where all have one size, else 224.
+        seed: Of the random draws.
+        data_dir: Where data sets are kept. Default: the environment's TFDS_DATA_DIR,
+            else ~/tensorflow_datasets.
+        output: The picture. Default: runs/augment/DATASET.png.
+    """
+    import jax
+    import numpy as np
+
+    from jaxvision import visualise
+    from jaxvision.data import card, registry
+    from jaxvision.ops.augment import gallery
+
+    if columns < 1 or (size is not None and size < 16):
+        raise UsageError(
+            f"columns must be positive and size at least 16, got {columns} and {size}"
+        )
+    train = registry.load(dataset, data_dir=data_dir).train
+    names = train.class_names
+    of_each = -(-columns // len(names))
+    examples = card.examples(train, rows=columns, columns=of_each).values()
+    every = [example for few in examples for example in few]
+    batch = gallery.together(every[:columns], size)
+
+    def drawn(batch):
+        count = len(batch["image"])
+        rows = [{key: array[i] for key, array in batch.items()} for i in range(count)]
+        return [visualise.overlay(row, names) for row in rows]
+
+    pages = {"as it is": {"": drawn({k: np.asarray(v) for k, v in batch.items()})}}
+    shown = gallery.gallery(batch, len(names))
+    for name, transform in shown.items():
+        results = gallery.show(transform, jax.random.key(seed), batch)
+        pages[name] = {word: drawn(result) for word, result in results.items()}
+    path = output or Path("runs", "augment", f"{_file_name(dataset)}.png")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        title = f"Augmentation of {dataset}"
+        visualise.save(visualise.augmentations(pages, title=title), path)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {path}: {error.strerror or error}; choose another --output"
+        ) from error
+    print(f"{path}: {len(shown)} transforms of {len(batch['image'])} images")
 
 
 def table(
@@ -122,8 +216,61 @@ def prepare(name: tyro.conf.Positional[str], data_dir: str | None = None) -> Non
     print(f"{name} is ready in {registry.prepare(name, data_dir)}")
 
 
-def doctor() -> None:
-    """Show what a run would find here: versions, devices, folders, data sets, git."""
+def launch(processes: int, devices: int | None = None) -> Callable[[list[str]], None]:
+    """Run the processes of one run on this machine: launch --processes 2 -m MODULE ….
+
+    What follows -m is the command of each of them.
+
+    Args:
+        processes: How many.
+        devices: CPU devices of each, to try things out. Default: what JAX finds.
+    """
+    from jaxvision.launch import launch
+
+    return lambda passed: sys.exit(launch(passed, processes, devices))
+
+
+def sweep(
+    experiment: tyro.conf.Positional[str],
+    seeds: int = 1,
+    grid: tuple[str, ...] = (),
+    workdir: Path | None = None,
+) -> Callable[[list[str]], None]:
+    """Run an experiment for several seeds and values; continues what was begun.
+
+    What follows -- are options of every run: sweep MODULE --seeds 5 -- --epochs 3.
+
+    Args:
+        experiment: Its module, such as experiments.mnist_lenet5.
+        seeds: Runs with the seeds 0, 1, … for each point of the grid.
+        grid: Such as peak_lr=1e-3,2e-3 batch_size=64,128: all combinations.
+        workdir: Holds a run directory for each run, and sweep.json with all results.
+            Default: runs/sweeps/EXPERIMENT.
+    """
+    from jaxvision.sweep import sweep
+
+    def begin(passed: list[str]) -> None:
+        sweep(experiment, seeds, grid, workdir, passed)
+
+    return begin
+
+
+def doctor() -> Callable[[list[str]], None]:
+    """Show what a run would find here; doctor MODULE … shows what it would do.
+
+    Without a module: versions, devices, folders, data sets, git. With one, and with
+    the options of a run: its config, data, mesh, parameters, memory and operations.
+    """
+    return _doctor
+
+
+def _doctor(passed: list[str]) -> None:
+    if passed:
+        import runpy
+
+        sys.argv = [passed[0], *passed[1:], "--dry-run"]
+        runpy.run_module(passed[0], run_name="__main__", alter_sys=True)
+        return
     import jax
 
     from jaxvision import record
@@ -157,16 +304,28 @@ def doctor() -> None:
 COMMANDS: dict[str, Callable[..., Any]] = {
     "models": models,
     "datasets": datasets,
+    "augment": augment,
+    "quality": quality,
     "table": table,
     "publish": publish,
     "prepare": prepare,
     "doctor": doctor,
+    "launch": launch,
+    "sweep": sweep,
 }
+PASSED_ON = {
+    "doctor": lambda word: not word.startswith("-"),
+    "launch": lambda word: word == "-m",
+    "sweep": lambda word: word == "--",
+}
+"""Commands that are about another one, and the word at which that one begins.  They
+return a function of its words."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command.  A mistake of the user ends with one message and code 2."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments, passed = _split(arguments)
     try:
         if (
             arguments
@@ -174,7 +333,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             and arguments[0] not in COMMANDS
         ):
             raise unknown("command", arguments[0], COMMANDS)
-        tyro.extras.subcommand_cli_from_dict(
+        then = tyro.extras.subcommand_cli_from_dict(
             COMMANDS,
             prog="python -m jaxvision",
             description="Computer vision research in JAX. Experiments are programs of "
@@ -185,9 +344,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 tyro.conf.PositionalMetavarFromFieldName,
             ),
         )
+        if then is not None:
+            then(passed)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_USAGE)
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The words of the command, and those that it passes on."""
+    begins = PASSED_ON.get(arguments[0]) if arguments else None
+    if begins is not None:
+        for i, word in enumerate(arguments[1:], start=1):
+            if begins(word):
+                return arguments[:i], arguments[i + (word == "--") :]
+    return arguments, []
 
 
 def _list_datasets(data_dir: str | None) -> None:
@@ -247,15 +418,32 @@ def _show_card(name: str, data_dir: str | None, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         content = {"origin": origin} | card.record(found)
         files.replace_text(folder / "card.json", json.dumps(content, indent=2) + "\n")
+        unit, counts = card.balance(found)
+        drawn = not {"label"} >= {*found.annotations}
         figure = visualise.card(
-            {"train": found.train.class_counts, "test": found.test.class_counts},
-            card.examples(splits.train),
+            counts,
+            {
+                k: [visualise.overlay(one, found.class_names) for one in examples]
+                for k, examples in card.examples(
+                    splits.train, columns=5 if drawn else 10
+                ).items()
+            },
             found.class_names,
             title=name,
             facts=[
-                "   ".join(f"{key}: {rows[key]}" for key in line)
-                for line in (("examples", "images"), ("mean", "std", "duplicates"))
+                "   ".join(f"{key}: {rows[key]}" for key in line if key in rows)
+                for line in (
+                    ("examples", "images"),
+                    ("in an image", "duplicates")
+                    if drawn
+                    else ("mean", "std", "duplicates"),
+                )
             ],
+            unit=unit,
+            image_size=1.6 if drawn else 0.72,  # inches
+            colours=[visualise.class_colour(k) for k in range(len(found.class_names))]
+            if {"boxes", "segmentation"} & {*found.annotations}
+            else (),
         )
         visualise.save(figure, folder / "card.png")
     except OSError as error:
@@ -266,12 +454,18 @@ def _show_card(name: str, data_dir: str | None, folder: Path) -> None:
     print(f"written to {folder}: card.json, card.png")
 
 
+def _file_name(dataset: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", dataset)
+
+
 def _splits(sizes: dict[str, int]) -> str:
     return ", ".join(f"{split} {size:,}" for split, size in sizes.items())
 
 
 def _shape(shape: Sequence[int | None]) -> str:
-    return "×".join("?" if side is None else str(side) for side in shape)
+    if None in shape[:2]:
+        return f"any size×{shape[-1]}"
+    return "×".join(map(str, shape))
 
 
 def _megabytes(size: int) -> str:

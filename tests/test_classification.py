@@ -104,6 +104,56 @@ def test_loss_is_the_mean_of_smoothed_cross_entropy_over_the_unmasked(batch):
     assert measure(task, batch)["loss"] == plain
 
 
+def test_mixed_examples_are_learned_by_their_targets(batch):
+    task = tasks.classification(CLASSES, label_smoothing=0.1)
+    target = jax.nn.softmax(batch["image"] * 3)[::-1]
+    mixed = batch | {"target": target}
+    loss, (_, sums) = task.loss(forward, mixed, key=jax.random.key(0))
+    targets = optax.smooth_labels(target, 0.1)
+    expected = optax.softmax_cross_entropy(batch["image"], targets).mean()
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    # The log has the accuracy of the labels, and an evaluation knows no targets.
+    assert measure(task, mixed) | {"confusion": 0, "per_class_accuracy": 0} == measure(
+        task, batch
+    ) | {"confusion": 0, "per_class_accuracy": 0}
+    assert int(sums["correct"]) == round(measure(task, batch)["accuracy"] * 101)
+    with pytest.raises(UsageError, match="num_classes"):
+        task.loss(forward, batch | {"target": target[:, 1:]}, key=jax.random.key(0))
+
+
+def test_views_are_averaged_as_probabilities(batch):
+    """Of images whose pixels are their logits, the model shows the first ones."""
+    random = np.random.default_rng(1)
+    images = jnp.asarray(random.normal(size=(101, 4, 5, CLASSES)), jnp.float32)
+
+    def first_pixel(images, *, state=None):
+        return {"logits": images[:, 0, 0]}, {}
+
+    task = tasks.classification(CLASSES, label_smoothing=0.1)
+    seen = {"image": images, "label": batch["label"]}
+    for views, pixels in (
+        (tasks.mirrored, [(0, 0), (0, 4)]),
+        (tasks.five_crops(3), [(0, 0), (0, 2), (1, 0), (1, 2), (0, 1)]),
+        (
+            tasks.ten_crops(4),
+            [(0, x) for x in (0, 3, 1, 4, 0, 3, 1, 4, 0, 3)],
+        ),
+    ):
+        averaged = tasks.with_views(task, views)
+        each = [jax.nn.softmax(images[:, y, x]) for y, x in pixels]
+        expected = np.mean(each, axis=0)
+        got = averaged.predict(first_pixel, seen)["probabilities"]
+        np.testing.assert_allclose(got, expected, atol=1e-6)
+        sums = averaged.metrics.update(first_pixel, seen)
+        accuracy = (expected.argmax(1) == np.asarray(batch["label"])).mean()
+        np.testing.assert_allclose(averaged.metrics.compute(sums)["accuracy"], accuracy)
+        # What is learned is what was learned.
+        got = averaged.loss(first_pixel, seen, key=jax.random.key(0))[0]
+        assert got == task.loss(first_pixel, seen, key=jax.random.key(0))[0]
+    with pytest.raises(UsageError, match="do not fit into images of 4×5"):
+        tasks.with_views(task, tasks.ten_crops(5)).predict(first_pixel, seen)
+
+
 def test_sum_of_squares_is_half_the_squared_distance_of_logistic_outputs():
     logits = jnp.array([[0.0, 2.0, -1.0]])
     targets = jnp.array([[0.0, 1.0, 0.0]])

@@ -8,8 +8,15 @@ import numpy as np
 
 from jaxvision.errors import check
 
-_WIDTHS = ((10, 32), (30, 64), (60, 128), (100, 256), (200, 384), (500, 512),
-           (1_000, 768))  # fmt: skip
+_WIDTHS = (
+    (10, 32),
+    (30, 64),
+    (60, 128),
+    (100, 256),
+    (200, 384),
+    (500, 512),
+    (1_000, 768),
+)
 
 
 def width_for(size: int) -> int:
@@ -32,11 +39,13 @@ def byte_image(content: np.ndarray, width: int | None = None) -> np.ndarray:
     Raises `UsageError` for anything but a row of bytes, one at least.
     """
     check(
-        (content.ndim == 1 and content.dtype == np.uint8,
-         f"content must be uint8 [n], got {content.dtype} {list(content.shape)}: "
-         "numpy.frombuffer(data, numpy.uint8)"),
+        (
+            content.ndim == 1 and content.dtype == np.uint8,
+            f"content must be uint8 [n], got {content.dtype} {list(content.shape)}: "
+            "numpy.frombuffer(data, numpy.uint8)",
+        ),
         (content.size > 0, "there are no bytes: the file is empty"),
         (width is None or width >= 1, f"width must be positive, got {width}"),
-    )  # fmt: skip
+    )
     width = width or width_for(content.size)
     return np.pad(content, (0, -content.size % width)).reshape(-1, width)

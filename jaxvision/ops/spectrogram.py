@@ -25,10 +25,12 @@ def spectrogram(signal: Array, rate: float, *, frame: int, hop: int) -> Array:
         (frame >= 2, f"frame must have 2 samples or more, got {frame}"),
         (hop >= 1, f"hop must be positive, got {hop}"),
         (rate > 0, f"rate must be positive, got {rate}"),
-        (samples >= frame,
-         f"the signal has {samples} samples, fewer than the {frame} of one frame: "
-         "pad it, or use shorter frames"),
-    )  # fmt: skip
+        (
+            samples >= frame,
+            f"the signal has {samples} samples, fewer than the {frame} of one frame: "
+            "pad it, or use shorter frames",
+        ),
+    )
     count = 1 + (samples - frame) // hop
     place = np.arange(count)[:, None] * hop + np.arange(frame)
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(frame) / frame)
@@ -63,9 +65,12 @@ def mel_filters(
     high = rate / 2 if high is None else high
     check(
         (bands >= 1, f"bands must be positive, got {bands}"),
-        (0 <= low < high <= rate / 2,
-         f"low and high must be in order, from 0 to {rate / 2} Hz, got {low}, {high}"),
-    )  # fmt: skip
+        (
+            0 <= low < high <= rate / 2,
+            f"low and high must be in order, from 0 to {rate / 2} Hz, got {low} and "
+            f"{high}",
+        ),
+    )
     lowest, highest = (2595 * np.log10(1 + f / 700) for f in (low, high))
     edges = 700 * (10 ** (np.linspace(lowest, highest, bands + 2) / 2595) - 1)
     frequency = np.arange(bins)[:, None] * rate / (2 * (bins - 1))
@@ -74,10 +79,12 @@ def mel_filters(
     filters = np.maximum(np.minimum(rising, falling), 0)
     empty = int((filters.sum(0) == 0).sum())
     check(
-        (empty == 0,
-         f"{empty} of the {bands} bands are narrower than a bin of "
-         f"{rate / (2 * (bins - 1)):.3g} Hz: use fewer bands or longer frames"),
-    )  # fmt: skip
+        (
+            empty == 0,
+            f"{empty} of the {bands} bands are narrower than a bin of "
+            f"{rate / (2 * (bins - 1)):.3g} Hz: use fewer bands or longer frames",
+        ),
+    )
     return jnp.asarray(filters, jnp.float32)
 
 

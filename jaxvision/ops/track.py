@@ -37,15 +37,19 @@ def draw_track(
     Of lines over each other the later one is seen.  For a batch, `jax.vmap`.
     """
     check(
-        (points.ndim == 2 and points.shape[1] == 2 and points.shape[0] >= 2,
-         f"points must be [T,2] with T ≥ 2, got {list(points.shape)}"),
-        (times.shape == points.shape[:1],
-         f"times must be {list(points.shape[:1])}, one for each point, got "
-         f"{list(times.shape)}"),
+        (
+            points.ndim == 2 and points.shape[1] == 2 and points.shape[0] >= 2,
+            f"points must be [T,2] with T ≥ 2, got {list(points.shape)}",
+        ),
+        (
+            times.shape == points.shape[:1],
+            f"times must be {list(points.shape[:1])}, one for each point, got "
+            f"{list(times.shape)}",
+        ),
         (size >= 1, f"size must be positive, got {size}"),
         (thickness > 0, f"thickness must be positive, got {thickness}"),
         (0 <= margin < 0.5, f"margin must be from 0 to below 0.5, got {margin}"),
-    )  # fmt: skip
+    )
     real = jnp.isfinite(points).all(-1)
     given = jnp.where(real[:, None], points, 0)
     low = jnp.where(real[:, None], points, jnp.inf).min(0)

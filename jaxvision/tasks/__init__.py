@@ -1,5 +1,6 @@
 """Tasks: what is to be learned, as values made of functions."""
 
 from jaxvision.tasks.classification import classification
+from jaxvision.tasks.views import five_crops, mirrored, ten_crops, with_views
 
-__all__ = ["classification"]
+__all__ = ["classification", "five_crops", "mirrored", "ten_crops", "with_views"]

@@ -22,12 +22,16 @@ def classification(
 ) -> Task:
     """The task of a model with `logits` [B,num_classes] on batches with `label` [B].
 
+    Where augmentation mixed examples, `target` [B,num_classes] is what is learned; the
+    accuracy of the training log is then that of `label`, the class of the greater part.
+
     Args:
       num_classes: C; labels are in [0, C).
       loss: of logits and targets, both [B,C], to [B], as in `jaxvision.losses`.
-      label_smoothing: ε in [0, 1): the targets in training are (1-ε)·one-hot + ε/C
-        (Szegedy et al. 2016, https://arxiv.org/abs/1512.00567, section 7).  The loss
-        of an evaluation is that of the true labels.
+      label_smoothing: ε in [0, 1): the targets in training are (1-ε)·t + ε/C,
+        where t is one-hot or `target` (Szegedy et al. 2016,
+        https://arxiv.org/abs/1512.00567, section 7).  The loss of an evaluation is that
+        of the true labels.
       top_k: also measure whether the label is among the k best, where k < C.
       calibration_bins: M of the expected calibration error.
     """
@@ -48,10 +52,15 @@ def classification(
         del key
         outputs, model_state = forward(batch["image"])
         logits, labels = outputs["logits"], batch["label"]
-        targets = optax.smooth_labels(
-            jax.nn.one_hot(labels, num_classes), label_smoothing
+        targets = batch.get("target", jax.nn.one_hot(labels, num_classes))
+        check(
+            (
+                targets.shape == logits.shape,
+                f"targets must be {logits.shape}, a share for each class, got "
+                f"{targets.shape}: give mixup and CutMix the task's num_classes",
+            )
         )
-        losses = loss(logits, targets)
+        losses = loss(logits, optax.smooth_labels(targets, label_smoothing))
         mask = _mask(batch)
         sums = measure.loss_and_accuracy(logits, labels, losses, mask)
         return sums["loss"] / jnp.maximum(sums["count"], 1), (model_state, sums)

@@ -5,6 +5,7 @@ import io
 import jax
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from PIL import Image
 
 from jaxvision import data
@@ -13,6 +14,13 @@ from jaxvision.data.crops import Box, move_objects
 from jaxvision.data.decoding import decode
 from jaxvision.data.source import Source
 from jaxvision.errors import UsageError
+from jaxvision.ops.augment import (
+    compose,
+    cutout,
+    random_crop,
+    random_flip,
+    random_rotation,
+)
 
 SIZE, HEIGHT, WIDTH = 17, 12, 20
 
@@ -115,6 +123,27 @@ def test_the_engine_is_chosen_by_size_and_can_be_forced(monkeypatch):
     assert engine(source) == "stream"
     assert engine(source, engine="memory") == "memory"
     assert engine(make_source(files=False)) == "memory"
+
+
+@pytest.mark.parametrize("engine", ["memory", "stream"])
+def test_a_key_augments_alike_in_both_engines_and_on_any_devices(engine):
+    crop = random_crop(12, padding=3, mode="reflect")
+    augment = compose(crop, random_flip, cutout(5), random_rotation(15))
+    source = make_source()
+    pipeline = data.train(source, 8, transform=augment, seed=0, engine=engine)
+    alone = data.train(source, 8, transform=augment, seed=0, engine="memory")
+    key = jax.random.key(7)
+    expected = alone.fetch(alone.resident(), next(alone.items()), key)
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    item = jax.device_put(
+        next(pipeline.items()), NamedSharding(mesh, PartitionSpec("data"))
+    )
+    resident = jax.device_put(pipeline.resident(), NamedSharding(mesh, PartitionSpec()))
+    batch = jax.jit(pipeline.fetch)(resident, item, key)
+    assert not np.array_equal(expected["image"], source.read()["image"][:8])
+    assert batch.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_allclose(batch[name], array, rtol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("engine", ["memory", "stream"])

@@ -1,0 +1,86 @@
+"""Mirror images."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxvision.errors import check
+from jaxvision.ops.augment.composition import Transform
+from jaxvision.ops.augment.geometry import Motion, move
+from jaxvision.ops.augment.rules import within
+from jaxvision.types import Batch
+
+Array = jax.Array
+
+
+def horizontal_flip(
+    probability: Any = 0.5, *, mirrored_keypoints: Sequence[int] | None = None
+) -> Transform:
+    """Mirrors each image left to right with this probability, which may be traced.
+
+    mirrored_keypoints: for each keypoint the index of its counterpart, since the left
+    eye of a face is the right eye of its mirror image: (0, 2, 1) for a nose and two
+    eyes.  None: keypoints have no sides.
+    """
+    return _flip(2, probability, mirrored_keypoints)
+
+
+def vertical_flip(
+    probability: Any = 0.5, *, mirrored_keypoints: Sequence[int] | None = None
+) -> Transform:
+    """Mirrors each image top to bottom; otherwise as `horizontal_flip`."""
+    return _flip(1, probability, mirrored_keypoints)
+
+
+def _flip(axis: int, probability: Any, counterparts: Sequence[int] | None) -> Transform:
+    check(within("probability", probability, 0, 1))
+    if counterparts is not None:
+        check(
+            (
+                all(
+                    0 <= j < len(counterparts) and counterparts[j] == i
+                    for i, j in enumerate(counterparts)
+                ),
+                "mirrored_keypoints must name pairs, each the other's counterpart, got "
+                f"{tuple(counterparts)}",
+            )
+        )
+
+    def transform(key: Array, batch: Batch) -> Batch:
+        images = batch["image"]
+        flip = jax.random.bernoulli(key, probability, (images.shape[0], 1, 1, 1))
+
+        def mirror(pixels, fill):
+            del fill
+            return jnp.where(flip, jnp.flip(pixels, axis), pixels)
+
+        def points(places):
+            coordinate = 2 - axis  # x of columns, y of rows
+            other = places.at[..., coordinate].set(
+                images.shape[axis] - places[..., coordinate]
+            )
+            return jnp.where(flip[..., 0], other, places)
+
+        size = (images.shape[1], images.shape[2])
+        motion = Motion(mirror, mirror, points, size, keeps_axes=True)
+        moved = move(batch, motion, min_visible=None)
+        if counterparts is not None and "keypoints" in batch:
+            keypoints = moved["keypoints"]
+            check(
+                (
+                    keypoints.shape[2] == len(counterparts),
+                    f"mirrored_keypoints are {len(counterparts)}, and the batch has "
+                    f"{keypoints.shape[2]} keypoints",
+                )
+            )
+            other = keypoints[:, :, jnp.array(counterparts)]
+            moved = {**moved, "keypoints": jnp.where(flip, other, keypoints)}
+        return moved
+
+    return transform
+
+
+random_flip = horizontal_flip()
+"""Mirrors each image left to right with probability one half."""

@@ -1,0 +1,149 @@
+"""Images read at other places than their pixels: warps, crops, other sizes.
+
+Coordinates are continuous: the pixel in row r and column c covers [c, c+1] × [r, r+1],
+and its centre is at x = c + ½, y = r + ½.  Everything here maps places of the output
+*back* to places of the input, so that each output pixel is computed once.  Bytes come
+back as bytes, rounded to the nearest; other types as they were.
+"""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+Method = Literal["nearest", "bilinear"]
+
+
+def warp(
+    images: Array,
+    backward: Array,
+    *,
+    size: tuple[int, int] | None = None,
+    method: Method = "bilinear",
+    fill: Array | float = 0.0,
+) -> Array:
+    """Each image seen through its homography.
+
+    As in Pillow, a pixel whose centre comes from outside of the image is `fill`, and
+    any other is interpolated between pixels of the image alone.
+
+    Args:
+      images: [B,H,W,C].
+      backward: [B,3,3], from homogeneous points (x, y, 1) of the output to those of the
+        input; affine where the last row is (0, 0, 1).
+      size: height and width of the output; None: those of the input.
+      method: `"bilinear"`, or `"nearest"`: the pixel that the place lies in.
+    """
+    height, width = images.shape[1:3]
+    rows, columns = size or (height, width)
+    y, x = jnp.arange(rows)[:, None] + 0.5, jnp.arange(columns) + 0.5
+    # Written out, since a matrix product may round its factors on an accelerator.
+    u, v, w = (
+        backward[:, i, 0, None, None] * x
+        + backward[:, i, 1, None, None] * y
+        + backward[:, i, 2, None, None]
+        for i in range(3)
+    )
+    u, v = u / w, v / w
+    inside = (w > 0) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    if method == "nearest":
+        result = _take(images, *_indices(v, u, height, width))
+    else:
+        u, v = jnp.clip(u - 0.5, 0, width - 1), jnp.clip(v - 0.5, 0, height - 1)
+        top, left = jnp.floor(v), jnp.floor(u)
+        right, down = (u - left)[..., None], (v - top)[..., None]
+
+        def row(offset):
+            pair = (
+                _take(images, *_indices(top + offset, left + i, height, width))
+                for i in (0, 1)
+            )
+            first, second = (pixels.astype(jnp.float32) for pixels in pair)
+            return first + right * (second - first)
+
+        above, below = row(0), row(1)
+        result = as_type(above + down * (below - above), images.dtype)
+    return jnp.where(inside[..., None], result, jnp.asarray(fill, images.dtype))
+
+
+def crop_and_resize(
+    images: Array,
+    boxes: Array,
+    size: tuple[int, int],
+    *,
+    method: Method = "bilinear",
+) -> Array:
+    """A box of each image, [B,H,W,C], brought to one size, [B,*size,C].
+
+    `"bilinear"` widens its triangles where it shrinks, so that every pixel of the box
+    counts (antialiasing), and sees nothing outside of the box: what Pillow makes of
+    `crop` and `resize`.  It is two products with matrices, which suits accelerators.
+
+    boxes: x_min, y_min, x_max, y_max within the image: [B,4], or [1,4] for all images.
+    """
+    axes = (
+        (boxes[:, 1], boxes[:, 3], images.shape[1], size[0]),
+        (boxes[:, 0], boxes[:, 2], images.shape[2], size[1]),
+    )
+    if method == "nearest":
+        (rows, columns) = (
+            jnp.floor(_centres(low, high, count)).astype(jnp.int32)
+            for low, high, _, count in axes
+        )
+        shape = (len(images), *size)
+        rows = jnp.broadcast_to(rows[:, :, None], shape)
+        return _take(images, rows, jnp.broadcast_to(columns[:, None], shape))
+    pixels = images.astype(jnp.float32)
+    for axis in axes:
+        pixels = _along_rows(_triangles(*axis), pixels).swapaxes(1, 2)
+    return as_type(pixels, images.dtype)
+
+
+def as_type(values: Array, dtype: jnp.dtype) -> Array:
+    """Floats as `dtype`; whole numbers are rounded to the nearest, and clipped."""
+    if not jnp.issubdtype(dtype, jnp.integer):
+        return values.astype(dtype)
+    range = jnp.iinfo(dtype)
+    return jnp.clip(jnp.round(values), range.min, range.max).astype(dtype)
+
+
+def _centres(low: Array, high: Array, count: int) -> Array:
+    """[B,count]: where in the input the centres of the output pixels lie."""
+    share = (jnp.arange(count) + 0.5) / count
+    return low[:, None] + share * (high - low)[:, None]
+
+
+def _triangles(low: Array, high: Array, extent: int, count: int) -> Array:
+    """[B,count,extent]: how much each input pixel counts for each output pixel."""
+    reach = jnp.maximum((high - low) / count, 1.0)[:, None, None]
+    places = jnp.arange(extent) + 0.5
+    distance = jnp.abs(places - _centres(low, high, count)[..., None])
+    within = (places > low[:, None]) & (places < high[:, None])
+    weights = jnp.maximum(1 - distance / reach, 0) * within[:, None]
+    return weights / jnp.sum(weights, axis=-1, keepdims=True)
+
+
+def _along_rows(weights: Array, pixels: Array) -> Array:
+    """[B,R,W,C] of weights [B,R,H] and pixels [B,H,W,C]: sums over H."""
+    count, height, width, channels = pixels.shape
+    flat = pixels.reshape(count, height, width * channels)
+    weights = jnp.broadcast_to(weights, (count, *weights.shape[1:]))
+    exact = jax.lax.Precision.HIGHEST  # bytes have eight bits, as fast modes may have
+    return jnp.matmul(weights, flat, precision=exact).reshape(
+        count, -1, width, channels
+    )
+
+
+def _indices(y: Array, x: Array, height: int, width: int) -> tuple[Array, Array]:
+    rows = jnp.clip(jnp.floor(y).astype(jnp.int32), 0, height - 1)
+    return rows, jnp.clip(jnp.floor(x).astype(jnp.int32), 0, width - 1)
+
+
+def _take(images: Array, rows: Array, columns: Array) -> Array:
+    """Pixels [B,R,S,C] of images [B,H,W,C] at rows and columns [B,R,S], all inside."""
+
+    def take(image, rows, columns):
+        return image.at[rows, columns].get(mode="promise_in_bounds")
+
+    return jax.vmap(take)(images, rows, columns)

@@ -1,0 +1,77 @@
+"""Test-time augmentation: several views of each image, and the mean of what they say.
+
+`with_views(task, mirrored)` is a task that learns as before, and whose metrics and
+predictions are those of the mean over the views:
+
+    experiment._replace(task=with_views(experiment.task, ten_crops(224)))
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from jaxvision.errors import check
+from jaxvision.types import Array, Batch, Metrics, Task
+
+Views = Callable[[Array], Sequence[Array]]
+"""`images [B,H,W,C] -> views`, each a batch of images."""
+
+
+def with_views(task: Task, views: Views) -> Task:
+    """`task`, measured and used with the mean of its class probabilities over `views`.
+
+    The mean is of probabilities, as in Krizhevsky et al. 2012, section 4.1
+    (https://doi.org/10.1145/3065386).  `logits` are its logarithm, whose softmax it is;
+    other outputs of the model are not there, since views differ in what they show.
+    """
+
+    def averaged(forward):
+        def forward_views(images, *, state=None):
+            results = [forward(view, state=state) for view in views(images)]
+            logs = [jax.nn.log_softmax(outputs["logits"]) for outputs, _ in results]
+            mean = functools.reduce(jnp.logaddexp, logs) - jnp.log(len(logs))
+            return {"logits": mean}, results[0][1]
+
+        return forward_views
+
+    def update(forward, batch: Batch):
+        return task.metrics.update(averaged(forward), batch)
+
+    def predict(forward, batch: Batch):
+        return task.predict(averaged(forward), batch)
+
+    metrics = Metrics(update, task.metrics.compute)
+    return task._replace(metrics=metrics, predict=predict)
+
+
+def mirrored(images: Array) -> Sequence[Array]:
+    """Two views: the image, and its mirror image."""
+    return [images, images[:, :, ::-1]]
+
+
+def five_crops(size: int) -> Views:
+    """Five views of `size`² pixels: the four corners and the centre."""
+    check((size >= 1, f"size of the crops must be positive, got {size}"))
+
+    def views(images):
+        height, width = images.shape[1:3]
+        check(
+            (
+                size <= min(height, width),
+                f"crops of {size}×{size} pixels do not fit into images of "
+                f"{height}×{width}: take smaller ones",
+            )
+        )
+        low, right = height - size, width - size
+        corners = [(0, 0), (0, right), (low, 0), (low, right), (low // 2, right // 2)]
+        return [images[:, y : y + size, x : x + size] for y, x in corners]
+
+    return views
+
+
+def ten_crops(size: int) -> Views:
+    """`five_crops` and their mirror images, as in Krizhevsky et al. 2012."""
+    five = five_crops(size)
+    return lambda images: [view for crop in five(images) for view in mirrored(crop)]
