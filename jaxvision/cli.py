@@ -39,9 +39,9 @@ def models(pattern: tyro.conf.Positional[str | None] = None) -> None:
 
     names = model_table.matching(pattern)
     if pattern in names:
-        _print(model_table.layer_table(pattern))
+        model_table.show(model_table.layer_table(pattern))
     else:
-        _print(model_table.overview(names))
+        model_table.show(model_table.overview(names))
 
 
 def datasets(

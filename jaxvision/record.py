@@ -27,10 +27,17 @@ def provenance(program: str, arguments: list[str]) -> dict[str, Any]:
         "command": shlex.join(["python", "-m", program, *arguments]),
         "git_commit": commit,
         "git_dirty": dirty,
+        **versions(),
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def versions() -> dict[str, str | None]:
+    """Of this package, Python, and the packages that numbers depend on."""
+    return {
         "version_jaxvision": _version("jaxvision-research"),
         "version_python": platform.python_version(),
         **{f"version_{name.replace('-', '_')}": _version(name) for name in PACKAGES},
-        "platform": f"{platform.system()} {platform.machine()}",
     }
 
 

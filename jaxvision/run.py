@@ -2,49 +2,44 @@
 
 It parses the command line, checks everything that can be checked before long work
 starts, trains in a run directory, tests the best checkpoint once, draws the pictures
-and writes the result record.
+and writes the result record.  With several processes each does the same, and the main
+one alone writes.
 """
 
 import contextlib
 import dataclasses
 import datetime
-import fcntl
+import functools
 import inspect
 import json
+import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
 
-from jaxvision import record, visualise
-from jaxvision.engine import compilation, sharding
+from jaxvision import doctor, record, visualise, workdirs
+from jaxvision.engine import compilation, costs, processes, sharding
+from jaxvision.engine.bad_loss import Diverged
 from jaxvision.engine.checkpoint import CheckpointError
-from jaxvision.engine.evaluate import make_evaluate, predict
+from jaxvision.engine.evaluate import average_too, make_evaluate, predict
 from jaxvision.engine.logging import read_rows
-from jaxvision.engine.loop import Diverged, Fit, Interrupted, fit
+from jaxvision.engine.loop import Fit, Interrupted, Preempted, fit
+from jaxvision.engine.profiling import memory_peak
 from jaxvision.engine.state import count, digest
+from jaxvision.engine.watchdog import EXIT_LOST, last_good, leave
 from jaxvision.errors import UsageError
 from jaxvision.files import replace_text
+from jaxvision.options import Launch, Numerics
 from jaxvision.types import Experiment, Pipeline, Reference
-
-
-@dataclasses.dataclass(frozen=True)
-class Launch:
-    """Where and how a run happens: nothing that changes what is learned."""
-
-    workdir: Path | None = None
-    """Run directory.  One with an unfinished run of the same config is continued.
-    Default: runs/<experiment>/<date-time>."""
-    devices: int | None = None
-    """How many of the local devices share the work.  Default: all."""
-    smoke: bool = False
-    """Shrink the experiment to a few seconds, to see that it works from end to end."""
 
 
 def run(
@@ -63,14 +58,15 @@ def run(
       smoke: the values of fields that make `--smoke` take a few seconds, offline.
       arguments: the command line; None: that of the process.
 
-    Returns the content of `result.json`.  A mistake of the user ends the process with
-    code 2 and one message, a diverged loss with 3, a failed checkpoint with 4, and
-    Ctrl-C or SIGTERM with 130 after saving.
+    Returns the content of `result.json`.  Whatever else happens ends the process with a
+    message and a code of its own, see `EXIT_CODES`.
     """
     command = _parse(build, Config, smoke, arguments)
     with _exit_codes():
-        workdir = command.launch.workdir or _default_workdir(command.name)
-        return _execute(build, command, command.config, workdir)
+        command = _start(command)
+        result = _execute(build, command, command.config, command.workdir)
+        processes.finish()
+        return result
 
 
 def run_variants(
@@ -88,8 +84,8 @@ def run_variants(
     """
     command = _parse(build, Config, smoke, arguments)
     with _exit_codes():
-        workdir = command.launch.workdir or _default_workdir(command.name)
-        results = {}
+        command = _start(command)
+        workdir, results = command.workdir, {}
         for name, overrides in variants.items():
             command.console.rule(name)
             config = dataclasses.replace(command.config, **overrides)
@@ -99,8 +95,10 @@ def run_variants(
         histories = {
             name: read_rows(workdir / name / "metrics.jsonl") for name in variants
         }
-        visualise.save(visualise.compare(histories), workdir / "compare.png")
+        if processes.is_main():
+            visualise.save(visualise.compare(histories), workdir / "compare.png")
         command.console.print(f"comparison in {workdir / 'compare.png'}")
+        processes.finish()
         return results
 
 
@@ -110,7 +108,9 @@ class _Command:
     program: str
     arguments: list[str]
     config: Any
+    numerics: Numerics
     launch: Launch
+    workdir: Path
     console: Console
 
 
@@ -124,6 +124,7 @@ def _parse(build, Config, smoke, arguments) -> _Command:
         "Options",
         [
             ("config", tyro.conf.OmitArgPrefixes[Config], defaults),  # type: ignore[misc]
+            ("numerics", tyro.conf.OmitArgPrefixes[Numerics], Numerics()),
             ("launch", tyro.conf.OmitArgPrefixes[Launch], Launch()),
         ],
     )
@@ -133,14 +134,40 @@ def _parse(build, Config, smoke, arguments) -> _Command:
         description=inspect.getdoc(inspect.getmodule(build)),
         args=arguments,
     )
+    name = Path(file).stem
     return _Command(
-        name=Path(file).stem,
+        name=name,
         program=program,
         arguments=arguments,
         config=parsed.config,
+        numerics=parsed.numerics,
         launch=parsed.launch,
+        workdir=parsed.launch.workdir or workdirs.default(name),
         console=Console(highlight=False, soft_wrap=True),
     )
+
+
+def _start(command: _Command) -> _Command:
+    """Find the other processes, if there are any; from here on all are one run."""
+    launch = command.launch
+    processes.start(
+        launch.coordinator,
+        launch.num_processes,
+        launch.process_id,
+        timeout=launch.start_timeout,
+        silence=launch.host_timeout,
+    )
+    # The time of day may have changed between the starts of two processes.
+    workdir = Path(processes.from_main(str(command.workdir)))
+    processes.watch(functools.partial(_lost, workdir))
+    if not processes.is_main():
+        silence = open(os.devnull, "w")  # noqa: SIM115, for as long as we live
+        command = dataclasses.replace(command, console=Console(file=silence))
+    return dataclasses.replace(command, workdir=workdir)
+
+
+def _lost(workdir: Path, reason: str) -> None:
+    leave(EXIT_LOST, f"{reason}; {last_good(workdir)}")
 
 
 def _execute(
@@ -148,15 +175,22 @@ def _execute(
 ) -> dict[str, Any]:
     """One run, from its checks to its record.  Raises the keys of `EXIT_CODES`."""
     started = time.perf_counter()
-    console, result_file = command.console, workdir / "result.json"
+    console, launch, result_file = (
+        command.console,
+        command.launch,
+        workdir / "result.json",
+    )
     identity = {
         "experiment": command.name,
         **({} if variant is None else {"variant": variant}),
-        "smoke": command.launch.smoke,
+        "smoke": launch.smoke,
         **{f"config_{k}": v for k, v in dataclasses.asdict(config).items()},
+        **command.numerics.chosen(),
     }
-    _check_same_config(workdir, identity)
-    if result_file.exists():
+    with processes.together():
+        if processes.is_main():
+            workdirs.check_same_config(workdir, identity)
+    if processes.from_main(result_file.exists()):
         console.print("this run is finished: there is nothing left to do")
         result = json.loads(result_file.read_text(encoding="utf-8"))
         _print_result(console, result, workdir)
@@ -164,20 +198,51 @@ def _execute(
 
     compilation.enable_cache()
     clock = compilation.CompileClock()
-    mesh = sharding.make_mesh(command.launch.devices)
-    experiment = build(config)
-    sharding.check_batch(mesh, experiment.train.batch_size)
+    with processes.together():
+        mesh = launch.make_mesh()
+        experiment = command.numerics.apply(build(config))
+        sharding.check_batch(mesh, experiment.train.batch_size, experiment.accumulate)
+        upkeep = launch.upkeep()
+    processes.check_same(
+        identity | {"mesh": sharding.describe_axes(mesh)} | record.versions()
+    )
+    if launch.dry_run:
+        doctor.examine(console, identity, experiment, mesh)
+        raise SystemExit(0)
+    if launch.max_batch is not None:
+        limit = launch.max_batch * 1e9 or costs.memory_limit()
+        remake = functools.partial(_rebatched, build, command.numerics, config)
+        doctor.max_batch(console, remake, mesh, experiment.train.batch_size, limit)
+        raise SystemExit(0)
     device = sharding.describe(mesh)
-    with _locked(workdir):
-        replace_text(workdir / "config.json", json.dumps(identity, indent=2) + "\n")
-        console.print(_headline(command.name, experiment, device, workdir))
+    with contextlib.ExitStack() as stack:
+        with processes.together():
+            if processes.is_main():
+                stack.enter_context(workdirs.locked(workdir))
+                workdirs.write_config(workdir, identity)
+        with processes.together():
+            workdirs.check_seen(workdir)
+        console.print(_headline(command.name, experiment, mesh, workdir))
         fitted = fit(
-            experiment, workdir, mesh=mesh, console=console, compile_seconds=clock
+            experiment,
+            workdir,
+            mesh=mesh,
+            console=console,
+            compile_seconds=clock,
+            upkeep=upkeep,
         )
         metrics = _test_and_draw(experiment, fitted, mesh, workdir)
+        params, best_params = (
+            sharding.to_host(state.params) for state in (fitted.last, fitted.best)
+        )
+        speed = fitted.trained_images / fitted.train_seconds
         result = {
             **identity,
-            **{f"test_{k}": v for k, v in metrics.items() if np.ndim(v) == 0},
+            **{
+                f"test_{k.replace('/', '_')}": v
+                for k, v in metrics.items()
+                if np.ndim(v) == 0
+            },
             **_best_validation(workdir, int(fitted.best.step)),
             # "mnist:test" is the test split of "mnist".
             "dataset": experiment.test.name.rpartition(":")[0],
@@ -186,14 +251,19 @@ def _execute(
             "epochs": experiment.steps / experiment.train.num_batches,
             "batch_size": experiment.train.batch_size,
             "parameters": count(fitted.last.params),
-            "params_digest": digest(fitted.last.params),
+            "params_digest": digest(params),
             "best_step": int(fitted.best.step),
-            "best_params_digest": digest(fitted.best.params),
+            "best_params_digest": digest(best_params),
             "wall_seconds": fitted.earlier_seconds + time.perf_counter() - started,
             "train_seconds": fitted.train_seconds,
-            "images_per_second": fitted.trained_images / fitted.train_seconds,
+            "images_per_second": speed,
+            "images_per_second_per_device": speed / mesh.size,
+            **_utilisation(experiment, mesh, speed),
+            "memory_peak_gb": memory_peak() / 1e9,
             "compile_seconds": clock(),
             **device,
+            "process_count": jax.process_count(),
+            "mesh": sharding.describe_axes(mesh),
             "hardware": record.hardware(**device),
             **record.provenance(command.program, command.arguments),
             **_reference(experiment.reference),
@@ -201,7 +271,8 @@ def _execute(
                 "T", "seconds"
             ),
         }
-        replace_text(result_file, json.dumps(result, indent=2) + "\n")
+        if processes.is_main():
+            replace_text(result_file, json.dumps(result, indent=2) + "\n")
     _print_result(console, result, workdir)
     return result
 
@@ -218,13 +289,18 @@ def _test_and_draw(
     arrays = test.resident()
     resident = sharding.place_resident(mesh, arrays)
     best = (fitted.best.params, fitted.best.model_state)
-    metrics = make_evaluate(model, task, test, resident, mesh)(*best)
+    evaluate = average_too(make_evaluate(model, task, test, resident, mesh))
+    metrics = evaluate(fitted.best)
+    predictions = None
+    if experiment.pictures is not None:
+        predictions = predict(model, task, test, resident, mesh, *best)
+    if not processes.is_main():
+        return metrics
 
     rows = read_rows(workdir / "metrics.jsonl")
     best_step = int(fitted.best.step)
     figures = {"curves.png": visualise.curves(rows, best_step=best_step)}
     if experiment.pictures is not None:
-        predictions = predict(model, task, test, resident, mesh, *best)
         figures |= experiment.pictures(arrays or _streamed(test), predictions, metrics)
     for name, figure in figures.items():
         visualise.save(figure, workdir / name)
@@ -242,63 +318,32 @@ def _streamed(pipeline: Pipeline) -> Mapping[str, np.ndarray]:
     return {name: np.concatenate([item[name] for item in items]) for name in items[0]}
 
 
-def _default_workdir(name: str) -> Path:
-    now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    return Path("runs") / name / now
+def _utilisation(experiment: Experiment, mesh, speed: float) -> dict[str, Any]:
+    """Floating-point operations, where it is known how many the devices can do."""
+    peak = costs.peak_flops(mesh.devices.flat[0].device_kind)
+    if peak is None:
+        return {}
+    resident = experiment.train.resident()
+    flops = costs.flops_per_image(experiment, mesh, resident)
+    return {
+        "flops_per_image": flops,
+        "model_flops_utilisation": flops * speed / (peak * mesh.size),
+    }
 
 
-def _check_same_config(workdir: Path, identity: Mapping[str, Any]) -> None:
-    """Refuse a run directory whose checkpoints belong to another config."""
-    file = workdir / "config.json"
-    if not file.exists() or not any((workdir / "checkpoints").glob("[0-9]*")):
-        return
-    identity = json.loads(json.dumps(identity))
-    before = json.loads(file.read_text(encoding="utf-8"))
-    differing = [
-        f"  {name.removeprefix('config_')}: was {before.get(name)!r}, "
-        f"now {identity.get(name)!r}"
-        for name in sorted(before | identity)
-        if before.get(name) != identity.get(name)
-    ]
-    if differing:
-        raise UsageError(
-            f"{workdir} holds a run with another config:\n"
-            + "\n".join(differing)
-            + "\nrepeat its options to continue it, or choose a new --workdir"
-        )
+def _rebatched(build, numerics: Numerics, config, batch_size: int) -> Experiment:
+    return numerics.apply(build(dataclasses.replace(config, batch_size=batch_size)))
 
 
-@contextlib.contextmanager
-def _locked(workdir: Path):
-    """Hold the run directory against other processes.  Raises `UsageError`."""
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        lock = (workdir / ".lock").open("w", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"the run directory {workdir} cannot be written ({error.strerror}): choose "
-            "another --workdir"
-        ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UsageError(
-                f"another process is running in {workdir}: wait for it, or choose "
-                "another --workdir"
-            ) from error
-        yield
-
-
-def _headline(
-    name: str, experiment: Experiment, device: Mapping[str, Any], workdir: Path
-) -> str:
+def _headline(name: str, experiment: Experiment, mesh, workdir: Path) -> str:
+    device = sharding.describe(mesh)
+    axes = f" ({sharding.describe_axes(mesh)})" if mesh.size > 1 else ""
     return (
         f"[bold]{name}[/]: {experiment.train.num_examples:,} images to train, "
         f"{experiment.validation.num_examples:,} to validate, "
         f"{experiment.test.num_examples:,} to test; {experiment.steps:,} steps of "
         f"{experiment.train.batch_size} on {device['device_count']} × "
-        f"{device['device']}; in {workdir}"
+        f"{device['device']}{axes}; in {workdir}"
     )
 
 
@@ -306,7 +351,7 @@ def _best_validation(workdir: Path, step: int) -> dict[str, Any]:
     """`validation_…` metrics of the best checkpoint."""
     prefix = "validation/"
     return {
-        "validation_" + name.removeprefix(prefix): value
+        "validation_" + name.removeprefix(prefix).replace("/", "_"): value
         for row in read_rows(workdir / "metrics.jsonl")
         if row["step"] == step
         for name, value in row.items()
@@ -339,9 +384,11 @@ EXIT_CODES = {
     UsageError: 2,
     Diverged: 3,
     CheckpointError: 4,
+    Preempted: 75,  # EX_TEMPFAIL: what a scheduler is to start again
     Interrupted: 130,
     KeyboardInterrupt: 130,
 }
+"""5 is `EXIT_LOST` and 6 `EXIT_STALLED`, which threads of their own exit with."""
 
 
 @contextlib.contextmanager
@@ -351,5 +398,23 @@ def _exit_codes():
         yield
     except tuple(EXIT_CODES) as error:
         code = next(c for kind, c in EXIT_CODES.items() if isinstance(error, kind))
-        print(str(error) or "interrupted", file=sys.stderr)
+        message = str(error) or "interrupted"
+        if _joined():
+            # Leaving in order would wait for the other processes, which may be stuck;
+            # process 0 goes last, since the others would miss it.
+            time.sleep(1.0 if processes.is_main() else 0.0)
+            leave(code, f"[process {jax.process_index()}] {message}")
+        print(message, file=sys.stderr)
         raise SystemExit(code) from None
+    except Exception as error:
+        if not _joined():
+            raise
+        traceback.print_exc()
+        if isinstance(error, jax.errors.JaxRuntimeError):
+            # A collective broke: let the watch find out who is gone, and exit for that.
+            time.sleep(processes.patience())
+        leave(1, f"[process {jax.process_index()}] {type(error).__name__}")
+
+
+def _joined() -> bool:
+    return jax.distributed.is_initialized() and processes.several()

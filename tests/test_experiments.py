@@ -159,7 +159,9 @@ def test_a_mistake_does_not_claim_the_workdir(tmp_path):
 
 def comparable(workdir):
     """What must be equal between two runs: result and rows without clocks."""
-    timings = {"seconds", "images_per_second", "data_wait"}
+    timings = {
+        "seconds", "images_per_second", "data_wait", "dispatch", "device", "memory_gb"
+    }  # fmt: skip
     result = json.loads((workdir / "result.json").read_text())
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
     return {

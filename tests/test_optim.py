@@ -91,8 +91,31 @@ def test_schedules_pass_through_the_points_that_name_them():
         (lambda: optim.sgd(optim.constant(1), weight_decay=-1), "weight_decay"),
         (lambda: optim.adamw(optim.constant(1), b1=1.0), "b1"),
         (lambda: optim.adam(optim.constant(1), clip=0.0), "clip"),
+        (lambda: optim.ema(1.0), "decay"),
+        (lambda: optim.swa(start=-1), "start"),
+        (lambda: optim.swa(start=1, every=0), "every"),
     ],
 )
 def test_bad_values_are_named(make, message):
     with pytest.raises(UsageError, match=message):
         make()
+
+
+def averaged(weight, values):
+    """What `a ← a + w·(p - a)` makes of a sequence of parameters."""
+    average = values[0]
+    for step, value in enumerate(values):
+        average = average + float(weight(jnp.int32(step))) * (value - average)
+    return average
+
+
+def test_the_moving_average_forgets_and_begins_as_a_mean():
+    assert averaged(optim.ema(0.9), [1.0, 2.0, 6.0]) == pytest.approx(3.0)
+    values = [5.0] * 20 + [1.0] * 30
+    assert averaged(optim.ema(0.5), values) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_weight_averaging_is_the_mean_from_its_start():
+    values = [100.0, 50.0, 1.0, 77.0, 3.0, 77.0, 8.0]
+    assert averaged(optim.swa(start=2, every=2), values) == pytest.approx(4.0)
+    assert averaged(optim.swa(start=9), values) == 8.0  # has not begun: the newest

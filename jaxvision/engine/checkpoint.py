@@ -3,13 +3,18 @@
 Orbax writes each checkpoint to a temporary folder and renames it when all of it is on
 the disk, so a run that is killed at any moment leaves the ones before intact.  Each
 holds the whole `TrainState`, the state of the data iterator, and a checksum of every
-array, by which a damaged one is recognised and passed over.
+shard of every array, by which a damaged one is recognised and passed over.
+
+With several processes each writes and reads its own shards of one checkpoint, in a
+folder that all of them see; what they find, they find together.
 """
 
+import contextlib
 import logging
 import sys
 import zlib
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +23,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
+from jaxvision.engine import processes, sharding
 from jaxvision.engine.state import TrainState, named_leaves
 from jaxvision.errors import check
+from jaxvision.types import Array
 
 
 class CheckpointError(RuntimeError):
@@ -77,8 +84,12 @@ class Checkpoints:
         step = int(state.step)
         if step == self._manager.latest_step():
             return
-        manifest = {"arrays": _describe(state), "extra": extra}
-        self._run(
+        arrays = _describe(state)
+        for others in processes.gather({k: v["shards"] for k, v in arrays.items()}):
+            for path, shards in others.items():
+                arrays[path]["shards"] |= shards
+        manifest = {"arrays": arrays, "extra": extra}
+        self.run(
             lambda: self._manager.save(
                 step,
                 args=ocp.args.Composite(
@@ -89,12 +100,19 @@ class Checkpoints:
             )
         )
 
+    def busy(self) -> bool:
+        """Whether a checkpoint is being written, so that another would have to wait."""
+        return self._manager.is_saving_in_progress()
+
     def wait(self) -> None:
         """Block until all is on the disk.  Raises `CheckpointError` if it is not."""
-        self._run(self._manager.wait_until_finished)
+        self.run(self._manager.wait_until_finished)
 
     def restore_latest(self, like: TrainState) -> Restored | None:
-        """The newest readable checkpoint, sharded `like` the given state, or None."""
+        """The newest readable checkpoint, sharded `like` a state, or None.
+
+        `like` may be abstract, so that there need not be two states at a time.
+        """
         return self._first_readable(self.steps()[::-1], like)
 
     def restore_best(self, like: TrainState) -> Restored | None:
@@ -110,42 +128,62 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def close(self) -> None:
-        self._manager.close()
+        """Ends the writing.  `wait` tells whether it went well; this never raises, so
+        that it does not hide what ended the run."""
+        with contextlib.suppress(Exception):
+            self._manager.close()
 
     def _first_readable(
         self, steps: Iterable[int], like: TrainState
     ) -> Restored | None:
         for step in steps:
-            try:
-                manifest = self._restore(step, manifest=ocp.args.JsonRestore())
-                arrays = manifest["arrays"]
-            # Damage shows in whatever way the reader of that file stumbles over it.
-            except Exception as error:
-                self._set_aside(step, error)
-                continue
-            _check_same_arrays(self._directory / str(step), arrays, like)
-            try:
-                abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-                state = self._restore(step, state=ocp.args.StandardRestore(abstract))
-                damaged = [
-                    path
-                    for path, array in _describe(state).items()
-                    if array != arrays[path]
-                ]
-                if damaged:
-                    raise ValueError("checksums differ for " + ", ".join(damaged[:3]))
-            except Exception as error:
-                self._set_aside(step, error)
-                continue
-            return Restored(step, state, manifest["extra"])
+            manifest, error = self._attempt(
+                self._restore, step, manifest=ocp.args.JsonRestore()
+            )
+            if error is None:
+                saved = manifest["arrays"]
+                _check_same_arrays(self._directory / str(step), saved, like)
+                state, error = self._attempt(self._verified, step, saved, like)
+            if error is None:
+                return Restored(step, state, manifest["extra"])
+            self._set_aside(step, error)
         return None
+
+    def _verified(self, step: int, saved: dict[str, Any], like: TrainState):
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        state = self._restore(step, state=ocp.args.StandardRestore(abstract))
+        damaged = [
+            path
+            for path, array in named_leaves(state).items()
+            if not _has_checksums(array, saved[path]["shards"])
+        ]
+        if damaged:
+            raise ValueError("checksums differ for " + ", ".join(damaged[:3]))
+        return state
+
+    def _attempt(self, action: Callable[..., Any], *args, **kwargs) -> Any:
+        """`(result, None)`, or `(…, reason)` if it failed in one of the processes."""
+        result, reason = None, None
+        try:
+            result = action(*args, **kwargs)
+        # Damage shows in whatever way the reader of that file stumbles over it.
+        except Exception as error:
+            reason = _reason(error)
+        reasons = [found for found in processes.gather(reason) if found is not None]
+        return result, reasons[0] if reasons else None
 
     def _restore(self, step: int, **item: Any) -> Any:
         """One item of a checkpoint, by its name."""
         (name,) = item
         return self._manager.restore(step, args=ocp.args.Composite(**item))[name]
 
-    def _set_aside(self, step: int, error: Exception) -> None:
+    def _set_aside(self, step: int, reason: str) -> None:
+        if processes.is_main():
+            self._rename(step, reason)
+        processes.gather("renamed")
+        self._manager.reload()
+
+    def _rename(self, step: int, reason: str) -> None:
         folder = self._directory / str(step)
         aside = folder.with_name(f"damaged-{step}")
         number = 1
@@ -153,20 +191,20 @@ class Checkpoints:
             number += 1
             aside = folder.with_name(f"damaged-{step}-{number}")
         folder.rename(aside)
-        self._manager.reload()
         self._warn(
-            f"checkpoint {step} is damaged ({_reason(error)}): it was renamed to "
+            f"checkpoint {step} is damaged ({reason}): it was renamed to "
             f"{aside.name}, and the run goes back to the one before"
         )
 
-    def _run(self, action: Callable[[], Any]) -> None:
+    def run(self, action: Callable[[], Any], what: str = "a checkpoint") -> None:
+        """Raises `CheckpointError` if something cannot be written."""
         try:
             action()
         except Exception as error:
             steps = self.steps()
             good = f"step {steps[-1]}" if steps else "none"
             raise CheckpointError(
-                f"a checkpoint could not be written to {self._directory} "
+                f"{what} could not be written to {self._directory} "
                 f"({_reason(error)}); the last good one is {good}. Make room or mend "
                 "the disk, then run the same command to continue from there"
             ) from error
@@ -200,16 +238,50 @@ def _score(metrics: dict[str, float]) -> float:
 
 
 def _describe(state: TrainState) -> dict[str, dict[str, Any]]:
-    """Shape, dtype and CRC-32 of the bytes of each array, by path."""
-    arrays = {path: np.asarray(leaf) for path, leaf in named_leaves(state).items()}
-    return {
-        path: {
-            "shape": list(array.shape),
-            "dtype": str(array.dtype),
-            "crc32": zlib.crc32(array.tobytes()),
-        }
-        for path, array in arrays.items()
+    """Shape and dtype of each array by path, and CRC-32 of the shards that lie here."""
+    leaves = named_leaves(state)
+    shards = [
+        (path, _region(shard.index, array.shape), shard.data)
+        for path, array in leaves.items()
+        for shard in array.addressable_shards
+        if shard.replica_id == 0
+    ]
+    described: dict[str, dict[str, Any]] = {
+        path: {"shape": list(array.shape), "dtype": str(array.dtype), "shards": {}}
+        for path, array in leaves.items()
     }
+    with ThreadPoolExecutor() as pool:  # the training waits for this
+        found = pool.map(lambda shard: _crc32(np.asarray(shard[2])), shards)
+        for (path, region, _), crc in zip(shards, found, strict=True):
+            described[path]["shards"][region] = crc
+    return described
+
+
+def _has_checksums(array: Array, shards: dict[str, int]) -> bool:
+    """Whether an array is what was saved, however it was split then and is now."""
+    now = array.sharding.devices_indices_map(array.shape).values()
+    if {_region(index, array.shape) for index in now} == shards.keys():
+        return all(
+            _crc32(np.asarray(shard.data)) == shards[_region(shard.index, array.shape)]
+            for shard in array.addressable_shards
+            if shard.replica_id == 0
+        )
+    whole = sharding.to_host(array)
+    return all(_crc32(whole[_slices(region)]) == crc for region, crc in shards.items())
+
+
+def _region(index: tuple[slice, ...], shape: tuple[int, ...]) -> str:
+    """A part of an array as a key for JSON, such as `"0:64 0:8"`."""
+    bounds = [part.indices(size) for part, size in zip(index, shape, strict=True)]
+    return " ".join(f"{start}:{stop}" for start, stop, _ in bounds)
+
+
+def _slices(region: str) -> tuple[slice, ...]:
+    return tuple(slice(*map(int, part.split(":"))) for part in region.split())
+
+
+def _crc32(array: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
 
 
 def _check_same_arrays(

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxvision.engine import processes
 from jaxvision.files import replace_text
 
 
@@ -42,13 +43,35 @@ class MetricLog:
                 self._events.add_scalar(name, value, row["step"])
 
     def sync(self) -> None:
-        """Put the rows on the disk, before a checkpoint relies on them."""
+        """Put the rows on the disk, before a checkpoint relies on them.
+
+        Raises `OSError` if the file is gone, which writing to it does not notice.
+        """
+        os.stat(self._path)
         os.fsync(self._file.fileno())
         self._events.flush()
 
     def close(self) -> None:
         self._file.close()
         self._events.close()
+
+
+class NoLog:
+    """The log of a process that leaves the writing to another one."""
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Forget the row."""
+
+    def sync(self) -> None:
+        """Nothing to do."""
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+def open_log(workdir: Path, *, step: int) -> MetricLog | NoLog:
+    """The log, in the process that writes it."""
+    return MetricLog(workdir, step=step) if processes.is_main() else NoLog()
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

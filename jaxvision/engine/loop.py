@@ -4,36 +4,54 @@
 
 Two rules keep it fast: it dispatches first and reads afterwards (the report of one
 dispatch is read while the next one runs), and it only waits where a number is due.
-Two rules keep it exact: what happens depends on the step alone, never on the clock,
+Two rules keep it exact: what is computed depends on the step alone, never on the clock,
 and all that the next step depends on is in the checkpoint.
 """
 
-import signal
+import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 
 from jaxvision.engine import sharding
+from jaxvision.engine.bad_loss import Dispatch, Judge, RollBack, learning_rate
 from jaxvision.engine.checkpoint import Checkpoints
-from jaxvision.engine.evaluate import make_evaluate, metric_names
-from jaxvision.engine.logging import MetricLog, ProgressBar
+from jaxvision.engine.clocks import Clocks
+from jaxvision.engine.evaluate import average_too, make_evaluate, metric_names
+from jaxvision.engine.feed import Feed
+from jaxvision.engine.logging import ProgressBar, open_log
+from jaxvision.engine.profiling import Compilations, Profile, memory_peak
+from jaxvision.engine.signals import Wish, Wishes
 from jaxvision.engine.state import TrainState
-from jaxvision.engine.step import Report, make_init, make_train_step
+from jaxvision.engine.step import make_init, make_train_step
+from jaxvision.engine.watchdog import Watchdog
 from jaxvision.errors import unknown
 from jaxvision.types import Experiment
 
 
-class Diverged(RuntimeError):
-    """The loss became NaN or infinite."""
-
-
 class Interrupted(RuntimeError):
-    """The user or the system asked the run to stop; it was saved before."""
+    """The user asked the run to stop; it was saved before."""
+
+
+class Preempted(Interrupted):
+    """The system asked the run to leave; it was saved before."""
+
+
+class Upkeep(NamedTuple):
+    """What is done beside the training; nothing here changes what is learned."""
+
+    save_every_steps: int | None = None
+    """Besides the checkpoints that follow validations."""
+    save_every_minutes: float | None = 10.0
+    """Likewise."""
+    stall_timeout: float | None = None
+    """Seconds without a finished dispatch after which the process ends."""
+    profile: tuple[int, int] | None = None
+    """The steps between which a trace is written."""
 
 
 class Fit(NamedTuple):
@@ -58,90 +76,140 @@ def fit(
     mesh: Mesh,
     console,
     compile_seconds: Callable[[], float] = lambda: 0.0,
+    upkeep: Upkeep | None = None,
 ) -> Fit:
     """Train the experiment in `workdir`, from its newest checkpoint if there is one.
 
+    With several processes, each calls this and trains with its own devices.
     `compile_seconds` reads a clock of compilation, which is left out of speeds.
     Raises `Diverged`, `Interrupted`, or `CheckpointError`; in each case the same call
     continues from the last good checkpoint.
     """
+    left_out: set[int] = set()
+    while True:
+        try:
+            return _fit(
+                experiment,
+                workdir,
+                left_out,
+                mesh,
+                console,
+                compile_seconds,
+                upkeep or Upkeep(),
+            )
+        except RollBack as back:
+            console.print(str(back))
+            left_out.add(back.item)
+
+
+def _fit(
+    experiment: Experiment,
+    workdir: Path,
+    left_out: set[int],
+    mesh: Mesh,
+    console,
+    compile_seconds: Callable[[], float],
+    upkeep: Upkeep,
+) -> Fit:
+    """`fit` without the training items that are numbered `left_out`."""
     started = time.perf_counter()
     train, validation, steps = experiment.train, experiment.validation, experiment.steps
     log_every = experiment.log_every or train.num_batches
     eval_every = experiment.eval_every or train.num_batches
 
+    # 1. What lies on the devices for good, and what runs there.
     resident = sharding.place_resident(mesh, train.resident())
     validation_resident = sharding.place_resident(mesh, validation.resident())
     evaluated = (experiment.model, experiment.task, validation, validation_resident)
-    evaluate = make_evaluate(*evaluated, mesh)
-    train_step = make_train_step(experiment, mesh, log_every=log_every)
-    state = make_init(experiment, mesh)(resident)
-    known = metric_names(*evaluated, state.params, state.model_state)
+    init = make_init(experiment, mesh, resident)
+    train_step = make_train_step(experiment, mesh, init.shardings, log_every=log_every)
+    watchdog = Watchdog(upkeep.stall_timeout, workdir, jax.process_index())
+    evaluate = average_too(make_evaluate(*evaluated, mesh, watchdog.beat))
+    known = metric_names(*evaluated, init.state)
     if experiment.monitor not in known:
         raise unknown("metric to monitor", experiment.monitor, known)
-    items = train.items()
-    step = 0
-    train_seconds = wait_seconds = earlier_seconds = 0.0
 
+    # 2. Where we are.
+    step, earlier_seconds = 0, 0.0
+    feed = Feed(train.items(sharding.local_rows(mesh, train.batch_size)), left_out)
+    clocks = Clocks(compile_seconds)
     checkpoints = Checkpoints(workdir / "checkpoints", warn=console.print)
-    restored = checkpoints.restore_latest(like=state)
-    if restored is not None:
+    restored = checkpoints.restore_latest(like=init.state)
+    if restored is None:
+        state = init.make()
+    else:
         step, state = restored.step, restored.state
-        items.set_state(restored.extra["data"])
-        train_seconds = restored.extra["train_seconds"]
-        wait_seconds = restored.extra["wait_seconds"]
+        feed.set_state(restored.extra["data"])
+        clocks.seconds = restored.extra["seconds"]
         earlier_seconds = restored.extra["wall_seconds"]
         console.print(f"continuing after step {step} of {steps}")
 
-    log = MetricLog(workdir, step=step)
+    log = open_log(workdir, step=step)
     progress = ProgressBar(console, total=steps, step=step, batch_size=train.batch_size)
-    interrupt = _Interrupt()
-    stopwatch = _Stopwatch(compile_seconds)
-    pending: Report | None = None
+    wishes = Wishes(mesh, upkeep.save_every_minutes, checkpoints.busy)
+    judge = Judge(experiment, workdir, resident, checkpoints, console, len(left_out))
+    profile = Profile(upkeep.profile, workdir / "profile")
+    compiled = Compilations(console)
+    previous: Dispatch | None = None
 
     def save(score: float | None) -> None:
-        log.sync()
+        checkpoints.run(log.sync, "the log")
         extra = {
-            "data": items.get_state(),
-            "train_seconds": train_seconds,
-            "wait_seconds": wait_seconds,
+            "data": feed.get_state(),
+            "seconds": clocks.seconds,
             "wall_seconds": earlier_seconds + time.perf_counter() - started,
         }
         checkpoints.save(state, extra, score=score)
+        wishes.saved()
 
-    with progress, interrupt:
+    with progress, wishes, watchdog:
         try:
+            clocks.start()
             while step < steps:
+                # 3. Dispatch some steps, and wait for those before.
                 end = _dispatch_end(
                     step, steps, experiment.steps_per_dispatch, log_every, eval_every
                 )
-                asked = time.perf_counter()
-                chunk = sharding.stack([next(items) for _ in range(end - step)])
-                wait_seconds += time.perf_counter() - asked
-                state, report = train_step(
-                    state, resident, sharding.place_items(mesh, chunk)
+                profile.step(step)
+                with clocks.measure("data_wait"):
+                    items, numbers = feed.take(end - step)
+                with clocks.measure("dispatch"), compiled.watch(end - step):
+                    placed = sharding.place_items(mesh, items, train.batch_size)
+                    asked = wishes.placed()
+                    state, report = train_step(state, resident, placed, asked)
+                dispatch = Dispatch(step, items, numbers, report)
+                with clocks.measure("device"):
+                    if previous is not None:
+                        judge(previous)
+                watchdog.beat()
+                wish = wishes.agreed(previous and previous.report)
+                save_due = wish == Wish.SAVE or _crossed(
+                    upkeep.save_every_steps, step, end
                 )
-                if pending is not None:
-                    _check_finite(pending, experiment, checkpoints)
-                step, pending = end, report
+                step, previous = end, dispatch
                 progress.update(step)
 
                 log_due = step % log_every == 0 or step == steps
                 eval_due = step % eval_every == 0 or step == steps
-                if not (log_due or eval_due or interrupt.requested):
+                leaving = wish >= Wish.STOP
+                if not (log_due or eval_due or save_due or leaving):
                     continue
-                _check_finite(report, experiment, checkpoints)
-                train_seconds += stopwatch.lap()
+
+                # 4. Log, validate, save.
+                with clocks.measure("device"):
+                    judge(dispatch)
+                clocks.lap()
                 row: dict[str, Any] = {"step": step, "epoch": step / train.num_batches}
                 if log_due:
-                    metrics = experiment.task.metrics.compute(
-                        jax.device_get(report.sums)
-                    )
+                    sums = sharding.to_host(report.sums)
+                    metrics = experiment.task.metrics.compute(sums)
                     row |= {f"train/{name}": value for name, value in metrics.items()}
-                    row["learning_rate"] = _learning_rate(experiment, step - 1)
+                    row["learning_rate"] = learning_rate(experiment, step - 1)
+                    if report.skipped is not None:
+                        row["skipped_steps"] = int(report.skipped)
                 score = None
                 if eval_due:
-                    metrics = evaluate(state.params, state.model_state)
+                    metrics = evaluate(state)
                     row |= {
                         f"validation/{name}": value for name, value in metrics.items()
                     }
@@ -149,29 +217,33 @@ def fit(
                     if experiment.monitor_mode == "min":
                         score = -score
                 if log_due or eval_due:
-                    row["images_per_second"] = step * train.batch_size / train_seconds
-                    row["data_wait"] = wait_seconds / train_seconds
-                    row["seconds"] = train_seconds
-                    log.write(row)
+                    seconds = clocks.seconds["train"]
+                    row["images_per_second"] = step * train.batch_size / seconds
+                    row |= clocks.shares()
+                    row["memory_gb"] = memory_peak() / 1e9
+                    row["seconds"] = seconds
+                    checkpoints.run(functools.partial(log.write, row), "the log")
                     progress.show(row)
-                if eval_due or interrupt.requested:
+                if eval_due or save_due or leaving:
                     save(score)
-                if interrupt.requested and step < steps:
+                if leaving and step < steps:
                     checkpoints.wait()
-                    raise Interrupted(
+                    raise (Interrupted if wish == Wish.STOP else Preempted)(
                         f"stopped and saved after step {step} of {steps}: run the same "
                         f"command with --workdir {workdir} to continue"
                     )
-                stopwatch.lap()
+                watchdog.beat()
+                clocks.start()
             checkpoints.wait()
-            best = checkpoints.restore_best(like=state)
+            best = checkpoints.restore_best(like=init.state)
         finally:
+            profile.close()
             log.close()
             checkpoints.close()
     return Fit(
         last=state,
         best=state if best is None else best.state,
-        train_seconds=train_seconds,
+        train_seconds=clocks.seconds["train"],
         trained_images=step * train.batch_size,
         earlier_seconds=earlier_seconds,
     )
@@ -187,61 +259,6 @@ def _dispatch_end(step: int, steps: int, per_dispatch: int, *every: int) -> int:
     return min(steps, step + per_dispatch, *((step // n + 1) * n for n in every))
 
 
-def _check_finite(
-    report: Report, experiment: Experiment, checkpoints: Checkpoints
-) -> None:
-    bad_step = int(report.bad_step)
-    if bad_step < 0:
-        return
-    checkpoints.wait()
-    good = checkpoints.steps()
-    last = f"the last good checkpoint is step {good[-1]}" if good else "none was saved"
-    raise Diverged(
-        f"the loss of step {bad_step} is not finite, at learning rate "
-        f"{_learning_rate(experiment, bad_step):.3g}; {last}. Try a lower learning "
-        "rate, a longer warm-up or gradient clipping, with a new --workdir"
-    )
-
-
-def _learning_rate(experiment: Experiment, step: int) -> float:
-    return float(np.asarray(experiment.optimizer.schedule(step)))
-
-
-class _Stopwatch:
-    """Wall time since the last lap, less what went into compilation."""
-
-    def __init__(self, compile_seconds: Callable[[], float]):
-        self._compile_seconds = compile_seconds
-        self._now = self._read()
-
-    def _read(self) -> float:
-        return time.perf_counter() - self._compile_seconds()
-
-    def lap(self) -> float:
-        before, self._now = self._now, self._read()
-        return max(self._now - before, 1e-9)  # images are divided by it
-
-
-class _Interrupt:
-    """Ctrl-C and SIGTERM ask the loop to save and stop; a second Ctrl-C just stops."""
-
-    def __init__(self):
-        self.requested = False
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self):
-        for number in (signal.SIGINT, signal.SIGTERM):
-            try:
-                self._previous[number] = signal.signal(number, self._request)
-            except ValueError:  # not the main thread: signals are somebody else's
-                return self
-        return self
-
-    def __exit__(self, *error):
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _request(self, number, frame):
-        if self.requested and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.requested = True
+def _crossed(every: int | None, before: int, after: int) -> bool:
+    """Whether a multiple of `every` lies after `before` and not after `after`."""
+    return every is not None and before // every != after // every

@@ -22,6 +22,10 @@ class TrainState(NamedTuple):
     on how many random numbers another one drew."""
     sums: Sums
     """The training metrics since the last row of the log."""
+    average: PyTree = None
+    """`{"params": …, "model_state": …}` averaged over steps, if the experiment asks."""
+    guard: PyTree = None
+    """What is remembered to recognise a bad step, if the experiment has such a rule."""
 
 
 def named_leaves(tree: PyTree) -> dict[str, Array]:

@@ -1,5 +1,6 @@
 """Optimisers and the schedules of their learning rates."""
 
+from jaxvision.optim.averages import ema, swa
 from jaxvision.optim.optimizers import adam, adamw, decay_mask, sgd
 from jaxvision.optim.schedules import constant, one_cycle, step, warmup_cosine
 
@@ -8,8 +9,10 @@ __all__ = [
     "adamw",
     "constant",
     "decay_mask",
+    "ema",
     "one_cycle",
     "sgd",
     "step",
+    "swa",
     "warmup_cosine",
 ]

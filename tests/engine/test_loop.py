@@ -14,16 +14,19 @@ from rich.console import Console
 
 from jaxvision import data, models, optim, tasks
 from jaxvision.engine import sharding
+from jaxvision.engine.bad_loss import Diverged
 from jaxvision.engine.checkpoint import CheckpointError, Checkpoints
 from jaxvision.engine.compilation import CompileClock
-from jaxvision.engine.loop import Diverged, Interrupted, fit
+from jaxvision.engine.loop import Interrupted, fit
 from jaxvision.engine.state import digest
 from jaxvision.errors import UsageError
 from jaxvision.ops.augment import compose, normalise, random_flip, random_shift
 from jaxvision.types import Experiment
 
 CLOCK = CompileClock()
-TIMINGS = {"seconds", "images_per_second", "data_wait"}
+TIMINGS = {
+    "seconds", "images_per_second", "data_wait", "dispatch", "device", "memory_gb"
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,16 +107,17 @@ def quiet(tmp_path_factory):
     return workdir, train(workdir)
 
 
-def interrupting(experiment, at):
-    """The experiment, with a Ctrl-C while the item numbered `at` is drawn."""
+def interrupting(experiment, at, *, number=signal.SIGINT, wait=0.0):
+    """The experiment, with a signal while the item numbered `at` is drawn."""
 
     class Items:
-        def __init__(self):
-            self._items, self._drawn = experiment.train.items(), 0
+        def __init__(self, rows=slice(None)):
+            self._items, self._drawn = experiment.train.items(rows), 0
 
         def __next__(self):
+            time.sleep(wait)
             if self._drawn == at:
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), number)
             self._drawn += 1
             return next(self._items)
 
@@ -193,17 +197,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
 
 
 def test_time_spent_waiting_for_data_is_logged_and_shown(tmp_path):
-    experiment = build(Config(epochs=1))
-
-    class Slow(type(experiment.train.items())):
-        def __next__(self):
-            time.sleep(0.2)
-            return super().__next__()
-
-    slow = Slow(64, 16, 0, lambda: "")
-    experiment = experiment._replace(
-        train=experiment.train._replace(items=lambda: slow)
-    )
+    experiment = interrupting(build(Config(epochs=1)), at=None, wait=0.2)
     train(tmp_path, experiment)
     row = json.loads((tmp_path / "metrics.jsonl").read_text())
     assert 0.1 < row["data_wait"] <= 1

@@ -1,0 +1,88 @@
+"""What a run tells of itself: traces, recompilations, memory."""
+
+import contextlib
+import functools
+import resource
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+
+
+class Profile:
+    """A trace of the steps from `steps[0]` to `steps[1]`, for TensorBoard or Perfetto.
+
+    Begins and ends with a dispatch.
+    """
+
+    def __init__(self, steps: tuple[int, int] | None, folder: Path):
+        self._steps, self._folder = steps, folder
+        self._running = False
+
+    def step(self, step: int) -> None:
+        """The next dispatch begins at `step`."""
+        if self._steps is None:
+            return
+        start, stop = self._steps
+        if not self._running and start <= step < stop:
+            jax.profiler.start_trace(self._folder)
+            self._running = True
+        elif self._running and step >= stop:
+            self.close()
+
+    def close(self) -> None:
+        """End the trace, if there is one."""
+        if self._running:
+            jax.profiler.stop_trace()
+            self._running, self._steps = False, None
+
+
+class Compilations:
+    """Warns when a step is compiled that was compiled before.
+
+    Each number of steps per dispatch compiles once; more often means that something
+    about the arguments keeps changing, and that the run waits for the compiler.
+    """
+
+    def __init__(self, console):
+        self._console = console
+        self._seen: set[int] = set()
+
+    @contextlib.contextmanager
+    def watch(self, num_steps: int) -> Iterator[None]:
+        """Around a dispatch of so many steps."""
+        before = _count_compilations()[0]
+        yield
+        if _count_compilations()[0] > before and num_steps in self._seen:
+            self._console.print(
+                f"warning: the program of {num_steps} steps was compiled again: a "
+                "shape, a dtype or a sharding of its arguments has changed"
+            )
+        self._seen.add(num_steps)
+
+
+@functools.cache
+def _count_compilations() -> list[int]:
+    """A number that grows with every compilation from the first call on."""
+    count = [0]
+
+    def listen(event: str, duration_secs: float, **_) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            count[0] += 1
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    return count
+
+
+def memory_peak() -> int:
+    """Bytes: the most that any device here has held, or on CPU this process."""
+    peaks = [
+        stats["peak_bytes_in_use"]
+        for device in jax.local_devices()
+        if (stats := device.memory_stats()) and "peak_bytes_in_use" in stats
+    ]
+    if peaks:
+        return max(peaks)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

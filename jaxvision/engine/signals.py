@@ -1,0 +1,96 @@
+"""What is asked of a run from outside, and how several processes agree on it.
+
+Signals arrive at some processes and not at others, and clocks differ.  So each process
+only makes a wish, the strongest one of all is found in the training step, on the
+devices, and every process reads the answer of the same step and acts alike.
+"""
+
+import enum
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxvision.engine.step import Report
+
+
+class Wish(enum.IntEnum):
+    """Ordered by strength."""
+
+    NOTHING = 0
+    SAVE = 1
+    STOP = 2
+    """Ctrl-C."""
+    LEAVE = 3
+    """The system wants the machine back: SIGTERM, or SIGUSR1 as a notice before it."""
+
+
+class Wishes:
+    """As a context, takes over the signals that ask a run to end.
+
+    `save_every_minutes` makes the main process wish for a save that often, except while
+    `busy()` with the one before.  A second Ctrl-C stops at once.
+    """
+
+    def __init__(
+        self, mesh: Mesh, save_every_minutes: float | None, busy: Callable[[], bool]
+    ):
+        self._mesh, self._busy = mesh, busy
+        self._wish = Wish.NOTHING
+        self._every = save_every_minutes and save_every_minutes * 60
+        self._saved = time.monotonic()
+        self._previous: dict[int, Any] = {}
+
+    def mine(self) -> Wish:
+        """What this process wishes now."""
+        due = self._every and time.monotonic() - self._saved >= self._every
+        if self._wish is Wish.NOTHING and due and jax.process_index() == 0:
+            return Wish.NOTHING if self._busy() else Wish.SAVE
+        return self._wish
+
+    def agreed(self, report: Report | None) -> Wish:
+        """What is to be done: of several processes, what the step of a report found."""
+        if jax.process_count() == 1:
+            return self.mine()
+        if report is None:
+            return Wish.NOTHING
+        assert report.wish is not None
+        return Wish(int(report.wish))
+
+    def saved(self) -> None:
+        """Starts the minutes until the next save."""
+        self._saved = time.monotonic()
+
+    def placed(self) -> jax.Array | None:
+        """The wish of every device's process; None where there is only one process."""
+        if jax.process_count() == 1:
+            return None
+        mine = np.full(1, self.mine(), np.int32)
+        return jax.make_array_from_callback(
+            (self._mesh.size,),
+            NamedSharding(self._mesh, PartitionSpec(self._mesh.axis_names)),
+            lambda _: mine,
+        )
+
+    def __enter__(self):
+        notices = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+        for number in notices:
+            try:
+                self._previous[number] = signal.signal(number, self._receive)
+            except ValueError:  # not the main thread: signals are somebody else's
+                return self
+        return self
+
+    def __exit__(self, *error):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number, frame):
+        if number == signal.SIGINT and self._wish >= Wish.STOP:
+            raise KeyboardInterrupt
+        wish = Wish.STOP if number == signal.SIGINT else Wish.LEAVE
+        self._wish = max(self._wish, wish)

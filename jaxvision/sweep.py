@@ -1,0 +1,160 @@
+"""`python -m jaxvision sweep`: one experiment for several seeds and values."""
+
+import itertools
+import json
+import re
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from jaxvision.errors import UsageError, check
+from jaxvision.files import replace_text
+
+
+class Run(NamedTuple):
+    """One run of a sweep."""
+
+    point: Mapping[str, str]
+    """Values by field, as they were given."""
+    seed: int
+    workdir: Path
+
+    def result(self) -> dict[str, Any] | None:
+        """Its record, if it is finished."""
+        file = self.workdir / "result.json"
+        return json.loads(file.read_text("utf-8")) if file.exists() else None
+
+
+def sweep(
+    experiment: str,
+    seeds: int,
+    grid: Sequence[str],
+    workdir: Path | None,
+    options: Sequence[str] = (),
+) -> list[dict[str, Any]]:
+    """Run every seed of every point of the grid, one after the other.
+
+    Runs that are finished are not repeated and the one that was interrupted continues,
+    so the same command continues a sweep.  Writes `sweep.json` and prints the means.
+    A run that fails is reported, and the others go on; the exit code is then 1.
+    """
+    check((seeds >= 1, f"seeds must be at least 1, got {seeds}"))
+    workdir = workdir or Path("runs", "sweeps", experiment.rpartition(".")[2])
+    runs = list(_runs(parse_grid(grid), seeds, workdir))
+    console, failed = Console(highlight=False, soft_wrap=True), []
+    for number, run in enumerate(runs, start=1):
+        if run.result() is not None:
+            continue
+        console.rule(f"run {number} of {len(runs)}: {run.workdir.name}")
+        code = subprocess.run(_command(experiment, run, options)).returncode
+        if code in (130, -2):
+            console.print("interrupted: the same command continues the sweep")
+            sys.exit(130)
+        if code != 0:
+            failed.append(run)
+            console.print(f"{run.workdir.name} ended with code {code}")
+    summary = summarise(runs)
+    workdir.mkdir(parents=True, exist_ok=True)
+    replace_text(workdir / "sweep.json", json.dumps(summary, indent=2) + "\n")
+    _print(console, summary)
+    console.print(f"all results are in {workdir / 'sweep.json'}")
+    if failed:
+        console.print(f"[bold]{len(failed)} of {len(runs)} runs failed[/]")
+        sys.exit(1)
+    return summary
+
+
+def parse_grid(grid: Sequence[str]) -> dict[str, list[str]]:
+    """`["peak_lr=1e-3,2e-3"]` as values by field.  Raises `UsageError`."""
+    values: dict[str, list[str]] = {}
+    for text in grid:
+        field, _, found = text.partition("=")
+        field = field.strip().lstrip("-").replace("-", "_")
+        parts = [part.strip() for part in found.split(",")]
+        if not field.isidentifier() or not all(parts):
+            raise UsageError(
+                f"cannot read --grid {text!r}: write field=value,value, such as "
+                "peak_lr=1e-3,2e-3"
+            )
+        check(
+            (field != "seed", "the seeds are given with --seeds, not in the grid"),
+            (field not in values, f"{field} is given twice in --grid"),
+            (len(set(parts)) == len(parts), f"a value of {field} is given twice"),
+        )
+        values[field] = parts
+    return values
+
+
+def summarise(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """For each point: mean, standard deviation and values of each test metric."""
+    summary = []
+    for point, group in itertools.groupby(runs, key=lambda run: run.point):
+        results = [result for run in group if (result := run.result()) is not None]
+        metrics = {
+            name: {
+                "mean": statistics.fmean(values),
+                "std": statistics.stdev(values) if len(values) > 1 else None,
+                "values": values,
+            }
+            for name in (results[0] if results else ())
+            if name.startswith("test_")
+            for values in [[float(result[name]) for result in results]]
+        }
+        summary.append(
+            {
+                "point": dict(point),
+                "seeds": [result["seed"] for result in results],
+                "metrics": metrics,
+                "wall_seconds": sum(result["wall_seconds"] for result in results),
+            }
+        )
+    return summary
+
+
+def _runs(grid: Mapping[str, list[str]], seeds: int, workdir: Path) -> Iterator[Run]:
+    for values in itertools.product(*grid.values()):
+        point = dict(zip(grid, values, strict=True))
+        words = [f"{field}={value}" for field, value in point.items()]
+        for seed in range(seeds):
+            name = "-".join([*words, f"seed{seed}"])
+            yield Run(point, seed, workdir / re.sub(r"[^\w.=+-]", "_", name))
+
+
+def _command(experiment: str, run: Run, options: Sequence[str]) -> list[str]:
+    fields = [
+        *run.point.items(),
+        ("seed", str(run.seed)),
+        ("workdir", str(run.workdir)),
+    ]
+    words = [w for k, v in fields for w in (f"--{k.replace('_', '-')}", v)]
+    return [sys.executable, "-m", experiment, *words, *options]
+
+
+def _print(console: Console, summary: Sequence[Mapping[str, Any]]) -> None:
+    table = Table(box=None, header_style="bold")
+    for field in summary[0]["point"]:
+        table.add_column(field)
+    metrics = next((list(row["metrics"]) for row in summary if row["metrics"]), [])
+    for name in ("seeds", *metrics, "seconds"):
+        table.add_column(name.replace("_", " "), justify="right")
+    for row in summary:
+        cells = [_cell(name, row["metrics"].get(name)) for name in metrics]
+        seconds = f"{row['wall_seconds']:,.0f}"
+        table.add_row(*row["point"].values(), str(len(row["seeds"])), *cells, seconds)
+    console.print(table)
+
+
+def _cell(name: str, found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "–"
+    factor, unit = (100, " %") if "accuracy" in name else (1, "")
+    mean = f"{factor * found['mean']:.4g}"
+    return f"{mean}{unit}" if found["std"] is None else (
+        f"{mean} ± {factor * found['std']:.2g}{unit}"
+    )  # fmt: skip

@@ -1,0 +1,193 @@
+"""Stalls, bad losses, vanished folders: the run ends with a reason, or goes on."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from rich.console import Console
+from test_processes import rows
+from tiny import Config, build
+
+from jaxvision import optim
+from jaxvision.engine import sharding
+from jaxvision.engine.bad_loss import Diverged
+from jaxvision.engine.checkpoint import CheckpointError
+from jaxvision.engine.loop import Upkeep, fit
+from jaxvision.engine.state import digest
+
+ROOT = Path(__file__).parent.parent
+
+
+def train(workdir, experiment, **upkeep):
+    workdir.mkdir(exist_ok=True)
+    with open(workdir / "console.txt", "a", encoding="utf-8") as file:
+        return fit(
+            experiment,
+            workdir,
+            mesh=sharding.make_mesh(1),
+            console=Console(file=file, width=250),
+            upkeep=Upkeep(**upkeep),
+        )
+
+
+def said(workdir):
+    return (workdir / "console.txt").read_text()
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("quiet"), build(Config()))
+
+
+def test_a_nan_stops_the_run_and_its_batch_is_kept(tmp_path):
+    with pytest.raises(Diverged, match="loss of step 11 is not finite"):
+        train(tmp_path, build(Config(poison=11)))
+    kept = np.load(tmp_path / "bad_batches" / "step-11.npz")
+    assert np.isnan(kept["item/factor"]).all() and np.isnan(kept["batch/image"]).all()
+    # Item 3 of the second epoch.
+    items = build(Config()).train.items()
+    item = [next(items) for _ in range(12)][-1]
+    np.testing.assert_array_equal(kept["item/index"], item["index"])
+
+
+def test_a_skipped_step_has_no_effect_and_is_counted(tmp_path):
+    experiment = build(Config(poison=11))._replace(on_bad_loss="skip")
+    fitted = train(tmp_path, experiment)
+    assert "loss of step 11 is not finite" in said(tmp_path)
+    assert "the step had no effect" in said(tmp_path)
+    assert [row["skipped_steps"] for row in rows(tmp_path)] == [0, 1, 1]
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(fitted.last.params))
+    assert int(fitted.last.step) == experiment.steps
+    assert (tmp_path / "bad_batches" / "step-11.npz").exists()
+
+
+def test_skipping_without_anything_bad_changes_nothing(tmp_path, quiet):
+    fitted = train(tmp_path, build(Config())._replace(on_bad_loss="skip", spike=50.0))
+    for one, other in zip(
+        jax.tree.leaves(fitted.last.params),
+        jax.tree.leaves(quiet.last.params),
+        strict=True,
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_a_roll_back_leaves_the_batch_out(tmp_path):
+    experiment = build(Config(poison=11))._replace(on_bad_loss="rollback")
+    fitted = train(tmp_path, experiment)
+    assert re.search("back to where the last good checkpoint is step 8", said(tmp_path))
+    assert int(fitted.last.step) == experiment.steps
+
+    # The same as a run whose data never held item 11.
+    class Without:
+        def __init__(self, rows=slice(None)):
+            self._items, self._drawn = build(Config()).train.items(rows), 0
+
+        def __next__(self):
+            if self._drawn == 11:
+                next(self._items)
+            self._drawn += 1
+            return next(self._items)
+
+        def get_state(self):
+            return self._items.get_state()
+
+    clean = build(Config())
+    clean = clean._replace(train=clean.train._replace(items=Without))
+    expected = train(tmp_path / "clean", clean)
+    assert digest(fitted.last.params) == digest(expected.last.params)
+
+
+def test_what_is_always_bad_ends_even_with_roll_backs(tmp_path):
+    experiment = build(Config())._replace(
+        on_bad_loss="rollback", optimizer=optim.sgd(lambda step: 1e38)
+    )
+    with pytest.raises(Diverged, match="after 10 batches were left out"):
+        train(tmp_path, experiment)
+
+
+def test_a_spike_is_recognised(tmp_path):
+    # Three steps that tear the parameters apart, long after the loss has settled.
+    jump = optim.sgd(lambda step: jax.numpy.where((step > 14) & (step < 18), 50, 0.01))
+    with pytest.raises(
+        Diverged, match=r"loss of step 1[6-9] .* is a spike, at learning"
+    ):
+        train(tmp_path, build(Config())._replace(optimizer=jump, spike=5.0))
+
+
+def test_checkpoints_by_steps_change_no_bit(tmp_path, quiet):
+    fitted = train(tmp_path, build(Config()), save_every_steps=3)
+    assert digest(fitted.last.params) == digest(quiet.last.params)
+    steps = {int(p.name) for p in (tmp_path / "checkpoints").glob("[0-9]*")}
+    # Dispatches of two: the first to end at or after 21 and 24.
+    assert {22, 24} <= steps
+
+
+def test_checkpoints_by_minutes(tmp_path, quiet):
+    experiment = build(Config(pause=0.05))
+    fitted = train(tmp_path, experiment, save_every_minutes=0.001)
+    assert digest(fitted.last.params) == digest(quiet.last.params)
+    steps = [int(p.name) for p in (tmp_path / "checkpoints").glob("[0-9]*")]
+    assert any(step % 8 for step in steps)
+
+
+def test_a_vanished_workdir_ends_the_run_with_the_reason(tmp_path):
+    experiment = build(Config())
+
+    class Items:
+        def __init__(self, rows=slice(None)):
+            self._items, self._drawn = experiment.train.items(rows), 0
+
+        def __next__(self):
+            self._drawn += 1
+            if self._drawn == 14:
+                (tmp_path / "run").rename(tmp_path / "gone")
+            return next(self._items)
+
+        def get_state(self):
+            return self._items.get_state()
+
+    with pytest.raises(CheckpointError, match="the log could not be written"):
+        train(
+            tmp_path / "run",
+            experiment._replace(train=experiment.train._replace(items=Items)),
+        )
+
+
+def test_a_hung_pipeline_is_ended_with_the_stacks(tmp_path):
+    """In a process of its own, which the watchdog ends."""
+    command = [sys.executable, "-m", "tests.tiny", "--workdir", str(tmp_path / "run"),
+               "--hang-at", "12", "--stall-timeout", "8"]  # fmt: skip
+    environment = os.environ | {"XLA_FLAGS": ""}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200
+    )
+    assert done.returncode == 6, done.stderr
+    assert "--stall-timeout" in done.stderr
+    assert "the last good checkpoint is step 8" in done.stderr
+    stacks = (tmp_path / "run" / "stalled-0.txt").read_text()
+    assert "tiny.py" in stacks and "__next__" in stacks
+
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment | {"NO_HANG": "1"}, capture_output=True,
+        text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_averages_are_evaluated_beside_the_raw_parameters(tmp_path, quiet):
+    fitted = train(tmp_path, build(Config())._replace(average=optim.ema(0.5)))
+    # It takes no part in the training.
+    assert digest(fitted.last.params) == digest(quiet.last.params)
+    last = rows(tmp_path)[-1]
+    assert last["validation/average/loss"] != last["validation/loss"]
+    assert last["validation/average/accuracy"] > 0.25
+
+
+def test_the_trace_of_some_steps_is_written(tmp_path):
+    train(tmp_path, build(Config(epochs=1)), profile=(2, 4))
+    assert list((tmp_path / "profile").rglob("*.xplane.pb"))
