@@ -127,10 +127,31 @@ def test_models_lists_every_model_with_its_parameters(capsys):
     from jaxvision import models
 
     code, out, _ = run(capsys, "models")
-    listed = {line.split()[0]: line.split()[-1] for line in out.splitlines()[1:]}
+    listed = {line.split()[0]: line.split()[1:] for line in out.splitlines()[1:]}
     assert code == 0
     assert list(listed) == models.names()
-    assert listed["mlp"] == "266,610"
+    assert listed["mlp"][0] == "266,610"
+    # Multiply-adds, activations, input, receptive field, weights, paper.
+    assert listed["resnet18"][1:9] == [
+        "1.81", "G", "2.5", "M", "224×224×3", "435", "torchvision*", "He"
+    ]  # fmt: skip
+
+
+def test_models_of_a_pattern_and_the_layers_of_one(capsys):
+    code, out, _ = run(capsys, "models", "lenet5*")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()[1:]] == [
+        "lenet5",
+        "lenet5_relu",
+    ]
+    code, out, _ = run(capsys, "models", "lenet5")
+    rows = [line.split() for line in out.splitlines()]
+    assert code == 0
+    assert rows[1] == ["c1", "Conv", "5×5", "28×28×6", "156", "117,600"]
+    assert rows[-1] == ["together", "61,706", "416,520"]
+    code, _, err = run(capsys, "models", "resnet5O")
+    assert code == cli.EXIT_USAGE
+    assert "did you mean" in err and "'resnet50'" in err
 
 
 def test_doctor_tells_of_folders_and_sets(capsys, monkeypatch, tmp_path):

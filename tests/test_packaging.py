@@ -231,7 +231,10 @@ def test_import_contracts_notice(tmp_path, file, line, contract):
 HEAVY = (
     "tensorflow torch tensorflow_datasets matplotlib cv2 tensorboardX sklearn pandas"
 )
-LIGHT = "ops layers models losses metrics tasks data optim engine visualise cli tables"
+LIGHT = (
+    "ops layers models pretrained losses metrics tasks data quality optim engine "
+    "visualise cli tables"
+)
 
 
 @pytest.mark.parametrize(

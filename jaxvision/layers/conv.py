@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxvision.ops.convolution import conv2d
+from jaxvision.ops.convolution import Padding, Pair, conv2d, pair
 
 Array = jax.Array
 
@@ -20,9 +20,10 @@ class Conv(nn.Module):
     """
 
     features: int
-    kernel_size: int = 3
-    strides: int = 1
-    padding: str | int = "SAME"
+    kernel_size: Pair = 3
+    strides: Pair = 1
+    padding: Padding = "SAME"
+    dilation: Pair = 1
     groups: int = 1
     use_bias: bool = True
     dtype: Any = jnp.float32
@@ -30,14 +31,15 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, images: Array) -> Array:
-        k, channels = self.kernel_size, images.shape[-1]
-        shape = (k, k, channels // self.groups, self.features)
+        kernel_size = pair("kernel_size", self.kernel_size)
+        shape = (*kernel_size, images.shape[-1] // self.groups, self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
         y = conv2d(
             images.astype(self.dtype),
             kernel.astype(self.dtype),
             strides=self.strides,
             padding=self.padding,
+            dilation=self.dilation,
             groups=self.groups,
         )
         if self.use_bias:

@@ -1,5 +1,21 @@
 """Networks: one architecture per file, variants as a table at its end."""
 
-from jaxvision.models.registry import create, default_input, from_linen, names
+from jaxvision.models.registry import (
+    constants,
+    create,
+    default_input,
+    from_linen,
+    names,
+    paper,
+    sources,
+)
 
-__all__ = ["create", "default_input", "from_linen", "names"]
+__all__ = [
+    "constants",
+    "create",
+    "default_input",
+    "from_linen",
+    "names",
+    "paper",
+    "sources",
+]

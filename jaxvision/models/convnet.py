@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jaxvision.errors import check
 from jaxvision.layers.conv import Conv
-from jaxvision.models.variant import Variant
+from jaxvision.models.variant import OURS, Variant
 from jaxvision.ops.pooling import max_pool
 
 
@@ -69,9 +69,10 @@ class ConvNet(nn.Module):
             x = nn.relu(nn.Dense(self.hidden, dtype=self.dtype)(x))
         outputs["pre_logits"] = x
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        logits = nn.Dense(self.num_classes, dtype=self.dtype)(x)
-        outputs["logits"] = logits.astype(jnp.float32)
+        if self.num_classes:
+            logits = nn.Dense(self.num_classes, dtype=self.dtype)(x)
+            outputs["logits"] = logits.astype(jnp.float32)
         return outputs
 
 
-VARIANTS = {"convnet": Variant(ConvNet, (28, 28, 1))}
+VARIANTS = {"convnet": Variant(ConvNet, (28, 28, 1), OURS)}

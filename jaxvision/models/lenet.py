@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from jaxvision.errors import UsageError
 from jaxvision.layers.conv import Conv
-from jaxvision.models.variant import Variant
+from jaxvision.models.variant import OURS, Variant
 from jaxvision.ops.pooling import avg_pool, max_pool
 
 
@@ -56,21 +56,23 @@ class LeNet5(nn.Module):
         # On a 5×5 map the 5×5 convolution C5 is a fully connected layer.
         c5 = self.activation(dense(120, name="c5")(flat))
         f6 = self.activation(dense(84, name="f6")(c5))
-        logits = dense(self.num_classes, name="output")(f6)
-        return {
+        outputs = {
             "c1": c1,
             "s2": s2,
             "c3": c3,
             "s4": s4,
             "c5": c5,
             "pre_logits": f6,
-            "logits": logits.astype(jnp.float32),
         }
+        if self.num_classes:
+            logits = dense(self.num_classes, name="output")(f6)
+            outputs["logits"] = logits.astype(jnp.float32)
+        return outputs
 
 
 VARIANTS = {
-    "lenet5": Variant(LeNet5, (32, 32, 1)),
+    "lenet5": Variant(LeNet5, (32, 32, 1), OURS),
     "lenet5_relu": Variant(
-        partial(LeNet5, activation=nn.relu, pool=max_pool), (32, 32, 1)
+        partial(LeNet5, activation=nn.relu, pool=max_pool), (32, 32, 1), OURS
     ),
 }

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxvision.models.variant import Variant
+from jaxvision.models.variant import OURS, Variant
 
 
 class MLP(nn.Module):
@@ -32,11 +32,14 @@ class MLP(nn.Module):
         x = images.reshape(images.shape[0], -1).astype(self.dtype)
         for features in self.hidden:
             x = self.activation(nn.Dense(features, dtype=self.dtype)(x))
-        logits = nn.Dense(self.num_classes, dtype=self.dtype)(x)
-        return {"pre_logits": x, "logits": logits.astype(jnp.float32)}
+        outputs = {"pre_logits": x}
+        if self.num_classes:
+            logits = nn.Dense(self.num_classes, dtype=self.dtype)(x)
+            outputs["logits"] = logits.astype(jnp.float32)
+        return outputs
 
 
 VARIANTS = {
-    "perceptron": Variant(MLP, (28, 28, 1)),
-    "mlp": Variant(partial(MLP, hidden=(300, 100)), (28, 28, 1)),
+    "perceptron": Variant(MLP, (28, 28, 1), OURS),
+    "mlp": Variant(partial(MLP, hidden=(300, 100)), (28, 28, 1), OURS),
 }

@@ -11,8 +11,9 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from jaxvision.layers.classifier import classify
 from jaxvision.layers.conv import Conv
-from jaxvision.models.variant import Variant
+from jaxvision.models.variant import OURS, Variant
 from jaxvision.ops.pooling import global_avg_pool
 
 
@@ -73,11 +74,12 @@ class CifarResNet(nn.Module):
                 )(x, train=train)
             outputs[f"stage{stage + 1}"] = x
         x = global_avg_pool(x)
-        logits = nn.Dense(self.num_classes, dtype=self.dtype, name="output")(x)
-        return outputs | {"pre_logits": x, "logits": logits.astype(jnp.float32)}
+        return classify(
+            outputs, x, self.num_classes, train=train, dtype=self.dtype, name="output"
+        )
 
 
 VARIANTS = {
-    f"resnet{6 * n + 2}": Variant(partial(CifarResNet, blocks=n), (32, 32, 3))
+    f"resnet{6 * n + 2}": Variant(partial(CifarResNet, blocks=n), (32, 32, 3), OURS)
     for n in (3, 5, 7, 9, 18)
 }

@@ -1,12 +1,18 @@
-"""Checks swept over every model by name."""
+"""Checks swept over the models by name."""
+
+import inspect
+import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from jaxvision import models
 from jaxvision.engine.state import count
 from jaxvision.errors import UsageError
+from jaxvision.models import measures, registry
 
 PARAMETERS = {
     # 784·10 + 10
@@ -24,13 +30,16 @@ PARAMETERS = {
     "resnet44": 658_586,
     "resnet56": 853_018,
     "resnet110": 1_727_962,
-    # Those of torchvision's models, to the parameter.
-    "resnet18": 11_689_512,
-    "resnet34": 21_797_672,
-    "resnet50": 25_557_032,
-    "resnet101": 44_549_160,
-    "resnet152": 60_192_808,
 }
+
+SMALLEST = (
+    "alexnet_2012", "convnext_tiny", "densenet121", "efficientnet_b0", "googlenet",
+    "inception_v3", "maxvit_t", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small",
+    "mobilenetv1_100", "regnet_y_400mf", "resnet18", "resnetv2_18", "senet154",
+    "shufflenet_v2_x0_5", "squeezenet1_1", "swin_t", "swin_v2_t",
+    "tf_efficientnet_lite0", "vgg11", "vit_tiny_patch16_224", "xception",
+)  # fmt: skip
+"""Of each file of large models the one that is traced the fastest."""
 
 
 def shapes(name, batch=2, **options):
@@ -45,28 +54,112 @@ def shapes(name, batch=2, **options):
     return variables, outputs, state
 
 
-@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("name", PARAMETERS)
 def test_parameter_count_is_the_published_one(name):
     assert count(shapes(name)[0]["params"]) == PARAMETERS[name]
 
 
-@pytest.mark.parametrize("name", models.names())
-def test_outputs_are_named_activations(name):
-    variables, outputs, state = shapes(name, num_classes=7)
+def test_every_parameter_count_is_the_published_one():
+    # Those of torchvision and timm were counted where their weights were compared.
+    file = Path(__file__).parents[1] / "pretrained" / "references.json"
+    published = {
+        name: found.get("published", found["parameters"])
+        for name, found in json.loads(file.read_text()).items()
+    }
+    recorded = {name: found.parameters for name, found in measures.recorded().items()}
+    assert recorded == published | PARAMETERS
+
+
+@pytest.mark.parametrize("name", [*PARAMETERS, *SMALLEST])
+def test_trains_in_bfloat16_to_named_activations(name):
+    remat = {"remat": True} if "remat" in fields(name) else {}
+    variables, outputs, state = shapes(name, num_classes=7, dtype=jnp.bfloat16, **remat)
+    assert {str(leaf.dtype) for leaf in jax.tree.leaves(variables)} == {"float32"}
     assert outputs["logits"].shape == (2, 7)
     assert outputs["logits"].dtype == jnp.float32
     assert outputs["pre_logits"].shape[0] == 2
+    stages = {key for key in outputs if key.startswith("stage")}
+    assert name in PARAMETERS or len(stages) >= 3
+    assert all(outputs[stage].dtype == jnp.bfloat16 for stage in stages)
     expected = {k: v for k, v in variables.items() if k != "params"}
     assert jax.tree.structure(state) == jax.tree.structure(expected)
 
 
-@pytest.mark.parametrize("name", models.names())
-def test_bfloat16_computes_so_and_keeps_float32_parameters(name):
-    variables, outputs, _ = shapes(name, dtype=jnp.bfloat16)
-    dtypes = {str(leaf.dtype) for leaf in jax.tree.leaves(variables)}
-    assert dtypes == {"float32"}
-    assert outputs["pre_logits"].dtype in (jnp.bfloat16, jnp.float32)
-    assert outputs["logits"].dtype == jnp.float32
+@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224", "mnasnet0_5"])
+def test_rematerialisation_changes_no_names_and_no_numbers(name):
+    images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
+    options = {"dropout": 0.0} if name == "mnasnet0_5" else {}
+    plain = models.create(name, **options)
+    remat = models.create(name, remat=True, **options)
+    variables = jax.eval_shape(plain.init, jax.random.key(1), images)
+    assert variables == jax.eval_shape(remat.init, jax.random.key(1), images)
+    if name == "mnasnet0_5":
+        variables = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 0.1), variables)
+        one, two = (
+            jax.jit(lambda v, m=m: m.apply(v, images, train=True)[0]["logits"])(
+                variables
+            )
+            for m in (plain, remat)
+        )
+        np.testing.assert_allclose(one, two, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", ["lenet5", "convnet", "mlp", "resnet20", "resnet18", "squeezenet1_1",
+             "googlenet", "resnetv2_18", "alexnet_fcn"]
+)  # fmt: skip
+def test_without_classes_there_are_features_only(name):
+    full, outputs, _ = shapes(name, batch=1)
+    variables, features, _ = shapes(name, batch=1, num_classes=0)
+    assert set(outputs) - set(features) == {"logits"} | {
+        key for key in outputs if key.startswith("aux")
+    }
+    assert features["pre_logits"].shape == outputs["pre_logits"].shape
+    assert count(variables["params"]) < count(full["params"])
+
+
+@pytest.mark.parametrize(
+    "name, side", [("alexnet", 63), ("squeezenet1_1", 17), ("inception_v3", 75)]
+)
+def test_images_that_are_too_small_name_the_smallest_size(name, side):
+    model = models.create(name)
+
+    def init(side):
+        images = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
+        return jax.eval_shape(model.init, jax.random.key(0), images)
+
+    with pytest.raises(UsageError, match=f"takes {side}×{side} and more"):
+        init(side - 1)
+    init(side)
+
+
+def test_images_that_cannot_be_cut_name_the_multiple():
+    for name, message in (("vit_b_16", "16×16"), ("maxvit_t", "multiples of 224")):
+        images = jax.ShapeDtypeStruct((1, 230, 230, 3), jnp.float32)
+        with pytest.raises(UsageError, match=message):
+            jax.eval_shape(models.create(name).init, jax.random.key(0), images)
+
+
+@pytest.mark.parametrize("shape", [(1, 32, 32, 1), (1, 48, 48, 3)])
+def test_variables_for_other_images_are_refused(shape):
+    model = models.create("vit_tiny_patch16_224", depth=4)
+    images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    with pytest.raises(UsageError, match="not made for ViT with images of"):
+        jax.eval_shape(model.apply, variables, jax.ShapeDtypeStruct(shape, jnp.float32))
+
+
+def test_papers_are_found():
+    assert models.paper("resnet50") == (
+        "He et al. 2016, https://arxiv.org/abs/1512.03385"
+    )
+    assert "1611.05431" in models.paper("resnext50_32x4d")
+    without = [name for name in models.names() if not models.paper(name)]
+    assert without == ["convnet"]
+
+
+def fields(name):
+    return inspect.signature(registry.build(name).__class__).parameters
 
 
 def test_unknown_names_and_options_name_the_nearest():

@@ -1,0 +1,97 @@
+"""Convolution, normalisation, activation: the brick of most networks since 2015."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxvision.layers.conv import Conv
+from jaxvision.layers.norm import batch_norm
+from jaxvision.ops.convolution import Padding, Pair, pair
+
+Array = jax.Array
+
+he_fan_out = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+def conv_norm(
+    x: Array,
+    features: int,
+    kernel_size: Pair = 3,
+    *,
+    names: tuple[str, str],
+    strides: int = 1,
+    padding: Padding | None = None,
+    groups: int = 1,
+    norm: Callable[..., nn.Module] | None = nn.BatchNorm,
+    activation: Callable[[Array], Array] | None = nn.relu,
+    dtype: Any = jnp.float32,
+    kernel_init: Callable[..., Array] = he_fan_out,
+) -> Array:
+    """[B,H,W,C] -> [B,H',W',features], by two layers called `names`.
+
+    `padding=None` pads both sides by half the kernel, so that only strides change the
+    size of the map.  `norm=None` leaves the normalisation out and gives the convolution
+    a bias; `activation=None` leaves the output linear.
+    """
+    if padding is None:
+        padding = [(k // 2, k // 2) for k in pair("kernel_size", kernel_size)]
+    x = Conv(
+        features,
+        kernel_size,
+        strides,
+        padding,
+        groups=groups,
+        use_bias=norm is None,
+        dtype=dtype,
+        kernel_init=kernel_init,
+        name=names[0],
+    )(x)
+    if norm is not None:
+        x = norm(name=names[1])(x)
+    return x if activation is None else activation(x)
+
+
+class ConvNorm(nn.Module):
+    """`conv_norm` as one module, inside of which the layers have their names."""
+
+    features: int
+    kernel_size: Pair = 3
+    strides: int = 1
+    padding: Padding | None = None
+    groups: int = 1
+    norm: Callable[..., nn.Module] | None = nn.BatchNorm
+    activation: Callable[[Array], Array] | None = nn.relu
+    dtype: Any = jnp.float32
+    kernel_init: Callable[..., Array] = he_fan_out
+    names: tuple[str, str] = ("0", "1")
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        return conv_norm(
+            x,
+            self.features,
+            self.kernel_size,
+            names=self.names,
+            strides=self.strides,
+            padding=self.padding,
+            groups=self.groups,
+            norm=self.norm,
+            activation=self.activation,
+            dtype=self.dtype,
+            kernel_init=self.kernel_init,
+        )
+
+
+def basic_conv(*, train: bool, dtype: Any = jnp.float32):
+    """`ConvNorm` as the Inception networks have it, to be given features and size."""
+    return partial(
+        ConvNorm,
+        norm=batch_norm(train=train, dtype=dtype, epsilon=1e-3),
+        dtype=dtype,
+        kernel_init=nn.initializers.truncated_normal(0.1),
+        names=("conv", "bn"),
+    )

@@ -1,0 +1,14 @@
+"""What published ImageNet weights expect of their images."""
+
+import jax
+import jax.numpy as jnp
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+"""Of red, green and blue over ImageNet, for pixels from 0 to 1."""
+
+
+def from_imagenet_statistics(images_BxHxWx3: jax.Array) -> jax.Array:
+    """Images of mean 0 and deviation 1 over ImageNet, back to pixels from -1 to 1."""
+    pixels = images_BxHxWx3 * jnp.array(STD) + jnp.array(MEAN)
+    return (2 * pixels - 1).astype(images_BxHxWx3.dtype)

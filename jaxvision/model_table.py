@@ -1,0 +1,95 @@
+"""The tables of `python -m jaxvision models`: what models cost and see."""
+
+import fnmatch
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from jaxvision import models
+from jaxvision.errors import unknown
+from jaxvision.models import measures
+from jaxvision.pretrained import published
+
+
+def matching(pattern: str | None) -> list[str]:
+    """The names that contain the pattern, or match it with `*` and `?`.
+
+    Raises `UsageError` with the nearest names if there are none.
+    """
+    names = models.names()
+    if pattern is None:
+        return names
+    whole = pattern if any(c in pattern for c in "*?[") else f"*{pattern}*"
+    found = fnmatch.filter(names, whole)
+    if not found:
+        raise unknown("model", pattern, names)
+    return found
+
+
+def overview(names: Sequence[str]) -> Table:
+    """A row for each of the named models."""
+    known = measures.recorded()
+    table = Table(box=None, header_style="bold")
+    table.add_column("model", no_wrap=True)
+    for header in ("parameters", "multiply-adds", "activations", "input", "sees"):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("weights")
+    table.add_column("paper", no_wrap=True)
+    for name in names:
+        found = known.get(name) or measures.measure(name)
+        table.add_row(
+            name,
+            f"{found.parameters:,}",
+            _rounded(found.multiply_adds),
+            _rounded(found.activations),
+            "×".join(map(str, models.default_input(name))),
+            "image" if found.receptive_field is None else f"{found.receptive_field}",
+            _weights(name),
+            models.paper(name),
+        )
+    return table
+
+
+def layer_table(name: str) -> Table:
+    """A row for each layer with weights of one model, and a last one of sums."""
+    table = Table(box=None, header_style="bold", show_footer=True)
+    layers = measures.layers(name)
+    total = measures.measure(name)
+    table.add_column("layer", footer="together", no_wrap=True)
+    table.add_column("kind", no_wrap=True)
+    table.add_column("output", justify="right", no_wrap=True)
+    for header, footer in (
+        ("parameters", f"{total.parameters:,}"),
+        ("multiply-adds", f"{total.multiply_adds:,}"),
+    ):
+        table.add_column(header, footer=footer, justify="right", no_wrap=True)
+    for layer in layers:
+        table.add_row(
+            layer.name,
+            layer.kind,
+            "×".join(map(str, layer.output)),
+            f"{layer.parameters:,}",
+            f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
+        )
+    return table
+
+
+def show(table: Table) -> None:
+    """Print a table as wide as it is: where it is to be read, lines may be cut."""
+    console = Console(highlight=False, markup=False, emoji=False, width=1000)
+    console.width = console.measure(table).maximum
+    console.print(table)
+
+
+def _weights(name: str) -> str:
+    """Whose files `pretrained.load` reads; with a star, that it can download."""
+    sources = [source for source in models.sources(name) if source != "jaxvision"]
+    return ", ".join(
+        source + "*" * (i == 0 and name in published.FILES)
+        for i, source in enumerate(sources)
+    )
+
+
+def _rounded(number: int) -> str:
+    return f"{number / 1e9:,.2f} G" if number >= 1e9 else f"{number / 1e6:,.1f} M"

@@ -1,0 +1,108 @@
+"""AlexNet.  Krizhevsky et al. 2012, https://papers.nips.cc/paper/4824
+
+    images 224×224 → 11×11 convolution, stride 4 → pool → 5×5 → pool
+                   → three 3×3 → pool → 4096 → 4096 → 1000
+
+`alexnet_2012` is the table of the paper, for 227×227 images, as everybody reads it: 96,
+256, 384, 384 and 256 channels, of which three layers see the half that was on their
+GPU, with local response normalisation.  `alexnet` is torchvision's, after Krizhevsky
+2014, https://arxiv.org/abs/1404.5997: one GPU and no normalisation.  `alexnet_fcn` is
+the same network with its dense layers as convolutions, so that a larger image gives a
+map of scores; it loads the weights of `alexnet`.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxvision.layers.classifier import classify
+from jaxvision.layers.conv import Conv
+from jaxvision.layers.local_response import local_response_norm
+from jaxvision.models.variant import Variant
+from jaxvision.ops.pooling import adaptive_avg_pool, max_pool
+
+
+class AlexNet(nn.Module):
+    """Outputs: `stage1` … `stage3` (after each pooling), `pre_logits`, `logits`.
+
+    Any image of at least 63×63 pixels: the last map is averaged to 6×6.
+    """
+
+    features: Sequence[int] = (64, 192, 384, 256, 256)
+    num_classes: int = 1000
+    stem_padding: int = 2
+    groups: int = 1
+    """Of the second, fourth and fifth convolutions: the GPUs of 2012."""
+    normalise: bool = False
+    """Local response normalisation after the first two convolutions."""
+    fully_convolutional: bool = False
+    """Whether `pre_logits` and `logits` are maps, of a position for 32 pixels."""
+    dropout: float = 0.5
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images, *, train: bool):
+        one, two, three, four, five = self.features
+        conv = partial(Conv, padding=1, dtype=self.dtype)
+        outputs: dict[str, jax.Array] = {}
+
+        x = conv(one, 11, strides=4, padding=self.stem_padding, name="features.0")(
+            images
+        )
+        x = self._normalised(nn.relu(x))
+        outputs["stage1"] = x = max_pool(x, 3, 2)
+        x = conv(two, 5, padding=2, groups=self.groups, name="features.3")(x)
+        x = self._normalised(nn.relu(x))
+        outputs["stage2"] = x = max_pool(x, 3, 2)
+        x = nn.relu(conv(three, name="features.6")(x))
+        x = nn.relu(conv(four, groups=self.groups, name="features.8")(x))
+        x = nn.relu(conv(five, groups=self.groups, name="features.10")(x))
+        outputs["stage3"] = x = max_pool(x, 3, 2)
+
+        dropped = nn.Dropout(self.dropout, deterministic=not train)
+        if self.fully_convolutional:
+            slide = partial(Conv, padding="VALID", dtype=self.dtype)
+            x = nn.relu(slide(4096, 6, name="classifier.1")(dropped(x)))
+            x = nn.relu(slide(4096, 1, name="classifier.4")(dropped(x)))
+            outputs["pre_logits"] = x
+            if self.num_classes:
+                logits = slide(self.num_classes, 1, name="classifier.6")(x)
+                outputs["logits"] = logits.astype(jnp.float32)
+            return outputs
+        x = adaptive_avg_pool(x, 6)
+        # Channels first, which is the order of the published weights.
+        x = x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)
+        dense = partial(nn.Dense, dtype=self.dtype)
+        x = nn.relu(dense(4096, name="classifier.1")(dropped(x)))
+        x = nn.relu(dense(4096, name="classifier.4")(dropped(x)))
+        return classify(
+            outputs,
+            x,
+            self.num_classes,
+            train=train,
+            dtype=self.dtype,
+            name="classifier.6",
+        )
+
+    def _normalised(self, x):
+        return local_response_norm(x) if self.normalise else x
+
+
+VARIANTS = {
+    "alexnet": Variant(AlexNet),
+    "alexnet_fcn": Variant(partial(AlexNet, fully_convolutional=True)),
+    "alexnet_2012": Variant(
+        partial(
+            AlexNet,
+            features=(96, 256, 384, 384, 256),
+            stem_padding=0,
+            groups=2,
+            normalise=True,
+        ),
+        (227, 227, 3),
+    ),
+}

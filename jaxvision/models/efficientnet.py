@@ -1,0 +1,255 @@
+"""EfficientNet and EfficientNetV2.
+
+Tan and Le 2019, https://arxiv.org/abs/1905.11946, table 1, and
+Tan and Le 2021, https://arxiv.org/abs/2104.00298, table 4
+
+    images → 3×3 convolution, stride 2 → stages of inverted residual blocks with squeeze
+             and excitation (MBConv) → 1×1 convolution → average → linear layer
+
+B1 to B7 are B0 with more blocks, more channels and larger images.  The early stages of
+V2 fuse the widening and the filter of a block into one 3×3 convolution (Fused-MBConv).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxvision.layers.channels import round_channels
+from jaxvision.layers.classifier import classify
+from jaxvision.layers.conv_norm import ConvNorm
+from jaxvision.layers.norm import batch_norm
+from jaxvision.layers.squeeze_excite import SqueezeExcite
+from jaxvision.layers.stochastic_depth import StochasticDepth
+from jaxvision.models.variant import Variant
+from jaxvision.ops.pooling import global_avg_pool
+
+
+class Stage(NamedTuple):
+    """A row of the papers' tables."""
+
+    expansion: int
+    kernel_size: int
+    strides: int
+    features: int
+    depth: int
+    fused: bool = False
+
+
+B0 = (
+    Stage(1, 3, 1, 16, 1),
+    Stage(6, 3, 2, 24, 2),
+    Stage(6, 5, 2, 40, 2),
+    Stage(6, 3, 2, 80, 3),
+    Stage(6, 5, 1, 112, 3),
+    Stage(6, 5, 2, 192, 4),
+    Stage(6, 3, 1, 320, 1),
+)
+V2_S = (
+    Stage(1, 3, 1, 24, 2, fused=True),
+    Stage(4, 3, 2, 48, 4, fused=True),
+    Stage(4, 3, 2, 64, 4, fused=True),
+    Stage(4, 3, 2, 128, 6),
+    Stage(6, 3, 1, 160, 9),
+    Stage(6, 3, 2, 256, 15),
+)
+V2_M = (
+    Stage(1, 3, 1, 24, 3, fused=True),
+    Stage(4, 3, 2, 48, 5, fused=True),
+    Stage(4, 3, 2, 80, 5, fused=True),
+    Stage(4, 3, 2, 160, 7),
+    Stage(6, 3, 1, 176, 14),
+    Stage(6, 3, 2, 304, 18),
+    Stage(6, 3, 1, 512, 5),
+)
+V2_L = (
+    Stage(1, 3, 1, 32, 4, fused=True),
+    Stage(4, 3, 2, 64, 7, fused=True),
+    Stage(4, 3, 2, 96, 7, fused=True),
+    Stage(4, 3, 2, 192, 10),
+    Stage(6, 3, 1, 224, 19),
+    Stage(6, 3, 2, 384, 25),
+    Stage(6, 3, 1, 640, 7),
+)
+
+
+class MBConv(nn.Module):
+    """Widen, filter each channel, weigh the channels, narrow; beside a shortcut."""
+
+    stage: Stage
+    strides: int
+    conv_norm: Callable[..., nn.Module]
+    drop_path: nn.Module
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x):
+        stage, y, layer = self.stage, x, 0
+        wide = round_channels(x.shape[-1] * stage.expansion)
+        if wide != x.shape[-1]:
+            y = self.conv_norm(wide, 1, name="block.0")(y)
+            layer = 1
+        y = self.conv_norm(
+            wide,
+            stage.kernel_size,
+            strides=self.strides,
+            groups=wide,
+            name=f"block.{layer}",
+        )(y)
+        y = SqueezeExcite(
+            max(1, x.shape[-1] // 4),
+            activation=nn.silu,
+            dtype=self.dtype,
+            name=f"block.{layer + 1}",
+        )(y)
+        y = self.conv_norm(
+            stage.features, 1, activation=None, name=f"block.{layer + 2}"
+        )(y)
+        return x + self.drop_path(y) if x.shape == y.shape else y
+
+
+class FusedMBConv(nn.Module):
+    """Widen by a convolution that also filters, narrow; beside a shortcut."""
+
+    stage: Stage
+    strides: int
+    conv_norm: Callable[..., nn.Module]
+    drop_path: nn.Module
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x):
+        stage = self.stage
+        wide = round_channels(x.shape[-1] * stage.expansion)
+        if wide == x.shape[-1]:
+            y = self.conv_norm(
+                stage.features, stage.kernel_size, strides=self.strides, name="block.0"
+            )(x)
+        else:
+            y = self.conv_norm(
+                wide, stage.kernel_size, strides=self.strides, name="block.0"
+            )(x)
+            y = self.conv_norm(stage.features, 1, activation=None, name="block.1")(y)
+        return x + self.drop_path(y) if x.shape == y.shape else y
+
+
+class EfficientNet(nn.Module):
+    """Outputs: `stage1` … `stage5`, the last maps of 1/2 … 1/32 of the image's size,
+    `pre_logits`, `logits`.
+
+    Any image size.
+    """
+
+    stages: Sequence[Stage]
+    width: float = 1.0
+    """Factor of the numbers of channels."""
+    depth: float = 1.0
+    """Factor of the numbers of blocks."""
+    last: int | None = None
+    """Channels of the last convolution; None: four times those before it."""
+    num_classes: int = 1000
+    dropout: float = 0.2
+    stochastic_depth: float = 0.2
+    """The rate after the last block, to which it grows from 0."""
+    epsilon: float = 1e-5
+    """Of batch normalisation."""
+    momentum: float = 0.9
+    remat: bool = False
+    """Whether training computes the inside of blocks twice, to save memory."""
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images, *, train: bool):
+        norm = batch_norm(
+            train=train,
+            dtype=self.dtype,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
+        )
+        conv_norm = partial(ConvNorm, norm=norm, activation=nn.silu, dtype=self.dtype)
+        stages = [
+            stage._replace(
+                features=round_channels(stage.features * self.width),
+                depth=math.ceil(stage.depth * self.depth),
+            )
+            for stage in self.stages
+        ]
+        # The first stage of B0 narrows, those of V2 keep the channels of the stem.
+        stem = self.stages[0].features if self.stages[0].fused else 32
+        x = conv_norm(round_channels(stem * self.width), strides=2, name="features.0")(
+            images
+        )
+        outputs: dict[str, jax.Array] = {}
+        blocks, total = 0, sum(stage.depth for stage in stages)
+        for layer, stage in enumerate(stages, 1):
+            if stage.strides == 2:
+                outputs[f"stage{len(outputs) + 1}"] = x
+            make_block = FusedMBConv if stage.fused else MBConv
+            make_block = nn.remat(make_block) if self.remat else make_block
+            for block in range(stage.depth):
+                rate = self.stochastic_depth * blocks / total
+                x = make_block(
+                    stage,
+                    stage.strides if block == 0 else 1,
+                    conv_norm,
+                    StochasticDepth(rate, deterministic=not train),
+                    self.dtype,
+                    name=f"features.{layer}.{block}",
+                )(x)
+                blocks += 1
+        outputs[f"stage{len(outputs) + 1}"] = x
+        last = self.last or 4 * x.shape[-1]
+        x = conv_norm(last, 1, name=f"features.{len(stages) + 1}")(x)
+        return classify(
+            outputs,
+            global_avg_pool(x),
+            self.num_classes,
+            train=train,
+            dropout=self.dropout,
+            dtype=self.dtype,
+            name="classifier.1",
+            kernel_init=nn.initializers.variance_scaling(1 / 3, "fan_out", "uniform"),
+        )
+
+
+_TENSORFLOW: dict[str, Any] = dict(epsilon=1e-3, momentum=0.99)
+"""Of batch normalisation, where published weights come from there: B5 to B7."""
+
+VARIANTS = {
+    name: Variant(
+        partial(
+            EfficientNet,
+            B0,
+            width=width,
+            depth=depth,
+            dropout=dropout,
+            **(_TENSORFLOW if name[-1] in "567" else {}),
+        ),
+        (size, size, 3),
+    )
+    for name, width, depth, size, dropout in (
+        ("efficientnet_b0", 1.0, 1.0, 224, 0.2),
+        ("efficientnet_b1", 1.0, 1.1, 240, 0.2),
+        ("efficientnet_b2", 1.1, 1.2, 260, 0.3),
+        ("efficientnet_b3", 1.2, 1.4, 300, 0.3),
+        ("efficientnet_b4", 1.4, 1.8, 380, 0.4),
+        ("efficientnet_b5", 1.6, 2.2, 456, 0.4),
+        ("efficientnet_b6", 1.8, 2.6, 528, 0.5),
+        ("efficientnet_b7", 2.0, 3.1, 600, 0.5),
+    )
+} | {
+    name: Variant(
+        partial(EfficientNet, stages, last=1280, dropout=dropout, epsilon=1e-3),
+        (size, size, 3),
+        paper="Tan and Le 2021, https://arxiv.org/abs/2104.00298",
+    )
+    for name, stages, size, dropout in (
+        ("efficientnet_v2_s", V2_S, 384, 0.2),
+        ("efficientnet_v2_m", V2_M, 480, 0.3),
+        ("efficientnet_v2_l", V2_L, 480, 0.4),
+    )
+}

@@ -1,0 +1,250 @@
+"""What a model costs and what it sees, found from its shapes: nothing is computed."""
+
+import json
+import math
+import zlib
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxvision import files
+from jaxvision.layers.conv import Conv
+from jaxvision.models import registry
+
+RECORD = Path(__file__).with_name("measures.json")
+
+
+class Layer(NamedTuple):
+    """A layer with weights, as it is called on one image."""
+
+    name: str
+    kind: str
+    output: tuple[int, ...]
+    """Its shape, without the batch of one image."""
+    parameters: int
+    multiply_adds: int
+
+
+class Measures(NamedTuple):
+    """Of a model, for one image of a given size."""
+
+    parameters: int
+    multiply_adds: int
+    """Of convolutions, dense layers and attention."""
+    activations: int
+    """Numbers that convolutions and dense layers put out, as in Radosavovic et al.
+    2020, https://arxiv.org/abs/2003.13678."""
+    receptive_field: int | None
+    """Pixels along the longer side of what a position of the last map sees through
+    convolutions and pooling.  None: attention shows it the whole image, or there is no
+    map.  What squeeze and excitation tells of the whole image does not count."""
+    fingerprint: int
+    """Of the shapes of weights, as `fingerprint` makes it."""
+
+
+def measure(
+    name: str, input_shape: tuple[int, int, int] | None = None, **options
+) -> Measures:
+    """The measures of the named model; `options` are those of `models.create`."""
+    found, shapes, parameters, (size, attention) = _trace(name, input_shape, options)
+    return Measures(
+        parameters,
+        multiply_adds=sum(layer.multiply_adds for layer in found) + attention,
+        activations=sum(
+            math.prod(layer.output) for layer in found if layer.multiply_adds
+        ),
+        receptive_field=size if size and math.isfinite(size) else None,
+        fingerprint=fingerprint(shapes),
+    )
+
+
+def fingerprint(shapes: Iterable[tuple[int, ...]]) -> int:
+    """A number that tells architectures apart by the shapes of their arrays.
+
+    It does not depend on the number of classes, on names or on the order of axes.
+    """
+    shapes = list(shapes)
+    kernels = sorted(sorted(shape) for shape in shapes if len(shape) == 4)
+    vectors = sum(len(shape) == 1 for shape in shapes)
+    return zlib.crc32(f"{kernels} {vectors}".encode())
+
+
+@cache
+def recorded() -> Mapping[str, Measures]:
+    """The measures of the models for their default inputs, as `write` found them."""
+    content = json.loads(RECORD.read_text(encoding="utf-8"))
+    return {name: Measures(*numbers) for name, numbers in content.items()}
+
+
+def write() -> None:
+    """Measure every model anew: `python -m jaxvision.models.measures`, some minutes."""
+    lines = [
+        f"{json.dumps(name)}: {json.dumps(measure(name))}" for name in registry.names()
+    ]
+    files.replace_text(RECORD, "{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def layers(
+    name: str, input_shape: tuple[int, int, int] | None = None, **options
+) -> list[Layer]:
+    """The layers of the named model that have weights, in the order of their calls."""
+    return _trace(name, input_shape, options)[0]
+
+
+def _trace(name, input_shape, options):
+    """Layers, shapes, parameters, (receptive field, attention's multiply-adds)."""
+    module = registry.build(name, **options)
+    shape = (1, *(input_shape or registry.default_input(name)))
+    images = jax.ShapeDtypeStruct(shape, jnp.float32)
+    variables = jax.eval_shape(
+        lambda images: module.init(jax.random.key(0), images, train=False), images
+    )
+    found: list[Layer] = []
+
+    def note(call, arguments, keywords, context):
+        output = call(*arguments, **keywords)
+        layer = context.module
+        own = layer.variables.get("params", {})
+        if context.method_name == "__call__" and ("kernel" in own or "scale" in own):
+            found.append(_layer(layer, arguments[0].shape, output.shape))
+        return output
+
+    def forward(variables, images):
+        with nn.intercept_methods(note):
+            return module.apply(variables, images, train=False)
+
+    traced, outputs = jax.make_jaxpr(forward, return_shape=True)(variables, images)
+    before = [NOWHERE] * len(jax.tree.leaves(variables))
+    seen, attention = _follow(traced.jaxpr, [*before, View(1, 1)])
+    maps = [view for view, leaf in zip(seen, jax.tree.leaves(outputs), strict=True)
+            if leaf.ndim == 4 and leaf.shape[1] * leaf.shape[2] > 1]  # fmt: skip
+    size = max((view.size for view in maps), default=0)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+    shapes = [leaf.shape for leaf in jax.tree.leaves(variables)]
+    return found, shapes, parameters, (size, attention)
+
+
+def _layer(layer: nn.Module, seen, made) -> Layer:
+    own = layer.variables["params"]
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(own))
+    multiply_adds, kind = 0, type(layer).__name__
+    if isinstance(layer, Conv):
+        height, width, taken, _ = own["kernel"].shape
+        multiply_adds = math.prod(made) * height * width * taken
+        kind += f" {height}×{width}"
+        kind += f" / {layer.strides}" if layer.strides != 1 else ""
+        kind += f", {layer.groups} groups" if layer.groups > 1 else ""
+    elif "kernel" in own:
+        multiply_adds = math.prod(made) * seen[-1]
+    # Windows of a map stand in the place of the batch.
+    output = made[1:] if made[0] == 1 else made
+    return Layer(".".join(layer.path), kind, output, parameters, multiply_adds)
+
+
+class View(NamedTuple):
+    """What a position of a map sees of the image."""
+
+    size: float
+    """Pixels along a side; 0: nothing."""
+    step: int
+    """Pixels between what neighbouring positions see."""
+
+    def through(self, reach: int, stride: int) -> "View":
+        """After a window of `reach` positions that moves by `stride`."""
+        size = self.size + (reach - 1) * self.step if self.size else 0
+        return View(size, self.step * stride)
+
+
+NOWHERE = View(0, 1)
+EVERYWHERE = View(math.inf, 1)
+
+
+def _follow(jaxpr, views: list[View]) -> tuple[list[View], int]:
+    """What each output of a traced function sees, and multiply-adds of attention."""
+    known: dict[Any, View] = dict(zip(jaxpr.invars, views, strict=True))
+    attention = 0
+    for equation in jaxpr.eqns:
+        inputs = [
+            NOWHERE if hasattr(variable, "val") else known.get(variable, NOWHERE)
+            for variable in equation.invars
+        ]
+        inner = _inner(equation)
+        if inner is not None:
+            made, more = _follow(inner, inputs)
+            attention += more
+            known |= dict(zip(equation.outvars, made, strict=False))
+            continue
+        view = max(inputs, default=NOWHERE)
+        if equation.primitive.name == "dot_general" and _is_attention(equation):
+            view = EVERYWHERE if view.size else NOWHERE
+            attention += _products(equation)
+        elif window := _window(equation):
+            view = view.through(*window)
+        elif _is_global(equation):
+            view = NOWHERE
+        known |= dict.fromkeys(equation.outvars, view)
+    return [known.get(variable, NOWHERE) for variable in jaxpr.outvars], attention
+
+
+def _inner(equation):
+    """The traced function that an equation calls, if it calls one."""
+    for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
+        inner = equation.params.get(name)
+        inner = getattr(inner, "jaxpr", inner)
+        if inner is not None and len(inner.invars) == len(equation.invars):
+            return inner
+    return None
+
+
+def _window(equation) -> tuple[int, int] | None:
+    """Reach and stride along the longer side of convolutions and pooling."""
+    parameters = equation.params
+    match equation.primitive.name:
+        case "conv_general_dilated":
+            spatial = parameters["dimension_numbers"].rhs_spec[2:]
+            kernel = equation.invars[1].aval.shape
+            reach = [
+                (kernel[axis] - 1) * spread + 1
+                for axis, spread in zip(
+                    spatial, parameters["rhs_dilation"], strict=True
+                )
+            ]
+            return max(reach), max(parameters["window_strides"])
+        case str(name) if name.startswith("reduce_window"):
+            windows = parameters["window_dimensions"]
+            if len(windows) == 4:
+                return max(windows[1:3]), max(parameters["window_strides"][1:3])
+        case "reduce_max" | "reduce_sum" if tuple(parameters["axes"]) == (2, 4):
+            # Pooling whose windows do not overlap: [B,h,window,w,window,C].
+            shape = equation.invars[0].aval.shape
+            return max(shape[2], shape[4]), max(shape[2], shape[4])
+    return None
+
+
+def _is_global(equation) -> bool:
+    """Whether it reduces a map to one position."""
+    name, axes = equation.primitive.name, equation.params.get("axes", ())
+    return name in ("reduce_sum", "reduce_max") and tuple(axes) == (1, 2)
+
+
+def _is_attention(equation) -> bool:
+    """Whether it multiplies what depends on the image by what depends on it."""
+    _, (batch, _) = equation.params["dimension_numbers"]
+    return bool(batch)
+
+
+def _products(equation) -> int:
+    (contracted, _), _ = equation.params["dimension_numbers"]
+    sizes = equation.invars[0].aval.shape
+    return math.prod(equation.outvars[0].aval.shape) * math.prod(
+        sizes[axis] for axis in contracted
+    )
+
+
+if __name__ == "__main__":
+    write()

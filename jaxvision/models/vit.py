@@ -1,0 +1,172 @@
+"""Vision transformer.  Dosovitskiy et al. 2021, https://arxiv.org/abs/2010.11929
+
+images → patches, each a token by a linear layer → a class token before them
+       → position embeddings added → encoder blocks → layer norm
+       → the class token → linear layer
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxvision.errors import check
+from jaxvision.layers.attention import attend, split_heads
+from jaxvision.layers.classifier import classify
+from jaxvision.layers.conv import Conv
+from jaxvision.models.variant import Variant
+
+LayerNorm = partial(nn.LayerNorm, epsilon=1e-6)
+xavier = nn.initializers.xavier_uniform()
+
+
+class EncoderBlock(nn.Module):
+    """Attention and a perceptron, each on a normalised input beside a shortcut."""
+
+    heads: int
+    hidden: int
+    """Units of the perceptron."""
+    dropout: nn.Module
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x):
+        features = x.shape[-1]
+        norm = partial(LayerNorm, dtype=self.dtype)
+        dense = partial(nn.Dense, dtype=self.dtype, kernel_init=xavier)
+
+        y = norm(name="ln_1")(x)
+        qkv = dense(3 * features, name="self_attention.in_proj")(y)
+        y = attend(*split_heads(qkv, self.heads))
+        y = dense(features, name="self_attention.out_proj")(y)
+        x = x + self.dropout(y)
+
+        y = norm(name="ln_2")(x)
+        y = jax.nn.gelu(dense(self.hidden, name="mlp.0")(y), approximate=False)
+        y = dense(features, name="mlp.3")(self.dropout(y))
+        return x + self.dropout(y)
+
+
+class ViT(nn.Module):
+    """Outputs: `stage1` … `stage4`, the patches' tokens as maps [B,h,w,D] after each
+    quarter of the blocks, `pre_logits` [B,D], `logits`.
+
+    Height and width are multiples of the patch size.  Position embeddings belong to
+    the size of the images that the model is initialised with: `pretrained.load` has
+    an `input_shape` for another one.
+    """
+
+    patch: int
+    """Pixels along the side of a patch."""
+    depth: int
+    """Encoder blocks."""
+    heads: int
+    features: int
+    hidden: int
+    """Units of the perceptrons."""
+    num_classes: int = 1000
+    dropout: float = 0.0
+    """After every linear layer and of the embeddings: 0.1 where the paper trains on
+    ImageNet alone."""
+    remat: bool = False
+    """Whether training computes the inside of blocks twice, to save memory."""
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images, *, train: bool):
+        batch, height, width, _ = images.shape
+        check(
+            (
+                height % self.patch == width % self.patch == 0,
+                f"images of {height}×{width} cannot be cut into patches of "
+                f"{self.patch}×{self.patch}: resize or crop them to a multiple",
+            )
+        )
+        dropout = nn.Dropout(self.dropout, deterministic=not train)
+        block: Callable = nn.remat(EncoderBlock) if self.remat else EncoderBlock
+
+        patches = Conv(
+            self.features,
+            self.patch,
+            strides=self.patch,
+            padding="VALID",
+            dtype=self.dtype,
+            kernel_init=nn.initializers.lecun_normal(),
+            name="conv_proj",
+        )(images)
+        rows, columns = patches.shape[1:3]
+        class_token = self.param(
+            "class_token", nn.initializers.zeros, (1, 1, self.features)
+        )
+        class_token = jnp.broadcast_to(class_token, (batch, 1, self.features))
+        tokens = patches.reshape(batch, rows * columns, self.features)
+        x = jnp.concatenate([class_token.astype(self.dtype), tokens], 1)
+        positions = self.param(
+            "encoder.pos_embedding",
+            nn.initializers.normal(0.02),
+            (1, x.shape[1], self.features),
+        )
+        x = dropout(x + positions.astype(self.dtype))
+        outputs: dict[str, jax.Array] = {}
+        for i in range(self.depth):
+            name = f"encoder.layers.encoder_layer_{i}"
+            x = block(self.heads, self.hidden, dropout, self.dtype, name=name)(x)
+            if (i + 1) % (self.depth // 4) == 0:
+                maps = x[:, 1:].reshape(batch, rows, columns, self.features)
+                outputs[f"stage{len(outputs) + 1}"] = maps
+        x = LayerNorm(dtype=self.dtype, name="encoder.ln")(x)
+        return classify(
+            outputs,
+            x[:, 0],
+            self.num_classes,
+            train=train,
+            dtype=self.dtype,
+            name="heads.head",
+            kernel_init=nn.initializers.zeros,
+        )
+
+
+_TORCHVISION = ((r"in_proj\.", "in_proj_"),)
+_TIMM = (
+    (r"^class_token", "cls_token"),
+    (r"^encoder\.pos_embedding", "pos_embed"),
+    (r"^conv_proj", "patch_embed.proj"),
+    (r"^encoder\.layers\.encoder_layer_", "blocks."),
+    (r"ln_([12])", r"norm\1"),
+    (r"self_attention\.in_proj", "attn.qkv"),
+    (r"self_attention\.out_proj", "attn.proj"),
+    (r"mlp\.0", "mlp.fc1"),
+    (r"mlp\.3", "mlp.fc2"),
+    (r"^encoder\.ln", "norm"),
+    (r"^heads\.head", "head"),
+)
+
+VARIANTS = {
+    name: Variant(
+        partial(
+            ViT,
+            patch=patch,
+            depth=depth,
+            heads=heads,
+            features=features,
+            hidden=4 * features,
+        ),
+        (size, size, 3),
+        sources={"timm": _TIMM, "torchvision": _TORCHVISION}
+        if "patch" in name
+        else {"torchvision": _TORCHVISION, "timm": _TIMM},
+    )
+    for name, patch, depth, heads, features, size in (
+        ("vit_tiny_patch16_224", 16, 12, 3, 192, 224),
+        ("vit_small_patch16_224", 16, 12, 6, 384, 224),
+        ("vit_small_patch32_224", 32, 12, 6, 384, 224),
+        ("vit_b_16", 16, 12, 12, 768, 224),
+        ("vit_b_32", 32, 12, 12, 768, 224),
+        ("vit_l_16", 16, 24, 16, 1024, 224),
+        ("vit_l_32", 32, 24, 16, 1024, 224),
+        ("vit_h_14", 14, 32, 16, 1280, 224),
+    )
+}

@@ -1,0 +1,247 @@
+"""Weights into a model, and back."""
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvision import models
+from jaxvision.errors import UsageError
+from jaxvision.models import measures
+from jaxvision.pretrained import keys, published
+from jaxvision.pretrained.reading import read
+from jaxvision.types import Variables
+
+Shapes = dict[keys.Path, tuple[int, ...]]
+
+
+def load(
+    name: str,
+    source: str | Path | Mapping[str, Any],
+    *,
+    num_classes: int | None = None,
+    input_shape: tuple[int, int, int] | None = None,
+    key: jax.Array | None = None,
+    **options,
+) -> Variables:
+    """The variables of model `name` with the weights of `source`.
+
+    `source` is a file, a Hugging Face hub id or a state dict, as in
+    `reading.read`, or `"default"`: the weights of the model's reference
+    implementation, downloaded.
+
+    What differs on purpose is said by options: another `num_classes` than the file
+    has leaves the layers of class scores out of it, to be initialised with `key` (0:
+    there are none); another `input_shape` (H, W, C) resamples position embeddings,
+    and sums the kernels of the first layer over the channels if C is 1, or repeats
+    them.  `options` are those of `models.create`.
+
+    Raises one `UsageError` that lists all keys that are missing, unexpected or have
+    another shape.
+    """
+    state = read(published.fetch(name) if source == "default" else source)
+    if num_classes is not None:
+        options["num_classes"] = num_classes
+    wanted_input = input_shape or models.default_input(name)
+    wanted = _shapes(name, wanted_input, **options)
+    rules = _best_rules(name, wanted, state)
+
+    looks = measures.fingerprint(
+        array.shape for key, array in state.items() if not keys.IGNORED.search(key)
+    )
+    variables: dict[keys.Path, Any] = {}
+    new: list[keys.Path] = []
+    missing, wrong = [], []
+    changes = _Changes(name, num_classes is not None, input_shape, options)
+    for path, shape in wanted.items():
+        published_key = keys.published_key(path, rules)
+        expected = keys.published_shape(path, shape)
+        array = state.pop(published_key, None)
+        if array is None and path in changes.head:
+            new.append(path)
+        elif array is None:
+            missing.append(published_key)
+        elif array.shape == expected or _same_but_for_rank(array.shape, expected):
+            array = array.reshape(expected)
+            variables[path] = keys.from_published(path, array)
+        elif path in changes.head:
+            new.append(path)
+        elif path in changes.stem:
+            variables[path] = keys.from_published(
+                path, _with_channels(array, expected[1])
+            )
+        elif path in changes.positions:
+            variables[path] = _resampled(array, shape, wanted_input)
+        else:
+            wrong.append(f"{published_key} is {array.shape}, expected {expected}")
+    unexpected = [key for key in state if not keys.IGNORED.search(key)]
+    if unexpected and not missing:
+        # What the options took away from the model is left out of the file as well.
+        without = _shapes(name, models.default_input(name))
+        known = {keys.published_key(path, rules) for path in without}
+        unexpected = [key for key in unexpected if key not in known]
+    if missing or unexpected or wrong:
+        raise _mismatch(name, missing, unexpected, wrong, looks)
+    if new:
+        variables |= _initialised(name, wanted_input, options, key, new)
+    return keys.unflatten(
+        {path: jnp.asarray(variables[path], jnp.float32) for path in wanted}
+    )
+
+
+def save(path: str | Path, name: str, variables: Variables) -> None:
+    """Write the variables of model `name` as a safetensors file.
+
+    Keys, shapes and the order of axes are those of the reference implementation, which
+    loads the file with `strict=True`.
+    """
+    from safetensors.numpy import save_file
+
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise UsageError(f"weights are saved as .safetensors, got {path}")
+    rules = next(iter(models.sources(name).values()))
+    flat = {place: np.asarray(leaf) for place, leaf in keys.flatten(variables).items()}
+    state = {
+        keys.published_key(place, rules): keys.to_published(place, leaf)
+        for place, leaf in flat.items()
+    }
+    if len(state) != len(flat):
+        raise ValueError(f"two arrays of {name} would get the same published name")
+    try:
+        save_file(state | models.constants(name, state), path)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error}") from error
+
+
+class _Changes:
+    """Which arrays depend on what the caller asked to be different.
+
+    Found by looking at the model's shapes before and after such a change, so that no
+    model has to say which its head, its stem and its position embeddings are.
+    """
+
+    def __init__(self, name, classes: bool, input_shape, options):
+        self._name, self._options = name, options
+        self._classes, self._input_shape = classes, input_shape
+        self._found: dict[str, set[keys.Path]] = {}
+
+    @property
+    def head(self) -> set[keys.Path]:
+        if not self._classes:
+            return set()
+        return self._depend("head", dict(num_classes=1), dict(num_classes=2))
+
+    @property
+    def stem(self) -> set[keys.Path]:
+        if self._input_shape is None:
+            return set()
+        height, width, channels = models.default_input(self._name)
+        return self._depend("stem", {}, {}, (height, width, channels + 1))
+
+    @property
+    def positions(self) -> set[keys.Path]:
+        if self._input_shape is None:
+            return set()
+        height, width, channels = models.default_input(self._name)
+        return self._depend("positions", {}, {}, (2 * height, 2 * width, channels))
+
+    def _depend(self, what, before, after, input_shape=None) -> set[keys.Path]:
+        if what not in self._found:
+            default = models.default_input(self._name)
+            one = _shapes(self._name, default, **{**self._options, **before})
+            two = _shapes(
+                self._name, input_shape or default, **{**self._options, **after}
+            )
+            self._found[what] = {p for p in one if one[p] != two.get(p)}
+        return self._found[what]
+
+
+def _shapes(name: str, input_shape: Iterable[int], **options) -> Shapes:
+    variables = _abstract(name, input_shape, options)
+    return {path: leaf.shape for path, leaf in keys.flatten(variables).items()}
+
+
+def _abstract(name: str, input_shape: Iterable[int], options) -> Variables:
+    images = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
+    return jax.eval_shape(
+        models.create(name, **options).init, jax.random.key(0), images
+    )
+
+
+def _initialised(name, input_shape, options, key, new) -> dict[keys.Path, jax.Array]:
+    """Fresh values for the arrays at the paths of `new`."""
+    key = jax.random.key(0) if key is None else key
+    model = models.create(name, **options)
+
+    def only_new(key):
+        variables = model.init(key, jnp.zeros((1, *input_shape)))
+        flat = keys.flatten(variables)
+        return [flat[path] for path in new]
+
+    # Under jit nothing is computed but what is asked for.
+    return dict(zip(new, jax.jit(only_new)(key), strict=True))
+
+
+def _best_rules(name: str, wanted: Shapes, state: Mapping) -> keys.Rules:
+    """The rules of the source whose names the state dict shares the most with."""
+
+    def shared(rules: keys.Rules) -> int:
+        return sum(keys.published_key(path, rules) in state for path in wanted)
+
+    return max(models.sources(name).values(), key=shared)
+
+
+def _same_but_for_rank(got: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+    """Whether one is the other flattened: a dense layer may be a convolution."""
+    return (
+        len(got) != len(expected)
+        and math.prod(got) == math.prod(expected)
+        and got[:1] == expected[:1]
+    )
+
+
+def _with_channels(kernel_OxCxKxK: np.ndarray, channels: int) -> np.ndarray:
+    """The kernel for another number of input channels, which gives about the same."""
+    have = kernel_OxCxKxK.shape[1]
+    if channels == 1:
+        return kernel_OxCxKxK.sum(1, keepdims=True)
+    repeats = -(-channels // have)
+    tiled = np.tile(kernel_OxCxKxK, (1, repeats, 1, 1))[:, :channels]
+    return tiled * (have / channels)
+
+
+def _resampled(embedding_1xNxD, shape, input_shape) -> np.ndarray:
+    """Position embeddings for another grid; what is more than a square stays."""
+    old_grid = math.isqrt(embedding_1xNxD.shape[1])
+    extra = embedding_1xNxD.shape[1] - old_grid**2
+    height, width, _ = input_shape
+    columns = round(math.sqrt((shape[1] - extra) * width / height))
+    rows = (shape[1] - extra) // columns
+    grid = embedding_1xNxD[:, extra:].reshape(1, old_grid, old_grid, -1)
+    resized = jax.image.resize(grid, (1, rows, columns, shape[2]), "bicubic")
+    return np.concatenate(
+        [embedding_1xNxD[:, :extra], np.asarray(resized).reshape(1, -1, shape[2])], 1
+    )
+
+
+def _mismatch(name, missing, unexpected, wrong, looks: int) -> UsageError:
+    lines = [f"these are not the weights of {name}:"]
+    same = [n for n, m in measures.recorded().items() if m.fingerprint == looks]
+    if same and name not in same:
+        lines = [f"{lines[0]} they look like those of {' or '.join(same)}"]
+    elif name in same and wrong and not missing and not unexpected:
+        lines = [f"{lines[0]} for another number of classes, give num_classes="]
+    for what, entries in (
+        ("missing", missing),
+        ("unexpected", unexpected),
+        ("wrong shape", wrong),
+    ):
+        lines += [f"  {what}: {entry}" for entry in entries[:20]]
+        if len(entries) > 20:
+            lines.append(f"  {what}: … and {len(entries) - 20} more")
+    return UsageError("\n".join(lines))

@@ -1,0 +1,75 @@
+"""Layers that models share, against their definitions."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvision.layers import windows
+from jaxvision.layers.attention import attend, split_heads
+from jaxvision.layers.channels import round_channels
+from jaxvision.layers.local_response import local_response_norm
+from jaxvision.layers.stochastic_depth import StochasticDepth
+
+
+def normal(*shape):
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    # Of MobileNets with other widths: never below 90 %.
+    "channels, rounded",
+    [(32 * 0.35, 16), (83, 80), (84, 88), (3, 8), (24, 24), (24 * 1.1, 24)],
+)
+def test_channels_are_rounded(channels, rounded):
+    assert round_channels(channels) == rounded
+
+
+def test_local_response_norm_sums_over_five_channels():
+    x = normal(2, 3, 3, 7)
+    y = local_response_norm(x)
+    for c in range(7):
+        around = x[..., max(0, c - 2) : c + 3]
+        expected = x[..., c] / (2 + 1e-4 * (around**2).sum(-1)) ** 0.75
+        np.testing.assert_allclose(y[..., c], expected, rtol=1e-6)
+
+
+def test_stochastic_depth_drops_whole_examples_and_keeps_the_mean():
+    branch = jnp.ones((4000, 2, 2, 1))
+    layer = StochasticDepth(0.25, deterministic=False)
+    y = layer.apply({}, branch, rngs={"dropout": jax.random.key(0)})
+    per_example = np.asarray(y).reshape(4000, -1)
+    assert (per_example == per_example[:, :1]).all()
+    np.testing.assert_allclose(np.unique(per_example), [0, 4 / 3], rtol=1e-6)
+    assert abs(per_example.mean() - 1) < 0.05
+    assert StochasticDepth(0.25, deterministic=True).apply({}, branch) is branch
+
+
+def test_windows_are_cut_and_merged_again():
+    x = jnp.arange(2 * 6 * 4 * 3).reshape(2, 6, 4, 3)
+    cut = windows.partition(x, 3, 2)
+    assert cut.shape == (2, 4, 6, 3)
+    np.testing.assert_array_equal(cut[1, 3], x[1, 3:, 2:].reshape(6, 3))
+    np.testing.assert_array_equal(windows.merge(cut, 3, 2, (6, 4)), x)
+
+
+def test_relative_positions_are_numbered_by_their_offset():
+    index = windows.relative_position_index(3)
+    # From the first pixel to itself, to the last, and back.
+    assert index[0, 0] == index[4, 4] == 2 * 5 + 2
+    assert index[0, 8] == 0
+    assert index[8, 0] == 24
+    assert index[1, 0] == 2 * 5 + 3
+
+
+def test_attention_is_the_formula():
+    qkv = normal(2, 5, 24)
+    bias = normal(1, 2, 5, 5)
+    y = attend(*split_heads(qkv, 2), bias=jnp.asarray(bias))
+    for head in range(2):
+        q, k, v = (qkv[..., i * 8 + head * 4 : i * 8 + head * 4 + 4] for i in range(3))
+        weights = nn.softmax(q @ k.swapaxes(1, 2) / 2 + bias[:, head])
+        np.testing.assert_allclose(
+            y[..., head * 4 : head * 4 + 4], weights @ v, rtol=1e-5, atol=1e-5
+        )

@@ -1,0 +1,75 @@
+"""Costs and receptive fields, against published numbers."""
+
+import pytest
+
+from jaxvision import models
+from jaxvision.models import measures
+
+# Multiply-adds in units of 10⁹ that torchvision publishes with its weights.
+PUBLISHED = {
+    "alexnet": 0.714,
+    "resnet18": 1.814,
+    "squeezenet1_1": 0.349,
+    "mobilenet_v2": 0.301,
+    "mobilenet_v3_small": 0.057,
+    "shufflenet_v2_x0_5": 0.040,
+    "regnet_y_400mf": 0.402,
+    "swin_t": 4.491,
+    "vit_b_32": 4.409,
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["alexnet", "resnet18", "mobilenet_v3_small", "swin_t"]
+)
+def test_multiply_adds_are_the_published_ones(name):
+    found = measures.measure(name)
+    assert round(found.multiply_adds / 1e9, 3) == PUBLISHED[name]
+    assert found == measures.recorded()[name]
+
+
+def test_recorded_multiply_adds_are_the_published_ones():
+    recorded = measures.recorded()
+    for name, billions in PUBLISHED.items():
+        assert round(recorded[name].multiply_adds / 1e9, 3) == billions
+
+
+def test_every_model_is_recorded():
+    assert list(measures.recorded()) == models.names()
+
+
+@pytest.mark.parametrize(
+    "name, pixels",
+    # By the recursion of Araujo et al. 2019, https://doi.org/10.23915/distill.00021
+    [("alexnet", 195), ("resnet18", 435), ("vgg16", 212), ("mobilenet_v2", 491)],
+)
+def test_receptive_fields(name, pixels):
+    assert measures.recorded()[name].receptive_field == pixels
+
+
+def test_attention_sees_the_whole_image():
+    assert measures.recorded()["vit_b_16"].receptive_field is None
+
+
+def test_layers_of_lenet():
+    # 28·28·6·25, 10·10·16·150, 400·120, 120·84, 84·10
+    products = [117_600, 240_000, 48_000, 10_080, 840]
+    found = measures.layers("lenet5")
+    assert [layer.multiply_adds for layer in found] == products
+    assert [layer.name for layer in found] == ["c1", "c3", "c5", "f6", "output"]
+    assert found[0].kind == "Conv 5×5"
+    assert found[0].output == (28, 28, 6)
+    assert sum(layer.parameters for layer in found) == 61_706
+    measured = measures.measure("lenet5")
+    assert measured.multiply_adds == sum(products)
+    assert measured.activations == 28 * 28 * 6 + 10 * 10 * 16 + 120 + 84 + 10
+    # 5×5, 2×2 with stride 2, 5×5, 2×2: 1 + 4 + 1 + 2·4 + 2
+    assert measured.receptive_field == 16
+
+
+def test_fingerprints_tell_architectures_apart():
+    found = {}
+    for name, measured in measures.recorded().items():
+        found.setdefault(measured.fingerprint, []).append(name)
+    alike = [names for names in found.values() if len(names) > 1]
+    assert alike == [["lenet5", "lenet5_relu"]]

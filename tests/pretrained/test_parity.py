@@ -1,0 +1,142 @@
+"""Every model against its reference implementation, with the same weights and images.
+
+The reference values were made by tools/make_parity_references.py with PyTorch.  By
+default the smallest model of every family is compared; `make parity` compares all.
+"""
+
+import json
+import os
+import zlib
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jaxvision import models, pretrained
+from jaxvision.engine.state import count
+from jaxvision.layers.conv_norm import basic_conv
+from jaxvision.models import inception
+from jaxvision.pretrained import keys
+from tools import parity_inputs as inputs
+
+REFERENCES = json.loads((Path(__file__).parent / "references.json").read_text())
+
+TOLERANCE = 1e-4
+"""Of features and scores, relative to the largest entry."""
+
+GRADIENT_TOLERANCE = 1e-2
+"""A rectifier whose input is rounded to the other side of 0 changes the gradients of
+what is before it: MNASNet's differ by 2e-3 in float32, and by 2e-15 in float64."""
+
+SMALLEST = (
+    "alexnet", "vgg11", "googlenet", "inception_v3", "resnet18", "densenet121",
+    "squeezenet1_1", "mobilenetv1_100", "mobilenet_v2", "mobilenet_v3_small",
+    "shufflenet_v2_x0_5", "mnasnet0_5", "efficientnet_b0", "tf_efficientnet_lite0",
+    "regnet_y_400mf", "convnext_tiny", "vit_tiny_patch16_224", "swin_t", "swin_v2_t",
+    "maxvit_t", "resnetv2_18", "xception", "senet154",
+)  # fmt: skip
+
+NAMES = sorted(REFERENCES) if os.environ.get("PARITY") == "all" else SMALLEST
+TABLE = Path(__file__).parent / "parity.tsv"
+
+
+def published_shapes(name, size):
+    """The names and shapes of the state dict, by our account."""
+    images = jax.ShapeDtypeStruct((1, *size), np.float32)
+    variables = jax.eval_shape(models.create(name).init, jax.random.key(0), images)
+    rules = next(iter(models.sources(name).values()))
+    return variables, {
+        keys.published_key(path, rules): keys.published_shape(path, leaf.shape)
+        for path, leaf in keys.flatten(variables).items()
+    }
+
+
+def difference(ours, reference):
+    """Largest difference of the selected entries, relative to the largest entry."""
+    ours = np.asarray(ours)
+    assert list(ours.shape) == reference["shape"]
+    positions, _ = inputs.probe("", ours.shape)
+    values = np.ascontiguousarray(ours).reshape(-1)[positions]
+    return np.abs(values - np.array(reference["values"])).max() / reference["scale"]
+
+
+def run(function, *arguments):
+    """The function, compiled once and fast rather than to be fast."""
+    compiled = jax.jit(function).lower(*arguments)
+    return compiled.compile({"xla_backend_optimization_level": 0})(*arguments)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_equals_its_reference(name):
+    reference = REFERENCES[name]
+    # Position embeddings belong to a size; an auxiliary head needs one.
+    size = (*reference.get("made_for", reference["input"]), 3)
+    variables, shapes = published_shapes(name, size)
+    described = "\n".join(sorted(f"{key} {shape}" for key, shape in shapes.items()))
+    assert zlib.crc32(described.encode()) == reference["keys"]
+    assert count(variables["params"]) == reference["parameters"]
+
+    images = inputs.images(*reference["input"])
+    state = {
+        key: inputs.weight(key, shape, reference["gain"])
+        for key, shape in shapes.items()
+    }
+    variables = dict(pretrained.load(name, state, input_shape=size))
+    model = models.create(name)
+
+    def scalar(params, images):
+        outputs, _ = model.apply(variables | {"params": params}, images)
+        weights = inputs.uniform("logits", outputs["logits"].shape)
+        return (outputs["logits"] * weights).sum(), outputs
+
+    gradients = reference.get("gradients", {})
+    if gradients:
+        (params, at_images), outputs = run(
+            jax.grad(scalar, (0, 1), has_aux=True), variables["params"], images
+        )
+        ours = published(name, params) | {"images": at_images}
+    else:
+        _, outputs = run(scalar, variables["params"], images)
+    if "constants" in reference:
+        described = "\n".join(sorted(
+            f"{key} {value.shape} {np.abs(np.float64(value)).sum():.5g}"
+            for key, value in models.constants(name, state).items()
+        ))  # fmt: skip
+        assert zlib.crc32(described.encode()) == reference["constants"]
+    differences = {"logits": difference(outputs["logits"], reference["logits"])}
+    for feature, values in reference.get("features", {}).items():
+        differences[feature] = difference(outputs[feature], values)
+    slopes = {key: difference(ours[key], found) for key, found in gradients.items()}
+    if "aux" in reference:
+        differences["aux"] = difference(auxiliary_scores(variables), reference["aux"])
+    assert max(differences.values()) <= TOLERANCE, differences
+    assert max(slopes.values(), default=0) <= GRADIENT_TOLERANCE, slopes
+    if os.environ.get("PARITY"):
+        record(name, reference["parameters"], max(differences.values()))
+
+
+def record(name, parameters, largest):
+    """Put a row into the table that is committed."""
+    head, *rows = TABLE.read_text().splitlines()
+    table = {row.partition("\t")[0]: row for row in rows}
+    table[name] = f"{name}\t{parameters}\t{largest:.1e}"
+    TABLE.write_text("\n".join([head, *map(table.get, sorted(table))]) + "\n")
+
+
+def published(name, params):
+    """Gradients by the names, and in the order of axes, of published weights."""
+    rules = next(iter(models.sources(name).values()))
+    return {
+        keys.published_key(path, rules): keys.to_published(path, np.asarray(leaf))
+        for path, leaf in keys.flatten({"params": params}).items()
+    }
+
+
+def auxiliary_scores(variables):
+    """What the auxiliary head of Inception v3 makes of a map of 17×17."""
+    head = inception.AuxiliaryHead(
+        1000, basic_conv(train=False), np.float32, name="AuxLogits"
+    )
+    own = {kind: tree["AuxLogits"] for kind, tree in variables.items()}
+    return head.apply(own, inputs.uniform("aux", (2, 17, 17, 768)))

@@ -1,0 +1,173 @@
+"""Files of weights, good and bad.  Those in files/ were saved by PyTorch itself."""
+
+import os
+import pickle
+import sys
+import zipfile
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from jaxvision.errors import UsageError
+from jaxvision.pretrained import read
+
+FILES = Path(__file__).parent / "files"
+NUMBERS = np.arange(6, dtype=np.float32).reshape(2, 3)
+STATE = {
+    "numbers": NUMBERS,
+    "transposed": NUMBERS.T,
+    "row": NUMBERS[1],
+    "parameter": np.full(2, 0.5, np.float32),
+    "half": np.array([1.5], np.float16),
+    "bfloat": np.array([1.5, -2.0], ml_dtypes.bfloat16),
+    "count": np.array(7),
+    "flags": np.array([True, False]),
+    "empty": np.zeros((0, 3), np.float32),
+}
+
+
+@pytest.mark.parametrize("file", ["zip.pth", "legacy.pth", "wrapped.pth"])
+def test_reads_what_pytorch_saves_without_pytorch(file):
+    found = read(FILES / file)
+    assert list(found) == list(STATE)
+    for name, expected in STATE.items():
+        assert found[name].dtype == expected.dtype
+        np.testing.assert_array_equal(found[name], expected)
+    assert "torch" not in sys.modules
+
+
+def test_reads_safetensors_npz_and_state_dicts(tmp_path):
+    arrays = {"a.weight": NUMBERS, "b": np.array([1.5, -2.0], ml_dtypes.bfloat16)}
+    save_file({"a.weight": NUMBERS}, tmp_path / "x.safetensors")
+    np.savez(tmp_path / "x.npz", **{"a.weight": NUMBERS})
+    for source in (
+        tmp_path / "x.safetensors",
+        str(tmp_path / "x.npz"),
+        arrays,
+        {"module.a.weight": NUMBERS},
+        {"model": {"a.weight": NUMBERS}},
+    ):
+        np.testing.assert_array_equal(read(source)["a.weight"], NUMBERS)
+
+
+class Malicious:
+    def __reduce__(self):
+        return os.system, ("touch executed",)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_with_code_is_refused_and_not_executed(tmp_path, monkeypatch, zipped):
+    monkeypatch.chdir(tmp_path)
+    content = pickle.dumps({"weight": Malicious()})
+    path = tmp_path / "evil.pth"
+    if zipped:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", content)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"(posix|nt)\.system.*refused"):
+        read(path)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_whole_module_is_refused():
+    with pytest.raises(UsageError, match=r"torch\.nn\.modules.*state dict"):
+        read(FILES / "module.pth")
+
+
+@pytest.mark.parametrize("attribute", ["__class__", "system", "__subclasses__"])
+def test_names_near_the_allowed_ones_are_refused(tmp_path, attribute):
+    content = f"cos\n{attribute}\n.".encode()
+    with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
+        archive.writestr("x/data.pkl", content)
+    with pytest.raises(UsageError, match="refused"):
+        read(tmp_path / "x.pt")
+
+
+def test_a_tensor_that_reaches_beyond_its_storage_is_refused(tmp_path):
+    with zipfile.ZipFile(FILES / "zip.pth") as good:
+        members = {name: good.read(name) for name in good.namelist()}
+    (name,) = (name for name in members if name.endswith("data.pkl"))
+    # The second row of `numbers` begins after three of six: let it after 200.
+    row = members[name].index(b"row")
+    start = members[name].index(b"K\x03", row)
+    members[name] = members[name][:start] + b"K\xc8" + members[name][start + 2 :]
+    write(tmp_path / "x.pth", members)
+    with pytest.raises(UsageError, match="beyond its storage"):
+        read(tmp_path / "x.pth")
+
+
+def test_a_storage_of_another_size_is_refused(tmp_path):
+    with zipfile.ZipFile(FILES / "zip.pth") as good:
+        members = {name: good.read(name) for name in good.namelist()}
+    (name,) = (name for name in members if name.endswith("data/0"))
+    write(tmp_path / "x.pth", members | {name: members[name][:8]})
+    with pytest.raises(UsageError, match="storage of 6 numbers holds 2"):
+        read(tmp_path / "x.pth")
+
+
+def write(path, members):
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, content in members.items():
+            archive.writestr(member, content)
+
+
+@pytest.mark.parametrize("keep", [5, 200, 700])
+@pytest.mark.parametrize("file", ["zip.pth", "legacy.pth"])
+def test_a_file_cut_short_is_refused(tmp_path, file, keep):
+    (tmp_path / file).write_bytes((FILES / file).read_bytes()[:keep])
+    with pytest.raises(UsageError, match="damaged"):
+        read(tmp_path / file)
+
+
+def test_a_file_that_is_not_what_its_suffix_says_is_named(tmp_path):
+    save_file({"a": NUMBERS}, tmp_path / "a.pth")
+    with pytest.raises(UsageError, match=r"looks like \.safetensors"):
+        read(tmp_path / "a.pth")
+    (tmp_path / "b.safetensors").write_bytes((FILES / "zip.pth").read_bytes())
+    with pytest.raises(UsageError, match=r"looks like \.pth"):
+        read(tmp_path / "b.safetensors")
+    (tmp_path / "c.npz").write_bytes((FILES / "legacy.pth").read_bytes())
+    with pytest.raises(UsageError, match=r"looks like \.pth"):
+        read(tmp_path / "c.npz")
+    (tmp_path / "d.pth").write_text("<html>not found</html>")
+    with pytest.raises(UsageError, match="web page"):
+        read(tmp_path / "d.pth")
+    (tmp_path / "e.npz").write_bytes(b"abc")
+    with pytest.raises(UsageError, match=r"no \.npz file"):
+        read(tmp_path / "e.npz")
+    (tmp_path / "f.safetensors").write_bytes(b"abc")
+    with pytest.raises(UsageError, match="no safetensors file"):
+        read(tmp_path / "f.safetensors")
+
+
+def test_what_is_no_source_is_explained(tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match="neither a file nor a hub id"):
+        read(tmp_path / "missing.pth")
+    (tmp_path / "weights.dat").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"\.safetensors"):
+        read(tmp_path / "weights.dat")
+    with pytest.raises(UsageError, match="no arrays, such as 'epoch'"):
+        read({"epoch": 3, "weight": NUMBERS})
+    with pytest.raises(UsageError, match="no state dict"):
+        read({})
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(UsageError, match=r"jaxvision-research\[hub\]"):
+        read("timm/resnet50.a1_in1k")
+
+
+def test_a_hub_id_is_downloaded(tmp_path, monkeypatch):
+    huggingface_hub = pytest.importorskip("huggingface_hub")
+    save_file({"a": NUMBERS}, tmp_path / "model.safetensors")
+    asked = []
+
+    def download(repository, name):
+        asked.append((repository, name))
+        return str(tmp_path / name)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    np.testing.assert_array_equal(read("timm/resnet50.a1_in1k")["a"], NUMBERS)
+    assert asked == [("timm/resnet50.a1_in1k", "model.safetensors")]

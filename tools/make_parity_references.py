@@ -1,0 +1,299 @@
+"""What the reference implementations make of the weights of `parity_inputs.py`.
+
+    python tools/make_parity_references.py [NAME …]
+
+Runs where PyTorch, torchvision 0.29 and timm are installed, and needs nothing of
+jaxvision.  Updates tests/pretrained/references.json: for each name the size of the
+images, the number of parameters, a checksum of all names and shapes of its state dict,
+and a selection of the logits for two images; for one model of each family also features
+and gradients.
+"""
+
+import functools
+import json
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import parity_inputs as inputs
+import torch
+import torchvision
+
+FILE = Path(__file__).parent.parent / "tests" / "pretrained" / "references.json"
+
+SQUARE = (
+    "vit_tiny_patch16_224", "vit_small_patch16_224", "vit_small_patch32_224",
+    "vit_b_16", "vit_b_32", "vit_l_16", "vit_l_32",
+)  # fmt: skip
+
+SIZE = (64, 96)
+"""Height and width of the images, unless `SIZES` says otherwise."""
+
+SIZES = {
+    "alexnet": (96, 128),
+    "alexnet_2012": (99, 131),
+    "alexnet_fcn": (224, 260),
+    "inception_v3": (96, 128),
+    "maxvit_t": (224, 224),
+    "squeezenet1_0": (66, 98),
+    "squeezenet1_1": (66, 98),
+    "vit_h_14": (56, 56),
+    **{name: (64, 64) for name in SQUARE},
+}
+
+TIMM = {
+    name: name
+    for name in (
+        "senet154", "seresnet50", "seresnet101", "seresnet152", "vit_tiny_patch16_224",
+        "vit_small_patch16_224", "vit_small_patch32_224", "mobilenetv1_100",
+        "resnetv2_18", "resnetv2_34", "resnetv2_50", "resnetv2_101", "resnetv2_152",
+        "tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2",
+        "tf_efficientnet_lite3", "tf_efficientnet_lite4",
+    )
+} | {"xception": "legacy_xception"}  # fmt: skip
+"""Names that timm is the reference of, and what it calls them."""
+
+OPTIONS = {
+    "googlenet": dict(aux_logits=True, init_weights=False),
+    "inception_v3": dict(init_weights=False),
+}
+
+FEATURES = {
+    "alexnet": "features.2 features.5 features.12",
+    "vgg11": "features.2 features.5 features.10 features.15 features.20",
+    "googlenet": "conv1 conv3 inception3b inception4e inception5b",
+    "inception_v3": "Conv2d_2b_3x3 Conv2d_4a_3x3 Mixed_5d Mixed_6e Mixed_7c",
+    "resnet18": "layer1 layer2 layer3 layer4",
+    "densenet121": (
+        "features.denseblock1 features.denseblock2 features.denseblock3 "
+        "features.denseblock4"
+    ),
+    "squeezenet1_1": "features.1 features.4 features.7 features.12",
+    "mobilenetv1_100": "blocks.0 blocks.1 blocks.2 blocks.3 blocks.4",
+    "mobilenet_v2": "features.1 features.3 features.6 features.13 features.17",
+    "mobilenet_v3_small": "features.0 features.1 features.3 features.8 features.11",
+    "shufflenet_v2_x0_5": "conv1 stage2 stage3 stage4",
+    "mnasnet0_5": "layers.7 layers.8 layers.9 layers.11 layers.13",
+    "efficientnet_b0": "features.1 features.2 features.3 features.5 features.7",
+    "tf_efficientnet_lite0": "blocks.0 blocks.1 blocks.2 blocks.4 blocks.6",
+    "regnet_y_400mf": (
+        "trunk_output.block1 trunk_output.block2 trunk_output.block3 "
+        "trunk_output.block4"
+    ),
+    "convnext_tiny": "features.1 features.3 features.5 features.7",
+    "vit_tiny_patch16_224": "blocks.2 blocks.5 blocks.8 blocks.11",
+    "swin_t": "features.1 features.3 features.5 features.7",
+    "swin_v2_t": "features.1 features.3 features.5 features.7",
+    "maxvit_t": "blocks.0 blocks.1 blocks.2 blocks.3",
+    "resnetv2_18": "stages.0 stages.1 stages.2 stages.3",
+    "xception": "act2 block1 block2 block11 act4",
+    "senet154": "layer1 layer2 layer3 layer4",
+}
+"""Modules whose outputs we call stage1, stage2, …"""
+
+
+def alexnet_2012():
+    """The table of the paper, for which torchvision has no name."""
+    conv = torch.nn.Conv2d
+    # PyTorch multiplies the mean of squares by alpha, the paper the sum.
+    norm = functools.partial(torch.nn.LocalResponseNorm, 5, alpha=5e-4, beta=0.75, k=2)
+    relu, pool = torch.nn.ReLU, functools.partial(torch.nn.MaxPool2d, 3, 2)
+    model = torchvision.models.alexnet()
+    model.features = torch.nn.Sequential(
+        conv(3, 96, 11, 4), torch.nn.Sequential(relu(), norm()), pool(),
+        conv(96, 256, 5, padding=2, groups=2), torch.nn.Sequential(relu(), norm()),
+        pool(), conv(256, 384, 3, padding=1), relu(),
+        conv(384, 384, 3, padding=1, groups=2), relu(),
+        conv(384, 256, 3, padding=1, groups=2), relu(), pool(),
+    )  # fmt: skip
+    return model
+
+
+def alexnet_fcn():
+    """torchvision's, whose dense layers slide over larger images."""
+    model = torchvision.models.alexnet()
+    model.avgpool, conv = torch.nn.Identity(), torch.nn.Conv2d
+    model.classifier[1] = conv(256, 4096, 6)
+    model.classifier[4] = conv(4096, 4096, 1)
+    model.classifier[6] = conv(4096, 1000, 1)
+    model.forward = lambda images: model.classifier(model.features(images))
+    return model
+
+
+def build(name):
+    if name in ("alexnet_2012", "alexnet_fcn"):
+        return globals()[name]()
+    options = OPTIONS.get(name, {})
+    if name in TIMM:
+        import timm
+
+        if name.startswith("vit_"):
+            options = dict(img_size=SIZES[name])
+        return timm.create_model(TIMM[name], **options)
+    if name.startswith("vit_"):
+        options = dict(image_size=SIZES[name][0])
+    return torchvision.models.get_model(name, weights=None, **options)
+
+
+def reference(name):
+    model = build(name).eval()
+    state = model.state_dict()
+    described = sorted(
+        f"{key} {tuple(value.shape)}"
+        for key, value in state.items()
+        if is_weight(key, value)
+    )
+    height, width = SIZES.get(name, SIZE)
+    images = torch.from_numpy(inputs.images(height, width).transpose(0, 3, 1, 2).copy())
+    constants = sorted(
+        f"{key} {tuple(value.shape)} {float(value.double().abs().sum()):.5g}"
+        for key, value in state.items()
+        if not is_weight(key, value) and not key.endswith("num_batches_tracked")
+    )
+    gain, spread = best_gain(model, images)
+    fill(model, gain)
+    found = {
+        "input": [height, width],
+        "gain": gain,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "keys": zlib.crc32("\n".join(described).encode()),
+    }
+    if constants:
+        found["constants"] = zlib.crc32("\n".join(constants).encode())
+    if name.startswith("vit_"):
+        # Position embeddings belong to a size; published are those of 224 pixels.
+        SIZES[name] = (224, 224)
+        with torch.device("meta"):
+            found["published"] = sum(p.numel() for p in build(name).parameters())
+    taps = {}
+    for i, module in enumerate(FEATURES.get(name, "").split(), 1):
+        model.get_submodule(module).register_forward_hook(
+            lambda module, args, output, i=i: taps.__setitem__(f"stage{i}", output)
+        )
+    if name not in FEATURES:
+        with torch.no_grad():
+            logits = model(images)
+    else:
+        images.requires_grad_()
+        logits = model(images)
+        weights = inputs.uniform("logits", tuple(logits.shape))
+        (logits * torch.from_numpy(weights)).sum().backward()
+        found["features"] = {
+            stage: entries(as_map(name, value, height, width))
+            for stage, value in taps.items()
+        }
+        if name == "inception_v3":
+            found["made_for"] = [299, 299]
+            # In the network its map is large enough only for images of 299×299.
+            seen = torch.from_numpy(inputs.uniform("aux", (2, 17, 17, 768)))
+            found["aux"] = entries(model.AuxLogits(seen.movedim(-1, 1)))
+        found["gradients"] = {"images": entries(images.grad.movedim(1, -1))} | {
+            key: entries(value.grad) for key, value in chosen(model)
+        }
+    found["logits"] = entries(as_map(name, logits, height, width))
+    return found, spread, found["logits"]["scale"]
+
+
+def is_weight(key, value):
+    """Whether it is no counter and no constant."""
+    return value.is_floating_point() and not key.endswith("relative_coords_table")
+
+
+GAINS = (1.0, 0.6, 0.8, 0.9, 1.2, 1.35, 1.5, 1.75, 2.0, 3.0, 5.0)
+
+
+def best_gain(model, images):
+    """The gain with which the logits of the two images differ the most.
+
+    Deep networks with random weights easily say the same of every image, and then
+    would agree with any other network; or they multiply every difference so much that
+    rounding decides what they say, and would not agree with themselves.
+    """
+    spreads = {}
+    fill(model, before := 1.0)
+    for gain in GAINS:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.ndim > 1:
+                    parameter *= (gain / before) ** 0.5
+            logits, before = model(images), gain
+            moved = (model(images * (1 + 1e-6)) - logits).abs().max()
+        if logits.isfinite().all() and moved < 2e-5 * logits.abs().max():
+            spread = (logits[0] - logits[1]).abs().max() / logits.abs().max()
+            spreads[gain] = float(spread)
+        if spreads.get(gain, 0) > 0.05:
+            break
+    best = max(spreads, key=spreads.get)
+    if spreads[best] < 0.01:
+        raise SystemExit(f"{model.__class__} says the same of both images: {spreads}")
+    return best, spreads[best]
+
+
+def fill(model, gain):
+    """Give the model the weights that its names and shapes decide."""
+    state = model.state_dict()
+    for key, value in state.items():
+        if is_weight(key, value):
+            made = inputs.weight(key, tuple(value.shape), gain)
+            state[key] = torch.from_numpy(np.asarray(made, np.float32))
+    model.load_state_dict(state, strict=True)
+
+
+def chosen(model):
+    """The first, the middle and the last parameters of a model."""
+    parameters = [(k, p) for k, p in model.named_parameters() if p.grad is not None]
+    picked = sorted({0, 1, len(parameters) // 2, len(parameters) // 2 + 1,
+                     len(parameters) - 2, len(parameters) - 1})  # fmt: skip
+    return [parameters[i] for i in picked]
+
+
+def as_map(name, features, height, width):
+    """Channels last, and tokens in rows and columns without the class token."""
+    if features.ndim == 2:
+        return features
+    if features.ndim == 3:
+        rows = round((features.shape[1] * height / width) ** 0.5)
+        return features[:, 1:].unflatten(1, (rows, -1))
+    return features if name.startswith("swin") else features.movedim(1, -1)
+
+
+def entries(tensor):
+    """A selection of the entries, and the largest one, which errors are relative to."""
+    array = tensor.detach().numpy()
+    positions, _ = inputs.probe("", array.shape)
+    values = np.ascontiguousarray(array).reshape(-1)[positions]
+    return {
+        "shape": list(array.shape),
+        "scale": rounded(np.abs(array).max()),
+        "values": [rounded(v) for v in values],
+    }
+
+
+def rounded(number):
+    return float(f"{number:.7g}")
+
+
+def main(names):
+    references = json.loads(FILE.read_text()) if FILE.exists() else {}
+    all_names = torchvision.models.list_models(module=torchvision.models)
+    for name in names or [*all_names, *TIMM, "alexnet_2012", "alexnet_fcn"]:
+        references[name], spread, size = reference(name)
+        gain = references[name]["gain"]
+        print(
+            f"{name:24} logits to {size:.3g}, apart by {spread:.2g}, gain {gain}",
+            flush=True,
+        )
+        lines = [f'"{k}": {json.dumps(v)}' for k, v in sorted(references.items())]
+        references = (json.loads(FILE.read_text()) if FILE.exists() else {}) | {
+            name: references[name]
+        }
+        FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+if __name__ == "__main__":
+    # Every weight is replaced: what would initialise it only takes time.
+    for function in [name for name in vars(torch.nn.init) if name.endswith("_")]:
+        if not function.startswith("_"):
+            setattr(torch.nn.init, function, lambda tensor, *_, **__: tensor)
+    main(sys.argv[1:])
