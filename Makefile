@@ -6,7 +6,7 @@
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo test lint tables constraints clean
+.PHONY: help setup demo test parity lint tables constraints clean
 
 help: ## Print these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F '|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -18,6 +18,16 @@ demo: $(READY) ## Train LeNet-5 on 5,000 real MNIST digits, offline
 
 test: $(READY) ## Run the tests
 	@$(BIN)/python -m pytest $(ARGS)
+
+# With TORCH_PYTHON=PATH, an interpreter that has PyTorch, torchvision and timm, the
+# reference values are made anew rather than taken from the committed file.
+parity: $(READY) ## Compare every model with its reference, and write the table of it
+	@if [ -n "$(TORCH_PYTHON)" ]; then \
+	    PARITY_REFERENCES=.venv/references.json; export PARITY_REFERENCES; \
+	    rm -f $$PARITY_REFERENCES; \
+	    "$(TORCH_PYTHON)" tools/make_parity_references.py || exit 1; \
+	fi; \
+	PARITY=all $(BIN)/python -m pytest tests/pretrained/test_parity.py $(ARGS)
 
 lint: $(READY) ## Check style, format, who imports whom, and types
 	$(BIN)/ruff check

@@ -3,7 +3,8 @@
     python tools/make_parity_references.py [NAME …]
 
 Runs where PyTorch, torchvision 0.29 and timm are installed, and needs nothing of
-jaxvision.  Updates tests/pretrained/references.json: for each name the size of the
+jaxvision.  Updates tests/pretrained/references.json, or the file that is named by
+PARITY_REFERENCES in the environment: for each name the size of the
 images, the number of parameters, a checksum of all names and shapes of its state dict,
 and a selection of the logits for two images; for one model of each family also features
 and gradients.
@@ -11,6 +12,7 @@ and gradients.
 
 import functools
 import json
+import os
 import sys
 import zlib
 from pathlib import Path
@@ -20,7 +22,8 @@ import parity_inputs as inputs
 import torch
 import torchvision
 
-FILE = Path(__file__).parent.parent / "tests" / "pretrained" / "references.json"
+COMMITTED = Path(__file__).parent.parent / "tests" / "pretrained" / "references.json"
+FILE = Path(os.environ.get("PARITY_REFERENCES", COMMITTED))
 
 SQUARE = (
     "vit_tiny_patch16_224", "vit_small_patch16_224", "vit_small_patch32_224",
@@ -275,19 +278,17 @@ def rounded(number):
 
 
 def main(names):
-    references = json.loads(FILE.read_text()) if FILE.exists() else {}
     all_names = torchvision.models.list_models(module=torchvision.models)
     for name in names or [*all_names, *TIMM, "alexnet_2012", "alexnet_fcn"]:
-        references[name], spread, size = reference(name)
-        gain = references[name]["gain"]
+        made, spread, size = reference(name)
+        gain = made["gain"]
         print(
             f"{name:24} logits to {size:.3g}, apart by {spread:.2g}, gain {gain}",
             flush=True,
         )
+        references = json.loads(FILE.read_text()) if FILE.exists() else {}
+        references[name] = made
         lines = [f'"{k}": {json.dumps(v)}' for k, v in sorted(references.items())]
-        references = (json.loads(FILE.read_text()) if FILE.exists() else {}) | {
-            name: references[name]
-        }
         FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 

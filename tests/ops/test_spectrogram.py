@@ -116,7 +116,7 @@ def test_alone_batched_and_in_jit_are_the_same(eeg):
         (lambda: spectrogram(jnp.ones(50), 1, frame=8, hop=0), "hop must be positive"),
         (lambda: spectrogram(jnp.ones(50), 0, frame=8, hop=1), "rate must be positive"),
         (lambda: mel_filters(0, 65, 200), "bands must be positive, got 0"),
-        (lambda: mel_filters(4, 65, 200, high=101), "from 0 to 100.0 Hz, got 0, 101"),
+        (lambda: mel_filters(4, 65, 200, high=101), "100.0 Hz, got 0 and 101"),
         (lambda: mel_filters(4, 65, 200, low=50, high=50), "in order"),
         (lambda: mel_filters(128, 65, 16_000), "narrower than a bin of 125 Hz"),
         (lambda: decibels(jnp.ones((2, 2)), span=0), "span must be positive, got 0"),
