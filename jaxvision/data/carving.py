@@ -1,11 +1,10 @@
 """Validation examples are carved out of the training split, the same for every run."""
 
 import functools
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
+from jaxvision.data.rows import take
 from jaxvision.data.source import Source
 from jaxvision.errors import UsageError
 
@@ -49,48 +48,14 @@ def carve(
         mask = held_out() if source.targets else choose(data)
         return _rows(data, ~mask), _rows(data, mask)
 
-    def part(
-        name: str, size: int, read: Callable[[], dict[str, np.ndarray]], chosen: bool
-    ) -> Source:
+    def part(name: str, size: int, chosen: bool) -> Source:
         def rows() -> np.ndarray:
             return np.flatnonzero(held_out() == chosen)
 
-        def targets() -> dict[str, np.ndarray]:
-            assert source.targets
-            return {key: array[rows()] for key, array in source.targets().items()}
+        taken = take(source, rows, name=f"{source.name}/{name}", size=size)
+        return taken._replace(read=lambda: dict(parts()[chosen]))
 
-        return source._replace(
-            name=f"{source.name}/{name}",
-            size=size,
-            read=read,
-            targets=targets if source.targets else None,
-            encoded=source.encoded and Subset(source.encoded, rows),
-            maps=source.maps and Subset(source.maps, rows),
-        )
-
-    return (
-        part("train", source.size - size, lambda: dict(parts()[0]), False),
-        part("validation", size, lambda: dict(parts()[1]), True),
-    )
-
-
-class Subset:
-    """`Source.encoded` or `maps` of some rows, found when the first is asked for."""
-
-    def __init__(self, whole: Callable[[int], Any], rows: Callable[[], np.ndarray]):
-        self.whole = whole
-        self._find = rows
-
-    @functools.cached_property
-    def rows(self) -> np.ndarray:
-        return self._find()
-
-    def __call__(self, i: int) -> Any:
-        return self.whole(int(self.rows[i]))
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Found here, since what finds them cannot be sent to another process.
-        return {"whole": self.whole, "rows": self.rows}
+    return part("train", source.size - size, False), part("validation", size, True)
 
 
 def stratified(labels: np.ndarray, size: int, seed: int) -> np.ndarray:

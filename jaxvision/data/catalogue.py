@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxvision.data import embedded, registry, scenes, synthetic
+from jaxvision.data import embedded, folds, registry, scenes, synthetic
 from jaxvision.data.source import Splits
 
 ONLINE = "https://www.tensorflow.org/datasets/catalog/overview"
@@ -73,6 +73,8 @@ def origin(name: str, data_dir: str | None = None) -> str:
         return "made on the spot, of the embedded digits"
     if base in registry.MADE:
         return "signals, turned into images"
+    if base == folds.NAME:
+        return f"the training split of {folds.parse(name)[2]}"
     if base in registry.OWN:
         return "files of your own"
     return f"TensorFlow Datasets, in {registry.prepare(name, data_dir)}"

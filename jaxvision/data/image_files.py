@@ -19,9 +19,10 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxvision.data import array_cache
-from jaxvision.data.carving import TEST_SHARE, Subset, stratified
+from jaxvision.data.carving import TEST_SHARE, stratified
 from jaxvision.data.decoding import DecodeError, decode, inspect
 from jaxvision.data.problems import LISTED
+from jaxvision.data.rows import Subset
 from jaxvision.data.source import Source, Splits
 from jaxvision.errors import UsageError
 from jaxvision.files import replace_text, user_cache

