@@ -108,15 +108,7 @@ def train(
             get = stream(source, crop, plan, rows, workers=workers, prefetch=prefetch)
         return TrainItems(get, num_batches, identity)
 
-    return Pipeline(
-        name=source.name,
-        batch_size=batch_size,
-        num_examples=source.size,
-        num_batches=num_batches,
-        resident=source.read if chosen == "memory" else dict,
-        items=items,
-        fetch=functools.partial(_fetch, transform),
-    )
+    return _pipeline(source, batch_size, num_batches, chosen, items, transform)
 
 
 def evaluation(
@@ -158,15 +150,7 @@ def evaluation(
         for number in range(num_batches):
             yield get(number) | {"mask": plan(number).examples[rows] != PADDING}
 
-    return Pipeline(
-        name=source.name,
-        batch_size=batch_size,
-        num_examples=source.size,
-        num_batches=num_batches,
-        resident=source.read if chosen == "memory" else dict,
-        items=items,
-        fetch=functools.partial(_fetch, transform),
-    )
+    return _pipeline(source, batch_size, num_batches, chosen, items, transform)
 
 
 class TrainItems:
@@ -215,6 +199,25 @@ def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
     """
     raw = np.random.PCG64([seed, epoch]).random_raw(size)
     return np.argsort(raw, kind="stable").astype(np.int32)
+
+
+def _pipeline(
+    source: Source,
+    batch_size: int,
+    num_batches: int,
+    engine: Engine,
+    items: Callable[..., Any],
+    transform: Transform,
+) -> Pipeline:
+    return Pipeline(
+        name=source.name,
+        batch_size=batch_size,
+        num_examples=source.size,
+        num_batches=num_batches,
+        resident=source.read if engine == "memory" else dict,
+        items=items,
+        fetch=functools.partial(_fetch, transform),
+    )
 
 
 def _indices(
