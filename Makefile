@@ -17,7 +17,7 @@ demo: $(READY) ## Train LeNet-5 on 5,000 real MNIST digits, offline
 	@$(BIN)/python -m experiments.mnist_lenet5 --dataset mnist_5k --epochs 30 $(ARGS)
 
 test: $(READY) ## Run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 # With TORCH_PYTHON=PATH, an interpreter that has PyTorch, torchvision and timm, the
 # reference values are made anew rather than taken from the committed file.
