@@ -58,6 +58,10 @@ all four sides, or ((top, bottom), (left, right))."""
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
 
+class WindowError(UsageError):
+    """A window is larger than the map that it should slide over."""
+
+
 def conv2d(
     images_BxHxWxC: Array,
     kernel_KxKxCxO: Array,
@@ -255,8 +259,8 @@ def resolve_padding(
 ) -> Pads:
     """Padding as ((top, bottom), (left, right)) for a window that slides over a map.
 
-    Raises `UsageError` when the padding is none of the known kinds, or the window is
-    larger than the padded map.
+    Raises `UsageError` when the padding is none of the known kinds, and its kind
+    `WindowError` when the window is larger than the padded map.
     """
     unknown = UsageError(
         'padding must be "SAME", "VALID", a number ≥ 0 or '
@@ -277,7 +281,7 @@ def resolve_padding(
         raise unknown
     height, width = size[0] + top + bottom, size[1] + left + right
     if height < window[0] or width < window[1]:
-        raise UsageError(
+        raise WindowError(
             f"a window of {window[0]}×{window[1]} does not fit a map of "
             f"{size[0]}×{size[1]} that padding {padding!r} makes {height}×{width}: "
             "use a smaller window, larger images or more padding"

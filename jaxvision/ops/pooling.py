@@ -8,8 +8,10 @@ Shapes: B batch, H W height and width, C channels, h w height and width of the o
 """
 
 import math
+from collections.abc import Sequence
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxvision.errors import check
@@ -22,16 +24,23 @@ def max_pool(
     window: Pair,
     strides: Pair | None = None,
     padding: Padding = "VALID",
+    *,
+    ceil_mode: bool = False,
 ) -> Array:
     """The largest value of each window, as [B,h,w,C]; padding is never the largest.
 
     `window` and `strides` are one number or (vertical, horizontal); strides default
-    to the window.  Rows and columns that do not fill a window are dropped.  Where
-    pixels tie for the largest, they share the gradient equally if windows do not
-    overlap, and the first gets all of it if they do.
+    to the window.  Rows and columns that do not fill a window are dropped, or with
+    `ceil_mode` make a window of what there is, as in Caffe and PyTorch.  Where pixels
+    tie for the largest, they share the gradient equally if windows do not overlap, and
+    the first gets all of it if they do.
 
     Raises `UsageError` when the window is larger than the padded map.
     """
+    if ceil_mode:
+        padding = _with_partial_windows(
+            images_BxHxWxC.shape[1:3], window, strides, padding
+        )
     window, strides, pads = _geometry(images_BxHxWxC, window, strides, padding)
     if _tiles(window, strides, pads):
         return _split(images_BxHxWxC, window).max((2, 4))
@@ -68,6 +77,29 @@ def avg_pool(
     return means.astype(images_BxHxWxC.dtype) if floating else means
 
 
+def adaptive_avg_pool(images_BxHxWxC: Array, size: Pair) -> Array:
+    """The mean of each of h×w windows that cover the map, as [B,h,w,C].
+
+    Window i of n rows begins at row ⌊i·H/n⌋ and ends before ⌈(i+1)·H/n⌉, as in
+    PyTorch: windows differ by a row where they do not divide the map, and repeat
+    rows where there are more windows than rows.
+    """
+    size = pair("size", size)
+    wide = jnp.promote_types(images_BxHxWxC.dtype, jnp.float32)
+    rows, columns = (
+        _averages(have, want)
+        for have, want in zip(images_BxHxWxC.shape[1:3], size, strict=True)
+    )
+    means = jnp.einsum(
+        "hH,wW,BHWC->BhwC",
+        rows,
+        columns,
+        images_BxHxWxC.astype(wide),
+        precision="highest",
+    )
+    return means.astype(images_BxHxWxC.dtype)
+
+
 def global_avg_pool(images_BxHxWxC: Array) -> Array:
     """The mean over all positions of each channel's map, as [B,C]."""
     return images_BxHxWxC.mean((1, 2))
@@ -89,6 +121,32 @@ def _geometry(
         )
     )
     return window, strides, pads
+
+
+def _with_partial_windows(
+    size: Sequence[int], window: Pair, strides: Pair | None, padding: Padding
+) -> list[tuple[int, int]]:
+    """More padding at the ends where a last window still begins inside the map."""
+    window = pair("window", window)
+    strides = window if strides is None else pair("strides", strides)
+    # The padding as it is given, which a window of one pixel always fits.
+    pads = resolve_padding(size, (1, 1), strides, padding)
+    padded = []
+    for n, k, s, (before, after) in zip(size, window, strides, pads, strict=True):
+        windows = -(-(n + before + after - k) // s) + 1
+        if (windows - 1) * s >= n + before:
+            windows -= 1
+        padded.append((before, max(after, (windows - 1) * s + k - n - before)))
+    return padded
+
+
+def _averages(have: int, want: int) -> np.ndarray:
+    """The matrix [want,have] that averages windows."""
+    matrix = np.zeros((want, have), np.float32)
+    for i in range(want):
+        start, end = i * have // want, -(-(i + 1) * have // want)
+        matrix[i, start:end] = 1 / (end - start)
+    return matrix
 
 
 def _tiles(window: tuple[int, int], strides: tuple[int, int], pads: Pads) -> bool:

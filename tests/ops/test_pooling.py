@@ -7,7 +7,12 @@ import pytest
 from jax import lax
 
 from jaxvision.errors import UsageError
-from jaxvision.ops.pooling import avg_pool, global_avg_pool, max_pool
+from jaxvision.ops.pooling import (
+    adaptive_avg_pool,
+    avg_pool,
+    global_avg_pool,
+    max_pool,
+)
 
 GEOMETRIES = [
     (2, None, "VALID"),
@@ -135,3 +140,52 @@ def test_bad_arguments_are_usage_errors(pool):
         pool(x, 2, 2, 2)
     with pytest.raises(UsageError, match=r"\[B,H,W,C\]"):
         pool(x[0], 2)
+
+
+@pytest.mark.parametrize(
+    "size, window, strides, padding, outputs",
+    # Sizes that PyTorch's MaxPool2d(ceil_mode=True) gives.
+    [
+        (9, 2, 2, 0, 5),
+        (8, 3, 2, 0, 4),
+        (7, 3, 2, 0, 3),
+        (8, 3, 2, 1, 5),
+        # The sixth window would begin in the padding at the end.
+        (9, 2, 2, 1, 5),
+        (2, 3, 1, 1, 2),
+        # Smaller than the window.
+        (2, 3, 2, 0, 1),
+    ],
+)
+def test_ceil_mode_pools_what_is_left_over(size, window, strides, padding, outputs):
+    x = images((1, size, size, 2))
+    y = max_pool(x, window, strides, padding, ceil_mode=True)
+    assert y.shape == (1, outputs, outputs, 2)
+    given = np.pad(
+        x, [(0, 0), *[(padding, padding + window)] * 2, (0, 0)], constant_values=-np.inf
+    )
+    for i in range(outputs):
+        for j in range(outputs):
+            top, left = i * strides, j * strides
+            cut = given[:, top : top + window, left : left + window]
+            np.testing.assert_array_equal(y[:, i, j], cut.max((1, 2)))
+
+
+@pytest.mark.parametrize("size", [(6, 6), (3, 4), (9, 8), (12, 1), (1, 1)])
+def test_adaptive_average_covers_the_map(size):
+    x = images()
+    y = adaptive_avg_pool(x, size)
+    assert y.shape == (2, *size, 3)
+    for i in range(size[0]):
+        for j in range(size[1]):
+            rows = slice(i * 9 // size[0], -(-(i + 1) * 9 // size[0]))
+            columns = slice(j * 8 // size[1], -(-(j + 1) * 8 // size[1]))
+            np.testing.assert_allclose(
+                y[:, i, j], np.asarray(x)[:, rows, columns].mean((1, 2)), atol=1e-6
+            )
+    assert adaptive_avg_pool(x.astype(jnp.bfloat16), size).dtype == jnp.bfloat16
+
+
+def test_ceil_mode_needs_a_window_that_begins_before_the_end():
+    with pytest.raises(UsageError, match="does not fit"):
+        max_pool(images((1, 1, 1, 2)), 3, 2, ceil_mode=True)
