@@ -14,11 +14,13 @@ NumPy and Pillow, or with TensorFlow, since this environment has neither.  Rates
 core" are images per second of CPU time with no workers; with workers they are of wall
 time.
 
-Measured on 2 shared cores of an AMD EPYC, 200 photographs of ImageNet, 7 rounds: 994
-images/s per core, 2.06 times the DataLoader's (2.00 to 2.07), and 2.58 times with two
-workers.  Of the millisecond, 0.7 are entropy decoding, which both sides do.  Flip and
-normalisation in the jitted step take 0.12 ms an image on one such core; whoever trains
-on the CPU itself may add that.  In memory the ratio is 722.
+Measured on 2 shared and busy cores of an AMD EPYC, 200 photographs of ImageNet, 5
+rounds: 941 images/s per core, 2.03 times the DataLoader's (1.79 to 2.39) and 1.47 times
+tf.data's (1.14 to 1.86); with two workers 2.15 and 2.00 times.  Seven rounds on the
+quiet machine gave 2.06 (2.00 to 2.07) for the DataLoader.  Of the millisecond, 0.7 are
+entropy decoding, which all sides do.  Flip and normalisation in the jitted step take
+0.1 ms an image; whoever trains on the CPU itself may add that.  In memory the ratio is
+763.
 
 In memory: how often `fetch` makes a batch of CIFAR-10's size, with flip and shift,
 against how often ResNet-20 takes a training step on one.
