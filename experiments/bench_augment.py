@@ -11,6 +11,10 @@ There, only the latter mean something.
 Recipes: flip, crop with four pixels of padding, and cutout at 32 pixels (CIFAR-10), and
 RandAugment, then mixup or CutMix, at 224 pixels, against the images per second that
 ResNet-18 is trained on, on the same device in the same run.
+
+Measured on 2 cores of an AMD EPYC, 3 short rounds: the recipe of CIFAR-10 makes 1.16 M
+images/s, 11 times Pillow's per core; that of ImageNet 396, 21 times what ResNet-18
+consumes.  At 224 pixels policies and antialiased crops are slower than Pillow's.
 """
 
 import dataclasses
