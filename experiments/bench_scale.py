@@ -156,17 +156,18 @@ def measure(name: str, experiment, config: Config) -> dict[str, Any]:
         report.bad_step.block_until_ready()
         if number >= 3:  # the first compile and warm up
             times.append(time.perf_counter() - began)
-    found = costs.measure(experiment, mesh, resident)
+    memory = costs.memory(experiment, mesh, resident)
+    flops = costs.flops_per_image(experiment, mesh, resident)
     rate = config.batch_size / statistics.median(times)
     row = {
         "way": name,
         "images_per_second": rate,
-        "working_mb_per_device": found.working_bytes / 1e6,
-        "flops_per_image": found.flops_per_image,
+        "working_mb_per_device": memory.working_bytes / 1e6,
+        "flops_per_image": flops,
     }
     peak = costs.peak_flops(mesh.devices.flat[0].device_kind)
     if peak is not None:
-        row["utilisation"] = rate * found.flops_per_image / (peak * mesh.size)
+        row["utilisation"] = rate * flops / (peak * mesh.size)
     print(json.dumps(row))
     return row
 

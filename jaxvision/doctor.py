@@ -27,7 +27,8 @@ def examine(
     resident = train.resident()
     init = make_init(experiment, mesh, resident)
     state = init.state
-    found = costs.measure(experiment, mesh, resident)
+    found = costs.memory(experiment, mesh, resident)
+    flops_per_image = costs.flops_per_image(experiment, mesh, resident)
     item = abstract_item(train)
     batch = jax.eval_shape(train.fetch, resident, item, jax.random.key(0))
     device = sharding.describe(mesh)
@@ -74,7 +75,7 @@ def examine(
     console.print(table)
 
     peak = costs.peak_flops(device["device"])
-    flops = found.flops_per_image * train.batch_size
+    flops = flops_per_image * train.batch_size
     if peak:
         seconds = experiment.steps * flops / (peak * mesh.size * ASSUMED_UTILISATION)
         share = f"{ASSUMED_UTILISATION:.0%} of {peak / 1e12:,.0f} TFLOP/s"
@@ -89,7 +90,7 @@ def examine(
             "state per device": _megabytes(found.state_bytes),
             "data per device": _megabytes(found.resident_bytes),
             "activations per device": _megabytes(found.working_bytes),
-            "FLOPs per image": f"{found.flops_per_image:,.0f}",
+            "FLOPs per image": f"{flops_per_image:,.0f}",
             "FLOPs per step": f"{flops:,.0f}",
             "steps": f"{experiment.steps:,}",
             "compilation": f"{clock():.1f} s",
@@ -112,19 +113,21 @@ def max_batch(
     which need not be larger than its data allow.
     """
 
+    first = remake(start)
+    resident = first.train.resident()  # the same data, whatever the batch
+
     def needed(size: int) -> float:
         try:
             experiment = remake(size)
         except UsageError as error:
             console.print(f"batch {size:>7,}: {error}")
             return float("inf")
-        found = costs.measure(experiment, mesh, experiment.train.resident())
-        total = found.state_bytes + found.resident_bytes + found.working_bytes
+        total = costs.memory(experiment, mesh, resident).total
         words = "fits" if total <= limit else "does not fit"
         console.print(f"batch {size:>7,}: {_megabytes(total)} per device, {words}")
         return total
 
-    unit = sharding.batch_shares(mesh) * remake(start).accumulate
+    unit = sharding.batch_shares(mesh) * first.accumulate
     size = max(start - start % unit, unit)
     while needed(size) > limit:
         if size == unit:

@@ -175,11 +175,8 @@ def _execute(
 ) -> dict[str, Any]:
     """One run, from its checks to its record.  Raises the keys of `EXIT_CODES`."""
     started = time.perf_counter()
-    console, launch, result_file = (
-        command.console,
-        command.launch,
-        workdir / "result.json",
-    )
+    console, launch = command.console, command.launch
+    result_file = workdir / "result.json"
     identity = {
         "experiment": command.name,
         **({} if variant is None else {"variant": variant}),

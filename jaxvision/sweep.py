@@ -155,6 +155,6 @@ def _cell(name: str, found: Mapping[str, Any] | None) -> str:
         return "–"
     factor, unit = (100, " %") if "accuracy" in name else (1, "")
     mean = f"{factor * found['mean']:.4g}"
-    return f"{mean}{unit}" if found["std"] is None else (
-        f"{mean} ± {factor * found['std']:.2g}{unit}"
-    )  # fmt: skip
+    if found["std"] is None:
+        return mean + unit
+    return f"{mean} ± {factor * found['std']:.2g}{unit}"

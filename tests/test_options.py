@@ -95,7 +95,7 @@ def test_the_largest_batch_fits_and_the_next_does_not():
 
     def needed(size):
         experiment = remake(size)
-        found = costs.measure(experiment, mesh, experiment.train.resident())
+        found = costs.memory(experiment, mesh, experiment.train.resident())
         return found.state_bytes + found.resident_bytes + found.working_bytes
 
     limit = needed(64)

@@ -29,6 +29,12 @@ from jaxvision.data.source import Source, fingerprint
 
 PADDING = -1
 
+Choose = Callable[[int, int], Box]
+"""`(height, width) -> ` what is taken of an image of that size."""
+
+_MAPS = ("segmentation", "instances")
+"""What has pixels of its own, and is cut as the image is."""
+
 
 class Plan(NamedTuple):
     """What a batch consists of."""
@@ -158,36 +164,41 @@ class _Examples:
     """Examples one by one, as rows of items."""
 
     def __init__(self, source: Source, crop: Crop | None):
-        self._source, self._crop = source, crop or _as_it_is(source)
-        self._targets = _targets(source)
-        self._arrays: dict[str, np.ndarray] = {}
-        self._maps: dict[str, np.ndarray] = {}
-        if source.encoded is None:
-            self._arrays = source.read()
-            # What has as many rows and columns as the image is a map of it.
-            self._maps = {
-                name: self._arrays[name][:1]
-                for name in ("segmentation", "instances")
-                if name in self._arrays
-            }
-        elif source.maps is not None:
-            first = source.maps(0)
-            self._maps = {name: array[None] for name, array in first.items()}
-        self._targets = {
-            name: array
-            for name, array in self._targets.items()
-            if name not in self._maps
+        from jaxvision.data.jpeg import cut, decode_box
+
+        self._name, self._channels = source.name, source.image_shape[2]
+        self._crop = crop or _as_it_is(source)
+        encoded = source.encoded
+        if encoded is not None:
+            self._image = lambda i, choose, out: decode_box(encoded(i), choose, out)
+            self._maps = source.maps or (lambda i: {})
+            self._targets = _targets(source)
+        else:
+            arrays = dict(source.read())
+            images = arrays.pop("image")
+            maps = {name: arrays.pop(name) for name in _MAPS if name in arrays}
+
+            def image(i: int, choose: Choose, out: np.ndarray) -> tuple[Box, int, int]:
+                box = choose(*images[i].shape[:2])
+                cut(images[i], box, out)
+                return box, *images[i].shape[:2]
+
+            self._image = image
+            self._maps = lambda i: {name: array[i] for name, array in maps.items()}
+            self._targets = arrays
+        self._kinds = {
+            name: (array.shape[:-2], array.dtype)
+            for name, array in self._maps(0).items()
         }
 
     def blank(self, count: int) -> dict[str, np.ndarray]:
         """An item of `count` rows of padding."""
         size = self._crop.size
-        channels = self._source.image_shape[2]
-        item = {"image": np.zeros((count, *size, channels), np.uint8)}
+        item = {"image": np.zeros((count, *size, self._channels), np.uint8)}
         for name, array in self._targets.items():
             item[name] = np.zeros((count, *array.shape[1:]), array.dtype)
-        for name, array in self._maps.items():
-            item[name] = np.zeros((count, *array.shape[1:-2], *size), array.dtype)
+        for name, (shape, dtype) in self._kinds.items():
+            item[name] = np.zeros((count, *shape, *size), dtype)
         if "classes" in item:
             item["classes"][:] = -1
         return item
@@ -207,10 +218,10 @@ class _Examples:
         image = item["image"][row]
         try:
             box, height, width = self._image(example, choose, image)
-            maps = self._maps_of(example)
+            maps = self._maps(example)
         except (DecodeError, OSError) as error:
             raise DecodeError(
-                f"image {example} of {self._source.name} cannot be decoded: {error}"
+                f"image {example} of {self._name} cannot be decoded: {error}"
             ) from error
         targets = {name: array[example] for name, array in self._targets.items()}
         if (box, image.shape[:2]) != (Box(0, 0, height, width), (height, width)):
@@ -221,23 +232,6 @@ class _Examples:
             cut_map(value, box, item[name][row], 255 if name == "segmentation" else 0)
         if "instances" in maps and "classes" in targets:
             item["instances"][row][targets["classes"] < 0] = 0
-
-    def _image(
-        self, example: int, choose: Callable[[int, int], Box], out: np.ndarray
-    ) -> tuple[Box, int, int]:
-        from jaxvision.data.jpeg import cut, decode_box
-
-        if self._source.encoded is not None:
-            return decode_box(self._source.encoded(example), choose, out)
-        pixels = self._arrays["image"][example]
-        box = choose(*pixels.shape[:2])
-        cut(pixels, box, out)
-        return box, *pixels.shape[:2]
-
-    def _maps_of(self, example: int) -> dict[str, np.ndarray]:
-        if self._source.encoded is None:
-            return {name: self._arrays[name][example] for name in self._maps}
-        return self._source.maps(example) if self._source.maps else {}
 
 
 def _as_it_is(source: Source) -> Crop:

@@ -28,17 +28,20 @@ PEAKS = {
 V100), as the maker states them.  Utilisation is always measured against these."""
 
 
-class Costs(NamedTuple):
+class Memory(NamedTuple):
     """Of one training step."""
 
-    flops_per_image: float
-    """Forward, backward and update, as XLA counts them before optimisation."""
     state_bytes: int
     """Parameters, optimiser state and all else that lives on, on one device."""
     resident_bytes: int
     """The data that lie there for good, on one device."""
     working_bytes: int
     """What a step needs beside its arguments, such as activations, on one device."""
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return sum(self)
 
 
 def peak_flops(device_kind: str) -> float | None:
@@ -47,13 +50,12 @@ def peak_flops(device_kind: str) -> float | None:
     return next(found, None)
 
 
-def measure(experiment: Experiment, mesh: Mesh, resident: PyTree) -> Costs:
+def memory(experiment: Experiment, mesh: Mesh, resident: PyTree) -> Memory:
     """Compiles a training step.  Needs neither the data nor memory: `resident` may be
     abstract."""
     lowered, state, resident = lower(experiment, mesh, resident)
     analysis = lowered.compile().memory_analysis()
-    return Costs(
-        flops_per_image=flops_per_image(experiment, mesh, resident),
+    return Memory(
         state_bytes=sum(map(bytes_per_device, jax.tree.leaves(state))),
         resident_bytes=sum(map(bytes_per_device, jax.tree.leaves(resident))),
         working_bytes=analysis.temp_size_in_bytes,
@@ -61,7 +63,9 @@ def measure(experiment: Experiment, mesh: Mesh, resident: PyTree) -> Costs:
 
 
 def flops_per_image(experiment: Experiment, mesh: Mesh, resident: PyTree) -> float:
-    """As in `Costs`, without compiling."""
+    """Forward, backward and update, as XLA counts them before optimisation.
+
+    Compiles nothing; `resident` may be abstract."""
     # XLA counts the inside of a loop once, so the parts of a batch would be lost.
     lowered, _, _ = lower(experiment._replace(accumulate=1), mesh, resident)
     analysis = lowered.cost_analysis() or {}

@@ -149,7 +149,7 @@ def _fit(
     wishes = Wishes(mesh, upkeep.save_every_minutes, checkpoints.busy)
     judge = Judge(experiment, workdir, resident, checkpoints, console, len(left_out))
     profile = Profile(upkeep.profile, workdir / "profile")
-    compiled = Compilations(console)
+    compiled = Compilations(console, compile_seconds)
     previous: Dispatch | None = None
 
     def save(score: float | None) -> None:

@@ -1,10 +1,9 @@
 """What a run tells of itself: traces, recompilations, memory."""
 
 import contextlib
-import functools
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -45,34 +44,21 @@ class Compilations:
     about the arguments keeps changing, and that the run waits for the compiler.
     """
 
-    def __init__(self, console):
-        self._console = console
+    def __init__(self, console, compile_seconds: Callable[[], float]):
+        self._console, self._compile_seconds = console, compile_seconds
         self._seen: set[int] = set()
 
     @contextlib.contextmanager
     def watch(self, num_steps: int) -> Iterator[None]:
         """Around a dispatch of so many steps."""
-        before = _count_compilations()[0]
+        before = self._compile_seconds()
         yield
-        if _count_compilations()[0] > before and num_steps in self._seen:
+        if self._compile_seconds() > before and num_steps in self._seen:
             self._console.print(
                 f"warning: the program of {num_steps} steps was compiled again: a "
                 "shape, a dtype or a sharding of its arguments has changed"
             )
         self._seen.add(num_steps)
-
-
-@functools.cache
-def _count_compilations() -> list[int]:
-    """A number that grows with every compilation from the first call on."""
-    count = [0]
-
-    def listen(event: str, duration_secs: float, **_) -> None:
-        if event == "/jax/core/compile/backend_compile_duration":
-            count[0] += 1
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    return count
 
 
 def memory_peak() -> int:

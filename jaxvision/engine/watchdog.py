@@ -69,8 +69,8 @@ def leave(code: int, message: str) -> None:
 
 def last_good(workdir: Path) -> str:
     """In words, what a run can continue from."""
-    steps = [int(path.name) for path in (workdir / "checkpoints").glob("[0-9]*")
-             if path.name.isdigit()]  # fmt: skip
+    folders = (workdir / "checkpoints").glob("[0-9]*")
+    steps = [int(path.name) for path in folders if path.name.isdigit()]
     if not steps:
         return "no checkpoint was saved"
     return f"the last good checkpoint is step {max(steps)}: the same command continues"
