@@ -6,7 +6,7 @@
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo test parity lint tables constraints clean
+.PHONY: help setup demo test bench parity lint tables constraints clean
 
 help: ## Print these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F '|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -28,6 +28,15 @@ parity: $(READY) ## Compare every model with its reference, and write the table 
 	    "$(TORCH_PYTHON)" tools/make_parity_references.py || exit 1; \
 	fi; \
 	PARITY=all $(BIN)/python -m pytest tests/pretrained/test_parity.py $(ARGS)
+
+WITH_TORCH = $(if $(TORCH_PYTHON),--torch-python "$(TORCH_PYTHON)")
+
+bench: $(READY) ## Speed on CPU against the recorded one (TORCH_PYTHON= for PyTorch's)
+	@$(BIN)/python -m experiments.bench_ops --rounds 3 --compare $(WITH_TORCH)
+	@$(BIN)/python -m experiments.bench_loops --rounds 3 --compare
+	@if [ -n "$(TORCH_PYTHON)" ]; then \
+	    $(BIN)/python -m experiments.bench_speed --rounds 3 --compare $(WITH_TORCH); \
+	fi
 
 lint: $(READY) ## Check style, format, who imports whom, and types
 	$(BIN)/ruff check

@@ -15,12 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxvision.ops import augment
-from jaxvision.ops.augment import geometry, warping
+from jaxvision.ops.augment import warping
+from jaxvision.types import UNKNOWN
 
 COUNT, HEIGHT, WIDTH = 4, 12, 14
 NOWHERE = -99.0
 seeds = st.integers(0, 2**31 - 1)
 few = settings(max_examples=12, deadline=None, derandomize=True)
+# What is compared here is what is computed, not how fast: LLVM may take it easy.
+quick_jit = functools.partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
+)
 
 TRANSFORMS = {
     "horizontal flip": augment.horizontal_flip(),
@@ -33,16 +38,16 @@ TRANSFORMS = {
     ),
     "perspective": augment.random_perspective(0.6, fill=NOWHERE),
 }
-COMPILED = {name: jax.jit(transform) for name, transform in TRANSFORMS.items()}
+COMPILED = {name: quick_jit(transform) for name, transform in TRANSFORMS.items()}
 
 
-@functools.partial(jax.jit, static_argnums=2)
+@functools.partial(quick_jit, static_argnums=2)
 def warp(batch, matrix, min_visible=0.1):
     return augment.warp(batch, matrix, min_visible=min_visible)
 
 
 affine, perspective = (
-    jax.jit(make, static_argnums=0) for make in (warping.affine, warping.perspective)
+    quick_jit(make, static_argnums=0) for make in (warping.affine, warping.perspective)
 )
 
 
@@ -98,7 +103,7 @@ def test_masks_and_points_are_where_the_image_says(name, seed):
     np.testing.assert_array_equal(
         segmentation[clear], row[clear] * WIDTH + column[clear]
     )
-    np.testing.assert_array_equal(segmentation == geometry.UNKNOWN, ~known)
+    np.testing.assert_array_equal(segmentation == UNKNOWN, ~known)
     for i, m, r, c in np.argwhere(after["instances"] != 0):
         r, c = divmod(int(segmentation[i, r, c]), WIDTH)
         assert before["instances"][i, m, r, c]
@@ -193,7 +198,9 @@ def test_a_matrix_and_its_inverse_return_every_point(angle, zoom, shear, move, s
         back = jax.jit(warping.apply)(jax.jit(warping.inverse)(matrix), there)
         np.testing.assert_allclose(back, points, atol=2e-3)
     corners = jnp.array([[[0, 0], [WIDTH, 0], [WIDTH, HEIGHT], [0, HEIGHT]]], float)
-    np.testing.assert_allclose(warping.apply(tilt, corners)[0], places, atol=1e-4)
+    np.testing.assert_allclose(
+        jax.jit(warping.apply)(tilt, corners)[0], places, atol=1e-4
+    )
 
 
 def test_an_image_that_is_warped_and_warped_back_is_itself():
@@ -201,7 +208,7 @@ def test_an_image_that_is_warped_and_warped_back_is_itself():
     y, x = np.mgrid[:40, :40] / 40
     smooth = 100 + 60 * np.sin(5 * x) + 60 * np.cos(4 * y)
     batch = {"image": jnp.asarray(smooth[None, :, :, None], jnp.float32)}
-    matrix = warping.affine(
+    matrix = affine(
         (40, 40),
         angle=jnp.array([0.4]),
         translation=jnp.array([[2.0, -1.0]]),
@@ -228,7 +235,7 @@ def test_a_resized_crop_keeps_points_on_what_they_mark():
         "classes": jnp.zeros((32, 1), jnp.int32),
         "keypoints": jnp.asarray(keypoints, jnp.float32),
     }
-    crop = jax.jit(augment.random_resized_crop(48))
+    crop = quick_jit(augment.random_resized_crop(48))
     after = on_host(crop(jax.random.key(0), batch))
     seen = 0
     for i in range(32):
@@ -301,7 +308,7 @@ def test_an_object_goes_with_the_last_pixel_of_its_mask():
 def test_mirrored_keypoints_change_sides():
     keypoints = np.array([[[[1, 1, 2], [2, 3, 1], [5, 3, 2]]]], np.float32)
     batch = {"image": jnp.zeros((1, 8, 8, 1)), "keypoints": jnp.asarray(keypoints)}
-    flip = augment.horizontal_flip(1.0, mirrored_keypoints=(0, 2, 1))
+    flip = quick_jit(augment.horizontal_flip(1.0, mirrored_keypoints=(0, 2, 1)))
     after = flip(jax.random.key(0), batch)["keypoints"]
     assert after[0, 0].tolist() == [[7, 1, 2], [3, 3, 2], [6, 3, 1]]
     again = flip(jax.random.key(0), batch | {"keypoints": after})["keypoints"]
@@ -316,7 +323,7 @@ def test_crops_see_numpys_padding(mode):
     crop = augment.random_crop((4, 7), padding=3, mode=mode, value=9)
     segmentation = jnp.zeros((40, 5, 6), jnp.uint8)
     batch = {"image": jnp.asarray(images), "segmentation": segmentation}
-    after = on_host(crop(jax.random.key(1), batch))
+    after = on_host(quick_jit(crop)(jax.random.key(1), batch))
     padded = np.pad(images, ((0, 0), (3, 3), (3, 3), (0, 0)), mode=mode, **value)
     unknown = np.pad(np.zeros((5, 6)), 3, constant_values=255)
     windows = set()

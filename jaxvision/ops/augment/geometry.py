@@ -31,12 +31,9 @@ import jax.numpy as jnp
 
 from jaxvision.errors import check
 from jaxvision.ops.augment.rules import Rule, filling, within
-from jaxvision.types import Batch
+from jaxvision.types import UNKNOWN, Batch
 
 Array = jax.Array
-
-UNKNOWN = 255
-"""The class of a pixel that nobody labelled."""
 
 
 class Motion(NamedTuple):

@@ -1,0 +1,152 @@
+"""What a loop inside a program costs: `lax.scan` against the same written out.
+
+    python -m experiments.bench_loops                                  (about a minute)
+
+XLA's own gradients of convolutions are up to 190 times slower inside a loop on CPU,
+https://github.com/jax-ml/jax/issues/12868; ours should not be.  Three loops: training
+steps in one dispatch, batches whose gradients are added up, and equal blocks of a
+network.  The ratio is the time written out over the time in the loop, in turns in the
+same run: 0.9 and more is free of the trap.
+"""
+
+import dataclasses
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from experiments.bench_speed import conv_norm_relu, slides
+from jaxvision import models, record
+from jaxvision.errors import UsageError
+from jaxvision.types import Array
+
+RECORD = Path(__file__).parent / "results" / "benchmarks" / "loops.json"
+COUNT = 4
+"""Rounds of each loop."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    rounds: int = 7
+    """Turns of each side; the median of their ratios counts."""
+    seconds: float = 1.0
+    """Of each turn, about."""
+    output: Path | None = None
+    """Write the numbers to this JSON file as well."""
+    compare: bool = False
+    """Fail if a ratio has fallen to a third of the recorded one."""
+
+
+def main(config: Config) -> int:
+    numbers: dict[str, Any] = record.provenance("experiments.bench_loops", sys.argv[1:])
+    numbers |= {"hardware": record.hardware(jax.devices()[0].device_kind, 1)}
+    for name, make in LOOPS.items():
+        looped, written_out = (timer(*make(unroll)) for unroll in (1, COUNT))
+        calls = max(1, round(config.seconds / looped(1)))
+        ratios = [written_out(calls) / looped(calls) for _ in range(config.rounds)]
+        numbers |= {
+            f"{name}_seconds": looped(calls),
+            f"{name}_ratio": statistics.median(ratios),
+            f"{name}_ratio_min": min(ratios),
+            f"{name}_ratio_max": max(ratios),
+        }
+        print(f"{name:14}{statistics.median(ratios):6.2f}", flush=True)
+    if config.output is not None:
+        text = json.dumps(numbers, indent=2)
+        config.output.write_text(text + "\n", encoding="utf-8")
+    return slides(numbers, RECORD) if config.compare else 0
+
+
+def timer(function: Callable[..., Any], *operands: Any) -> Callable[[int], float]:
+    """`calls -> seconds of one`."""
+    compiled = jax.jit(function).lower(*operands).compile()
+
+    def seconds(calls: int) -> float:
+        started = time.perf_counter()
+        for _ in range(calls):
+            result = compiled(*operands)
+        jax.block_until_ready(result)
+        return (time.perf_counter() - started) / calls
+
+    seconds(1)
+    return seconds
+
+
+def resnet20(batch: int) -> tuple[Callable[[Any, Array], Any], Any, Array]:
+    """The gradient of a loss by the parameters, parameters, and COUNT batches."""
+    model = models.create("resnet20", num_classes=10)
+    draw = np.random.default_rng(0).standard_normal((COUNT, batch, 32, 32, 3))
+    images = jnp.asarray(draw, jnp.float32)
+    variables = dict(jax.jit(model.init)(jax.random.key(0), images[0, :1]))
+    params = variables.pop("params")
+
+    def loss(params, images):
+        outputs, _ = model.apply({"params": params, **variables}, images, train=True)
+        return jax.nn.logsumexp(outputs["logits"], axis=-1).mean()
+
+    return jax.grad(loss), params, images
+
+
+def steps(unroll: int):
+    """Gradient descent, a batch a step."""
+    gradient, params, images = resnet20(64)
+
+    def descend(params, images):
+        def step(params, batch):
+            slopes = gradient(params, batch)
+            return jax.tree.map(lambda p, s: p - 1e-3 * s, params, slopes), None
+
+        return jax.lax.scan(step, params, images, unroll=unroll)[0]
+
+    return descend, params, images
+
+
+def accumulation(unroll: int):
+    """The mean gradient of the batches."""
+    gradient, params, images = resnet20(32)
+
+    def accumulate(params, images):
+        def add(total, batch):
+            return jax.tree.map(jnp.add, total, gradient(params, batch)), None
+
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        total, _ = jax.lax.scan(add, zeros, images, unroll=unroll)
+        return jax.tree.map(lambda sum_: sum_ / COUNT, total)
+
+    return accumulate, params, images
+
+
+def blocks(unroll: int):
+    """The gradient of equal residual blocks, their parameters stacked."""
+    draw = np.random.default_rng(0).standard_normal
+    x = jnp.asarray(draw((32, 16, 16, 48)), jnp.float32)
+    shapes = ((3, 3, 48, 48), (48,), (48,))
+    params = [jnp.asarray(0.05 * draw((COUNT, *s)), jnp.float32) for s in shapes]
+
+    def loss(params, x):
+        def block(x, params):
+            rest = iter(params)
+            return x + conv_norm_relu(lambda *shape: next(rest), x, 48), None
+
+        y, _ = jax.lax.scan(block, x, params, unroll=unroll)
+        return jnp.square(y).mean()
+
+    return jax.grad(loss), params, x
+
+
+LOOPS = {"steps": steps, "accumulation": accumulation, "blocks": blocks}
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(tyro.cli(Config, description=__doc__)))
+    except UsageError as error:
+        sys.exit(str(error))

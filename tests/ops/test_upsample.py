@@ -1,0 +1,76 @@
+"""Upsampling by two against JAX's own, and their gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from jaxvision.errors import UsageError
+from jaxvision.ops.upsample import conv_transpose_2x2, upsample
+
+
+def images(dtype=jnp.float32):
+    draw = np.random.default_rng(0).standard_normal
+    return jnp.asarray(draw((2, 3, 5, 4)), dtype)
+
+
+def with_gradient(function, *operands):
+    def loss(*operands):
+        return jnp.sin(function(*operands)).sum()
+
+    return function(*operands), jax.grad(loss, range(len(operands)))(*operands)
+
+
+def assert_close(got, wanted):
+    for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(g, w, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["nearest", "bilinear"])
+def test_is_what_jax_makes(method):
+    def resized(x):
+        return jax.image.resize(x, (2, 6, 10, 4), method)
+
+    got = with_gradient(lambda x: upsample(x, method), images())
+    assert_close(got, with_gradient(resized, images()))
+
+
+def test_nearest_repeats_pixels():
+    pixels = jnp.arange(4.0).reshape(1, 2, 2, 1)
+    wanted = [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
+    np.testing.assert_array_equal(upsample(pixels)[0, :, :, 0], wanted)
+
+
+@pytest.mark.parametrize("method", ["nearest", "bilinear"])
+def test_type_stays(method):
+    assert upsample(images(jnp.bfloat16), method).dtype == jnp.bfloat16
+
+
+def test_transposed_convolution_is_the_gradient_of_a_convolution():
+    draw = np.random.default_rng(1).standard_normal
+    kernel = jnp.asarray(draw((2, 2, 4, 3)), jnp.float32)
+
+    def transposed(x, kernel):
+        def convolve(y):  # from O to C channels
+            orders = ("NHWC", "HWOI", "NHWC")
+            return lax.conv_general_dilated(
+                y, kernel, (2, 2), "VALID", dimension_numbers=orders
+            )
+
+        like = jnp.zeros((2, 6, 10, 3))
+        return jax.linear_transpose(convolve, like)(x)[0]
+
+    got = with_gradient(conv_transpose_2x2, images(), kernel)
+    assert_close(got, with_gradient(transposed, images(), kernel))
+
+
+def test_bad_input_is_a_usage_error():
+    with pytest.raises(UsageError, match="did you mean 'bilinear'"):
+        upsample(images(), "bilinaer")
+    with pytest.raises(UsageError, match=r"\[B,H,W,C\], got \(3, 5, 4\)"):
+        upsample(images()[0])
+    with pytest.raises(
+        UsageError, match=r"kernel \[2,2,C,O\], got images \(2, 3, 5, 4\)"
+    ):
+        conv_transpose_2x2(images(), jnp.zeros((3, 3, 4, 2)))
