@@ -1,7 +1,9 @@
-"""Files: text that is written whole or not at all, and where caches are kept."""
+"""Files that are written whole or not at all, and where caches are kept."""
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -14,11 +16,22 @@ def user_cache() -> Path:
     return base / "jaxvision"
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Put `text` in place of what `path` holds; a crash leaves the old or the new."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Where to write what is to take the place of `path` when the block ends.
+
+    A crash, or an exception in the block, leaves what was there before.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
+        yield partial
         partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # in a folder that is gone or read-only, there is none
+            partial.unlink(missing_ok=True)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Put `text` in place of what `path` holds; a crash leaves the old or the new."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")

@@ -29,7 +29,6 @@ def matching(pattern: str | None) -> list[str]:
 
 def overview(names: Sequence[str]) -> Table:
     """A row for each of the named models."""
-    known = measures.recorded()
     table = Table(box=None, header_style="bold")
     table.add_column("model", no_wrap=True)
     for header in ("parameters", "multiply-adds", "activations", "input", "sees"):
@@ -37,7 +36,7 @@ def overview(names: Sequence[str]) -> Table:
     table.add_column("weights")
     table.add_column("paper", no_wrap=True)
     for name in names:
-        found = known.get(name) or measures.measure(name)
+        found = _measures(name)
         table.add_row(
             name,
             f"{found.parameters:,}",
@@ -54,8 +53,7 @@ def overview(names: Sequence[str]) -> Table:
 def layer_table(name: str) -> Table:
     """A row for each layer with weights of one model, and a last one of sums."""
     table = Table(box=None, header_style="bold", show_footer=True)
-    layers = measures.layers(name)
-    total = measures.measure(name)
+    total = _measures(name)
     table.add_column("layer", footer="together", no_wrap=True)
     table.add_column("kind", no_wrap=True)
     table.add_column("output", justify="right", no_wrap=True)
@@ -64,7 +62,7 @@ def layer_table(name: str) -> Table:
         ("multiply-adds", f"{total.multiply_adds:,}"),
     ):
         table.add_column(header, footer=footer, justify="right", no_wrap=True)
-    for layer in layers:
+    for layer in measures.layers(name):
         table.add_row(
             layer.name,
             layer.kind,
@@ -80,6 +78,10 @@ def show(table: Table) -> None:
     console = Console(highlight=False, markup=False, emoji=False, width=1000)
     console.width = console.measure(table).maximum
     console.print(table)
+
+
+def _measures(name: str) -> measures.Measures:
+    return measures.recorded().get(name) or measures.measure(name)
 
 
 def _weights(name: str) -> str:

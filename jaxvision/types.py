@@ -35,7 +35,7 @@ Batch = Mapping[str, Array]
 `label` int32 [B]: the class.
 `target` float [B,K]: the class as a distribution, where augmentation mixed examples.
 `presence` uint8 [B,K]: 1 for every class that is in the image.
-`segmentation` uint8 [B,H,W]: the class of each pixel; 255: unknown, does not count.
+`segmentation` uint8 [B,H,W]: the class of each pixel; `UNKNOWN`: does not count.
 `boxes` float32 [B,M,4]: x_min, y_min, x_max, y_max in pixels.  Coordinates are
 continuous: the pixel in row r and column c covers [c, c+1] × [r, r+1].
 `classes` int32 [B,M]: of each object; -1 for none, whose other entries are zeros.
@@ -46,6 +46,12 @@ a group as one box (COCO) or an object that is hard to see (VOC).
 hidden) or 2 (visible), as in COCO.
 `mask` bool [B]: False for the padding that completes the last batch of an evaluation.
 """
+
+UNKNOWN = 255
+"""The class, in `segmentation`, of a pixel that does not count."""
+
+MAPS = ("segmentation", "instances")
+"""What a batch holds for each pixel besides the image."""
 
 Sums = PyTree
 """Metrics under way: arrays that add up over examples, batches, devices and hosts."""

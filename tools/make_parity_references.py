@@ -7,7 +7,7 @@ jaxvision.  Updates tests/pretrained/references.json, or the file that is named 
 PARITY_REFERENCES in the environment: for each name the size of the
 images, the number of parameters, a checksum of all names and shapes of its state dict,
 and a selection of the logits for two images; for one model of each family also features
-and gradients.
+and gradients.  `timm/NAME` is what timm has where torchvision is the reference of NAME.
 """
 
 import functools
@@ -56,6 +56,38 @@ TIMM = {
     )
 } | {"xception": "legacy_xception"}  # fmt: skip
 """Names that timm is the reference of, and what it calls them."""
+
+ALSO_TIMM = {
+    **{f"efficientnet_b{i}": f"efficientnet_b{i}" for i in range(8)},
+    "mobilenet_v2": "mobilenetv2_100",
+    "mobilenet_v3_large": "mobilenetv3_large_100",
+    "mobilenet_v3_small": "mobilenetv3_small_100",
+    **{f"vgg{n}{bn}": f"vgg{n}{bn}" for n in (11, 13, 16, 19) for bn in ("", "_bn")},
+    "regnet_x_400mf": "regnetx_004_tv", "regnet_y_400mf": "regnety_004",
+    "regnet_x_800mf": "regnetx_008", "regnet_y_800mf": "regnety_008_tv",
+    "regnet_x_1_6gf": "regnetx_016", "regnet_y_1_6gf": "regnety_016",
+    "regnet_x_3_2gf": "regnetx_032", "regnet_y_3_2gf": "regnety_032",
+    "regnet_x_8gf": "regnetx_080", "regnet_y_8gf": "regnety_080_tv",
+    "regnet_x_16gf": "regnetx_160", "regnet_y_16gf": "regnety_160",
+    "regnet_x_32gf": "regnetx_320", "regnet_y_32gf": "regnety_320",
+    "regnet_y_128gf": "regnety_1280",
+    "swin_t": "swin_tiny_patch4_window7_224",
+    "swin_s": "swin_small_patch4_window7_224",
+    "swin_b": "swin_base_patch4_window7_224",
+    "swin_v2_t": "swinv2_tiny_window8_256",
+    "swin_v2_s": "swinv2_small_window8_256",
+    "swin_v2_b": "swinv2_base_window8_256",
+    "convnext_tiny": "convnext_tiny", "convnext_small": "convnext_small",
+    "convnext_base": "convnext_base", "convnext_large": "convnext_large",
+}  # fmt: skip
+"""Names that torchvision is the reference of, and what timm calls the same network.
+They are compared a second time, as `timm/NAME`."""
+
+SIZES |= {
+    f"timm/{name}": (256, 256) if "v2" in name else (224, 224)
+    for name in ALSO_TIMM
+    if name.startswith(("swin", "vgg"))
+} | {"timm/efficientnet_b7": (160, 192)}
 
 OPTIONS = {
     "googlenet": dict(aux_logits=True, init_weights=False),
@@ -128,6 +160,10 @@ def build(name):
     if name in ("alexnet_2012", "alexnet_fcn"):
         return globals()[name]()
     options = OPTIONS.get(name, {})
+    if name.startswith("timm/"):
+        import timm
+
+        return timm.create_model(ALSO_TIMM[name.removeprefix("timm/")])
     if name in TIMM:
         import timm
 
@@ -142,8 +178,10 @@ def build(name):
 def reference(name):
     model = build(name).eval()
     state = model.state_dict()
+    # timm has some dense layers as convolutions, of as many numbers.
+    sizes = name.startswith("timm/")
     described = sorted(
-        f"{key} {tuple(value.shape)}"
+        f"{key} {value.numel() if sizes else tuple(value.shape)}"
         for key, value in state.items()
         if is_weight(key, value)
     )
@@ -246,9 +284,9 @@ def fill(model, gain):
 def chosen(model):
     """The first, the middle and the last parameters of a model."""
     parameters = [(k, p) for k, p in model.named_parameters() if p.grad is not None]
-    picked = sorted({0, 1, len(parameters) // 2, len(parameters) // 2 + 1,
-                     len(parameters) - 2, len(parameters) - 1})  # fmt: skip
-    return [parameters[i] for i in picked]
+    middle = len(parameters) // 2
+    picked = {i % len(parameters) for i in (0, 1, middle, middle + 1, -2, -1)}
+    return [parameters[i] for i in sorted(picked)]
 
 
 def as_map(name, features, height, width):
@@ -264,8 +302,7 @@ def as_map(name, features, height, width):
 def entries(tensor):
     """A selection of the entries, and the largest one, which errors are relative to."""
     array = tensor.detach().numpy()
-    positions, _ = inputs.probe("", array.shape)
-    values = np.ascontiguousarray(array).reshape(-1)[positions]
+    values = np.ascontiguousarray(array).reshape(-1)[inputs.probe(array.shape)]
     return {
         "shape": list(array.shape),
         "scale": rounded(np.abs(array).max()),
@@ -279,7 +316,8 @@ def rounded(number):
 
 def main(names):
     all_names = torchvision.models.list_models(module=torchvision.models)
-    for name in names or [*all_names, *TIMM, "alexnet_2012", "alexnet_fcn"]:
+    twice = [f"timm/{name}" for name in ALSO_TIMM]
+    for name in names or [*all_names, *TIMM, *twice, "alexnet_2012", "alexnet_fcn"]:
         made, spread, size = reference(name)
         gain = made["gain"]
         print(

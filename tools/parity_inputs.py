@@ -54,11 +54,10 @@ def images(height, width, channels=3, count=2):
     return (waves + noise).astype(np.float32)
 
 
-def probe(name, shape):
-    """Positions of at most 48 entries of an array, spread over it, and their weights.
+def probe(shape):
+    """Positions of at most 48 entries of an array, spread over it.
 
     Enough to tell arrays apart, and small enough to be committed.
     """
     size = math.prod(shape)
-    positions = np.unique(np.linspace(0, size - 1, 48).astype(np.int64))
-    return positions, uniform(name, (size,))
+    return np.unique(np.linspace(0, size - 1, 48).astype(np.int64))

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxvision import files
+
 Arrays = dict[str, np.ndarray]
 
 SWITCH = "JAXVISION_ARRAY_CACHE"
@@ -57,13 +59,10 @@ def _read(path: Path, stamp: str) -> Arrays | None:
 
 def _write(path: Path, stamp: str, arrays: Arrays) -> None:
     members: dict[str, Any] = arrays | {_STAMP: np.array(stamp)}
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, **members)
-        partial.replace(path)
-    except OSError:  # a folder that is read-only or gone, a full disk
-        pass
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+    # A folder may be read-only or gone, a disk full.
+    with (
+        contextlib.suppress(OSError),
+        files.replacing(path) as partial,
+        partial.open("wb") as file,
+    ):
+        np.savez(file, **members)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxvision.data.carving import TEST_SHARE, carve
+from jaxvision.data.carving import with_test
 from jaxvision.data.problems import refuse
 from jaxvision.data.source import Source, Splits
 from jaxvision.errors import UsageError
@@ -65,11 +65,7 @@ def load(name: str) -> Splits:
     sources = [source._replace(class_names=names) for source in sources]
     if len(sources) == 2:
         return Splits(*sources)
-    train, test = carve(sources[0]._replace(name=name), TEST_SHARE)
-    return Splits(
-        train=train._replace(name=f"{name}:train"),
-        test=test._replace(name=f"{name}:test"),
-    )
+    return with_test(sources[0], name)
 
 
 def _naming(path: Path) -> tuple[list[str], tuple[str, ...]]:

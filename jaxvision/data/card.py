@@ -1,7 +1,6 @@
 """What there is to know of a data set before training on it, counted image by image."""
 
 import hashlib
-import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,18 +9,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxvision.data.decoding import DecodeError, decode
-from jaxvision.data.source import Source, Splits, fingerprint
+from jaxvision.data import decoding
+from jaxvision.data.decoding import DecodeError
+from jaxvision.data.source import Source, Splits, fingerprint, weight
 from jaxvision.data.streaming import quick_fingerprint
 from jaxvision.errors import UsageError
+from jaxvision.types import MAPS, UNKNOWN
 
 _CHUNK = 1_024  # images whose pixels are counted at a time
 _SAMPLE = 2_000  # images that are decoded of a split that is streamed
 _IN_MEMORY = 4 << 30  # bytes of a split up to which it is read as one array
-
-
-_MAPS = ("segmentation", "instances")
-_UNKNOWN = 255  # in `segmentation`
 
 
 class Part(NamedTuple):
@@ -267,19 +264,18 @@ def _shows(
 
 
 def _streams(source: Source) -> bool:
-    height, width, channels = source.image_shape
-    if height is None or width is None:
+    if None in source.image_shape:
         return True
     if source.encoded is None:
         return False
-    maps = sum(array.nbytes for array in _maps(source, 0).values())
-    return source.size * (height * width * channels + maps) > _IN_MEMORY
+    with _named(source, 0):
+        return weight(source) > _IN_MEMORY
 
 
 def _in_memory(source: Source) -> _Survey:
     data = source.read()
     images = np.ascontiguousarray(data["image"])
-    targets = {key: data[key] for key in data if key not in ("image", *_MAPS)}
+    targets = {key: data[key] for key in data if key not in ("image", *MAPS)}
     return _Survey(
         annotations=tuple(sorted(data.keys() - {"image"})),
         targets=targets,
@@ -296,7 +292,7 @@ def _streamed(source: Source) -> _Survey:
     def look(index: int) -> tuple[bytes, tuple[int, int]]:
         content = encoded(index)
         with _named(source, index):
-            return _digest(content), _upright_size(content)
+            return _digest(content), decoding.size(content)
 
     with ThreadPoolExecutor() as pool:
         digests, sizes = zip(*pool.map(look, range(source.size)), strict=True)
@@ -334,7 +330,7 @@ def _part(survey: _Survey, source: Source) -> Part:
         )
     _, numbers = _masks(source)
     return _showing(part, numbers[:, :classes] > 0)._replace(
-        pixels=numbers.sum(axis=0)[[*range(classes), _UNKNOWN]]
+        pixels=numbers.sum(axis=0)[[*range(classes), UNKNOWN]]
     )
 
 
@@ -397,7 +393,7 @@ def _moments(histogram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _decoded(source: Source, index: int) -> np.ndarray:
     assert source.encoded
     with _named(source, index):
-        return decode(source.encoded(index), source.image_shape[2])
+        return decoding.decode(source.encoded(index), source.image_shape[2])
 
 
 def _maps(source: Source, index: int) -> dict[str, np.ndarray]:
@@ -416,15 +412,6 @@ def _named(source: Source, index: int) -> Iterator[None]:
         raise UsageError(
             f"image {index} of {source.name} cannot be read: {error}"
         ) from error
-
-
-def _upright_size(encoded: bytes) -> tuple[int, int]:
-    """Height and width from the head of a file, without decoding it."""
-    from PIL import ExifTags, Image
-
-    with Image.open(io.BytesIO(encoded)) as image:
-        lies = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-        return image.size if lies else image.size[::-1]
 
 
 def _spread(items: np.ndarray, count: int) -> np.ndarray:

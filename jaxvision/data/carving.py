@@ -1,11 +1,12 @@
-"""Validation examples are carved out of the training split, the same for every run."""
+"""A set in two parts, each class in proportion: the same ones for every run."""
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 
 from jaxvision.data.rows import take
-from jaxvision.data.source import Source
+from jaxvision.data.source import Source, Splits
 from jaxvision.errors import UsageError
 
 TEST_SHARE = 0.2
@@ -24,38 +25,64 @@ def carve(
       seed: of the choice, and of nothing else: runs that differ in their own seed are
         compared on the same validation examples.
 
-    Nothing is read here.  The first `read` of either part reads the source once for
-    both and keeps the two results, read-only, for as long as the parts live.  Where the
-    source knows its targets without decoding, so do the parts, and their files can be
-    streamed if its can.  Examples without a `label` count as one class.
+    Nothing is read here: see `divide`.
 
     Raises `UsageError` for a part that would be empty.
     """
     size = _held_out(source, validation)
+    names = f"{source.name}/train", f"{source.name}/validation"
+    return divide(source, lambda labels: stratified(labels, size, seed), size, names)
+
+
+def with_test(source: Source, name: str, test: int | float = TEST_SHARE) -> Splits:
+    """The set `name`, whose test split is a part of `source` that `carve` holds out."""
+    train, held_out = carve(source, test)
+    return Splits(
+        train=train._replace(name=f"{name}:train"),
+        test=held_out._replace(name=f"{name}:test"),
+    )
+
+
+def divide(
+    source: Source,
+    choose: Callable[[np.ndarray], np.ndarray],
+    size: int,
+    names: tuple[str, str],
+) -> tuple[Source, Source]:
+    """`source` in two, called `names`: the second has the `size` examples chosen.
+
+    `choose` makes of labels, int [N], a mask, bool [N].  Examples without a `label`
+    count as one class.
+
+    Nothing is read here.  The first `read` of either part reads the source once for
+    both and keeps the two results, read-only, for as long as the parts live.  Where the
+    source knows its targets without decoding, so do the parts, and their files can be
+    streamed if its can.
+    """
+
+    def chosen_of(targets: dict[str, np.ndarray]) -> np.ndarray:
+        return choose(targets.get("label", np.zeros(source.size, np.int32)))
 
     @functools.cache
-    def held_out() -> np.ndarray:
-        return choose(source.targets() if source.targets else source.read())
-
-    def choose(targets: dict[str, np.ndarray]) -> np.ndarray:
-        labels = targets.get("label", np.zeros(source.size, np.int32))
-        return stratified(labels, size, seed)
+    def chosen() -> np.ndarray:
+        return chosen_of(source.targets() if source.targets else source.read())
 
     @functools.cache
     def parts() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         data = source.read()
         # Without targets: the mask from here rather than from a second read.
-        mask = held_out() if source.targets else choose(data)
+        mask = chosen() if source.targets else chosen_of(data)
         return _rows(data, ~mask), _rows(data, mask)
 
-    def part(name: str, size: int, chosen: bool) -> Source:
+    def part(second: bool) -> Source:
         def rows() -> np.ndarray:
-            return np.flatnonzero(held_out() == chosen)
+            return np.flatnonzero(chosen() == second)
 
-        taken = take(source, rows, name=f"{source.name}/{name}", size=size)
-        return taken._replace(read=lambda: dict(parts()[chosen]))
+        count = size if second else source.size - size
+        taken = take(source, rows, name=names[second], size=count)
+        return taken._replace(read=lambda: dict(parts()[second]))
 
-    return part("train", source.size - size, False), part("validation", size, True)
+    return part(False), part(True)
 
 
 def stratified(labels: np.ndarray, size: int, seed: int) -> np.ndarray:

@@ -43,6 +43,15 @@ def decode(encoded: bytes, channels: int) -> np.ndarray:
         return np.ascontiguousarray(upright(_pixels(image, channels)))
 
 
+def size(encoded: bytes) -> tuple[int, int]:
+    """Height and width that `decode` would give, from the header alone.
+
+    Raises `DecodeError` if that cannot be read.
+    """
+    with _reasons():
+        return _upright_size(_open(io.BytesIO(encoded)))
+
+
 def inspect(path: str | os.PathLike[str]) -> tuple[int, int, int]:
     """Height, width and channels (1 if greyscale, else 3) that `decode` would give.
 
@@ -56,9 +65,7 @@ def inspect(path: str | os.PathLike[str]) -> tuple[int, int, int]:
         if not os.fstat(file.fileno()).st_size:
             raise DecodeError("the file is empty")
         image = _open(file)
-        width, height = image.size
-        if _orientation(image) >= 5:
-            width, height = height, width
+        height, width = _upright_size(image)
         channels = 1 if image.mode in _GREYSCALE else 3
         ending = _ENDINGS.get(image.format or "")
         if ending is None or not _ends_with(file, ending):
@@ -157,6 +164,12 @@ def _orientation(image: Any) -> int:
     except Exception:  # damaged metadata are no reason to lose the image
         return 1
     return orientation if orientation in _UPRIGHT else 1
+
+
+def _upright_size(image: Any) -> tuple[int, int]:
+    """Height and width.  To be asked before the pixels are loaded."""
+    width, height = image.size
+    return (width, height) if _orientation(image) >= 5 else (height, width)
 
 
 def _pixels(image: Any, channels: int) -> np.ndarray:

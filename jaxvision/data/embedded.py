@@ -4,7 +4,7 @@ import importlib.resources
 
 import numpy as np
 
-from jaxvision.data.carving import carve
+from jaxvision.data.carving import with_test
 from jaxvision.data.source import Source, Splits
 
 NAME = "mnist_5k"
@@ -18,20 +18,14 @@ def load() -> Splits:
     once, so scores compare with each other and not with those on MNIST's own test.
     Within both splits the digits come sorted: all the zeros first.
     """
-    train, test = carve(
-        Source(
-            name=NAME,
-            size=5_000,
-            image_shape=(28, 28, 1),
-            class_names=tuple("0123456789"),
-            read=_read,
-        ),
-        TEST_SIZE,
+    whole = Source(
+        name=NAME,
+        size=5_000,
+        image_shape=(28, 28, 1),
+        class_names=tuple("0123456789"),
+        read=_read,
     )
-    return Splits(
-        train=train._replace(name=f"{NAME}:train"),
-        test=test._replace(name=f"{NAME}:test"),
-    )
+    return with_test(whole, NAME, TEST_SIZE)
 
 
 def _read() -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxvision.data import listing
 from jaxvision.data.image_files import Annotated, splits
-from jaxvision.data.listing import EXTENSIONS, TEST_FOLDERS, Exclude
+from jaxvision.data.listing import EXTENSIONS, SPLIT_FOLDERS, Exclude
 from jaxvision.data.problems import some
 from jaxvision.data.source import Splits
 from jaxvision.errors import UsageError
@@ -48,7 +48,9 @@ def load(name: str) -> Splits:
 
     if (root / "train").is_dir():
         train = _classes(root, root / "train", exclude)
-        test = _find_test(root, train, exclude)
+        test = listing.find_test(
+            root, train, lambda split: _classes(root, split, exclude), _LAYOUT
+        )
     else:
         train = _classes(root, root, exclude)
         test = None
@@ -80,22 +82,6 @@ def _classes(root: Path, split: Path, exclude: Exclude) -> dict[str, list[str]]:
     }
 
 
-def _find_test(
-    root: Path, train: dict[str, list[str]], exclude: Exclude
-) -> dict[str, list[str]] | None:
-    there = [folder for folder in TEST_FOLDERS if (root / folder).is_dir()]
-    for folder in there:
-        test = _classes(root, root / folder, exclude)
-        if train.keys() & test.keys():  # a test split without labels has none of them
-            return test
-    if there:
-        raise UsageError(
-            f"{root} has no folder of train/ in {' or '.join(f'{f}/' for f in there)}: "
-            + _LAYOUT
-        )
-    return None
-
-
 def _check(
     root: Path, train: dict[str, list[str]], test: dict[str, list[str]] | None
 ) -> None:
@@ -107,8 +93,7 @@ def _check(
             + f": {_LAYOUT}"
         )
     problems = []
-    splits = {"train", "training", *TEST_FOLDERS}
-    if test is None and (like := [f for f in train if f.lower() in splits]):
+    if test is None and (like := [f for f in train if f.lower() in SPLIT_FOLDERS]):
         problems.append(
             f"it has {some(like)} beside its class folders, or has splits but no "
             f"train/: {_LAYOUT}"

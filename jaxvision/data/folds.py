@@ -5,12 +5,11 @@ split is the fold, the training split all others, and so K runs test every train
 example by a model that has not seen it.
 """
 
-import functools
 import re
 
 import numpy as np
 
-from jaxvision.data.rows import take
+from jaxvision.data.carving import divide
 from jaxvision.data.source import Source, Splits
 from jaxvision.errors import UsageError, check
 
@@ -40,9 +39,9 @@ def parse(name: str) -> tuple[int, int, str]:
 def split(source: Source, fold: int, folds: int, *, name: str) -> Splits:
     """The I-th of K folds of `source` as the test split, the others as training split.
 
-    Nothing is read here.  Folds have each class in proportion, and their sizes differ
-    by one at most; they are the same for every run.  Both parts keep the order of the
-    source.
+    Folds have each class in proportion, and their sizes differ by one at most; they are
+    the same for every run.  Both parts keep the order of the source.  Nothing is read
+    here: see `carving.divide`.
 
     Raises `UsageError` for more folds than examples.
     """
@@ -53,25 +52,11 @@ def split(source: Source, fold: int, folds: int, *, name: str) -> Splits:
         )
     )
 
-    @functools.cache
-    def folds_of_examples() -> np.ndarray:
-        data = source.targets() if source.targets else source.read()
-        return assign(data.get("label", np.zeros(source.size, np.int32)), folds)
-
-    @functools.cache
-    def rows(held_out: bool) -> np.ndarray:
-        return np.flatnonzero((folds_of_examples() == fold - 1) == held_out)
+    def held_out(labels: np.ndarray) -> np.ndarray:
+        return assign(labels, folds) == fold - 1
 
     size = len(range(fold - 1, source.size, folds))
-    return Splits(
-        train=take(
-            source,
-            lambda: rows(False),
-            name=f"{name}:train",
-            size=source.size - size,
-        ),
-        test=take(source, lambda: rows(True), name=f"{name}:test", size=size),
-    )
+    return Splits(*divide(source, held_out, size, (f"{name}:train", f"{name}:test")))
 
 
 def assign(labels: np.ndarray, folds: int, *, seed: int = 0) -> np.ndarray:

@@ -9,8 +9,7 @@ takes them out of the set by name; then `Source.size` counts without them.
 import contextlib
 import hashlib
 import os
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxvision.data import array_cache
+from jaxvision.data import array_cache, progress
 from jaxvision.data.carving import TEST_SHARE, stratified
 from jaxvision.data.decoding import DecodeError, decode, inspect
 from jaxvision.data.problems import LISTED
@@ -90,7 +89,8 @@ class ImageFiles:
         count = len(self.paths)
         blocks = [range(i, min(i + 64, count)) for i in range(0, count, 64)]
         with ThreadPoolExecutor() as pool:
-            for _ in _progress(pool.map(look_at, blocks), blocks, doing):
+            looked = pool.map(look_at, blocks)
+            for _ in progress.bar(looked, len(blocks), doing, least=500):
                 pass
         if broken:
             raise _unreadable(self, sorted(broken))
@@ -278,17 +278,6 @@ def _unreadable(files: ImageFiles, broken: Sequence[tuple[str, str]]) -> UsageEr
         f"{len(broken)} of {len(files.paths)} images below {files.root} cannot be "
         f"read:\n{listed}Replace them, or {files.remedy}"
     )
-
-
-def _progress(work: Iterable, blocks: Sequence[range], doing: str) -> Iterable:
-    """A bar on the terminal for work that takes longer than a few seconds."""
-    if len(blocks) < 500 or not sys.stderr.isatty():
-        return work
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return track(work, doing, len(blocks), console=console, transient=True)
 
 
 def _size(shape: Sequence[int | None]) -> str:

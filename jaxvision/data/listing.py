@@ -1,7 +1,7 @@
 """Which files of a folder are images, and which of them the user leaves out."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from jaxvision.data.problems import some
@@ -14,6 +14,9 @@ EXTENSIONS = frozenset(
 
 TEST_FOLDERS = ("test", "validation", "val", "valid")
 """Where the test split is looked for, in this order."""
+
+SPLIT_FOLDERS = frozenset({"train", "training", *TEST_FOLDERS})
+"""What is the name of a split, and not of a class."""
 
 EXCLUDE = "exclude.txt"
 """Files that are no part of the set, one path a line, relative to it."""
@@ -72,6 +75,27 @@ def images(root: Path, folder: Path) -> list[str]:
             if os.path.splitext(name)[1].lower() in EXTENSIONS and not hidden(name)
         )
     return sorted(found)
+
+
+def find_test[Classes: Mapping](
+    root: Path, train: Classes, classes: Callable[[Path], Classes], wanted: str
+) -> Classes | None:
+    """The first test split with a class of `train`; None if there is no test split.
+
+    One whose classes are kept secret has none of them.  `classes` finds those of a
+    folder.  Raises `UsageError`, with the layout that is wanted, if no split fits.
+    """
+    there = [split for split in TEST_FOLDERS if (root / split).is_dir()]
+    for split in there:
+        test = classes(root / split)
+        if train.keys() & test.keys():
+            return test
+    if there:
+        raise UsageError(
+            f"{root} has no folder of train/ in {' or '.join(f'{f}/' for f in there)}: "
+            + wanted
+        )
+    return None
 
 
 def paired_folders(root: Path, first: str, second: str) -> dict[str, tuple[Path, Path]]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxvision.data.crops import Crop
-from jaxvision.data.source import Source, fingerprint
+from jaxvision.data.source import Source, fingerprint, weight
 from jaxvision.data.streaming import PADDING, Plan, draws, quick_fingerprint, stream
 from jaxvision.errors import UsageError, check
 from jaxvision.ops.augment import Transform
@@ -258,8 +258,8 @@ def _engine(source: Source, engine: Engine, crop: Crop | None) -> Engine:
         return engine
     if crop is not None:
         return "stream"
-    size = source.size * int(np.prod(source.image_shape))  # type: ignore[arg-type]
-    return "stream" if size > MEMORY_LIMIT and source.encoded else "memory"
+    fits = source.encoded is None or weight(source) <= MEMORY_LIMIT
+    return "memory" if fits else "stream"
 
 
 def _rules(

@@ -14,9 +14,7 @@ from jaxvision.data.image_files import Annotated, ImageFiles
 from jaxvision.data.problems import refuse, some
 from jaxvision.data.source import Splits
 from jaxvision.errors import UsageError
-
-UNKNOWN = 255
-"""The pixels of this number do not count."""
+from jaxvision.types import UNKNOWN
 
 COLOURS = "label_colors.txt"
 """What the colours of masks stand for, one `64 128 64 Animal` a line, as in CamVid."""
@@ -130,7 +128,7 @@ class _Looked(NamedTuple):
         return [
             f"{self.pairs.masks[i]} holds "
             f"{some([str(k + len(names)) for k in np.flatnonzero(beyond[i])])}, and "
-            f"there are {len(names)} classes, from 0 on, and 255 for unknown"
+            f"there are {len(names)} classes, from 0 on, and {UNKNOWN} for unknown"
             for i in np.flatnonzero(beyond.any(axis=1))
         ]
 
@@ -145,7 +143,12 @@ class _Looked(NamedTuple):
 def _pairs(root: Path, exclude: listing.Exclude, problems: list[str]) -> list[Pairs]:
     """Of the training split, and of the test split if there is one."""
     if voc.is_layout(root, "SegmentationClass"):
-        return _listed(root, exclude, problems)
+        return [
+            Pairs(tuple(split), tuple(split.values()))
+            for split in voc.listed(
+                root, "Segmentation", "SegmentationClass/{}.png", exclude, problems
+            )
+        ]
     folders = listing.paired_folders(root, "images", "masks")
     test = next((split for split in listing.TEST_FOLDERS if split in folders), None)
     if not folders:
@@ -189,28 +192,6 @@ def _paired(
     )
 
 
-def _listed(root: Path, exclude: listing.Exclude, problems: list[str]) -> list[Pairs]:
-    """As `ImageSets/Segmentation` says."""
-
-    def mask(stem: str) -> str:
-        return f"SegmentationClass/{stem}.png"
-
-    splits = voc.image_sets(root, "Segmentation", mask, problems)
-    pairs = []
-    for stems in splits:
-        images = voc.images(root, stems, problems)
-        problems += [
-            f"there is no file {root / mask(stem)}"
-            for stem in stems
-            if not (root / mask(stem)).is_file()
-        ]
-        kept = [stem for stem, path in images.items() if path not in exclude]
-        pairs.append(
-            Pairs(tuple(images[stem] for stem in kept), tuple(map(mask, kept)))
-        )
-    return pairs
-
-
 def _names(root: Path) -> tuple[tuple[str, ...], Colours | None]:
     """Those that a file in the root gives, perhaps with colours."""
     if (root / COLOURS).is_file():
@@ -220,7 +201,7 @@ def _names(root: Path) -> tuple[tuple[str, ...], Colours | None]:
         if len(names) > UNKNOWN:
             raise UsageError(
                 f"{root / classes.FILE} names {len(names)} classes: masks of 8 bits "
-                "have room for 255"
+                f"have room for {UNKNOWN}"
             )
         return names, None
     return (), None
@@ -247,7 +228,7 @@ def _read_colours(path: Path) -> tuple[tuple[str, ...], Colours]:
             colours[red, green, blue] = len(names)
             names.append(name.strip())
     if len(names) > UNKNOWN:
-        problems.append(f"{len(names)} classes: there is room for 255")
+        problems.append(f"{len(names)} classes: there is room for {UNKNOWN}")
     refuse(path, problems)
     classes.check_names(path, tuple(names))
     return tuple(names), colours

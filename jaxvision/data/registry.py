@@ -112,7 +112,7 @@ def _check_kind(name: str) -> None:
     """What looks like one's own data and is none; versions have a colon, too."""
     kind, _, path = name.partition("@")[0].partition(":")
     if path and not re.fullmatch(r"[\d.*]+", path) and ("/" in path or "." in path):
-        raise unknown("kind of data", kind, OWN)
+        raise unknown("kind of data", kind, [*OWN, *MADE])
     own = kind in OWN and kind not in _NAMESAKES
     if own or ("/" in name and Path(name).expanduser().exists()):
         given = Path(path or name)

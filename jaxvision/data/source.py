@@ -43,6 +43,18 @@ class Splits(NamedTuple):
     test: Source
 
 
+def weight(source: Source) -> int:
+    """Bytes that the images and maps take as arrays, for images of one size.
+
+    Decodes the maps of the first example, if there are any.
+    """
+    height, width, channels = source.image_shape
+    assert height is not None and width is not None, "images differ in size"
+    maps = source.maps(0) if source.maps and source.size else {}
+    pixels = height * width * channels + sum(array.nbytes for array in maps.values())
+    return source.size * pixels
+
+
 def fingerprint(source: Source) -> str:
     """16 hex digits that change when any pixel, label, shape or the order changes.
 

@@ -26,14 +26,12 @@ import numpy as np
 from jaxvision.data.crops import DRAWS, Box, Crop, move_objects
 from jaxvision.data.decoding import DecodeError
 from jaxvision.data.source import Source, fingerprint
+from jaxvision.types import MAPS, UNKNOWN
 
 PADDING = -1
 
 Choose = Callable[[int, int], Box]
 """`(height, width) -> ` what is taken of an image of that size."""
-
-_MAPS = ("segmentation", "instances")
-"""What has pixels of its own, and is cut as the image is."""
 
 
 class Plan(NamedTuple):
@@ -176,7 +174,7 @@ class _Examples:
         else:
             arrays = dict(source.read())
             images = arrays.pop("image")
-            maps = {name: arrays.pop(name) for name in _MAPS if name in arrays}
+            maps = {name: arrays.pop(name) for name in MAPS if name in arrays}
 
             def image(i: int, choose: Choose, out: np.ndarray) -> tuple[Box, int, int]:
                 box = choose(*images[i].shape[:2])
@@ -229,7 +227,8 @@ class _Examples:
         for name, value in targets.items():
             item[name][row] = value
         for name, value in maps.items():
-            cut_map(value, box, item[name][row], 255 if name == "segmentation" else 0)
+            outside = UNKNOWN if name == "segmentation" else 0
+            cut_map(value, box, item[name][row], outside)
         if "instances" in maps and "classes" in targets:
             item["instances"][row][targets["classes"] < 0] = 0
 

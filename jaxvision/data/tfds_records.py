@@ -7,12 +7,12 @@ sequences are flat lists.
 import functools
 import io
 import itertools
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxvision.data import progress
 from jaxvision.data.decoding import decode
 from jaxvision.errors import UsageError
 
@@ -152,7 +152,7 @@ def targets(records: Records, layout: Layout) -> dict[str, np.ndarray]:
     if layout.presence:
         arrays["presence"] = np.zeros((count, classes), np.uint8)
     objects = []
-    for i, example in enumerate(_progress(records, "reading annotations, once")):
+    for i, example in enumerate(_each(records, "reading annotations, once")):
         if layout.label:
             label = example["label"].int64_list.value[0]
             if not 0 <= label < classes:
@@ -175,7 +175,7 @@ def images(records: Records, layout: Layout) -> np.ndarray:
     """
     shape: tuple[Any, ...] = layout.image_shape
     array = np.empty((len(records), *shape), np.uint8)
-    for i, example in enumerate(_progress(records, "decoding images, once")):
+    for i, example in enumerate(_each(records, "decoding images, once")):
         array[i] = decode(_image(example), array.shape[-1])
     return array
 
@@ -232,12 +232,5 @@ def _image(example: Mapping[str, Any]) -> bytes:
     return example["image"].bytes_list.value[0]
 
 
-def _progress(records: Records, doing: str) -> Iterable[Mapping[str, Any]]:
-    """A bar on the terminal for what takes longer than a few seconds."""
-    if len(records) < 100_000 or not sys.stderr.isatty():
-        return records
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return track(records, doing, len(records), console=console, transient=True)
+def _each(records: Records, doing: str) -> Iterable[Mapping[str, Any]]:
+    return progress.bar(records, len(records), doing, least=100_000)

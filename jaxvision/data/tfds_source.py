@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from jaxvision.data import array_cache, embedded, synthetic, tfds_records
-from jaxvision.data.carving import TEST_SHARE, carve
+from jaxvision.data.carving import with_test
 from jaxvision.data.source import Source, Splits
 from jaxvision.data.tfds_preparation import (
     command,
@@ -51,11 +51,7 @@ def load(name: str, data_dir: str | None = None) -> Splits:
         # The answers to the test splits of contests are kept secret.
         if split in there and tfds_records.annotated(Records(builder, split), layout):
             return Splits(source, _source(base, builder, layout, split))
-    rest, held_out = carve(source, TEST_SHARE)
-    return Splits(
-        train=rest._replace(name=f"{base}:train"),
-        test=held_out._replace(name=f"{base}:test"),
-    )
+    return with_test(source, base)
 
 
 def prepare(name: str, data_dir: str | None = None) -> Path:
@@ -183,13 +179,10 @@ def _source(name: str, builder: Any, layout: Layout, split: str) -> Source:
                 f"the images of {name}:{split} differ in size, so that they cannot be "
                 "one array: choose an experiment that streams and crops them"
             )
-        return cached(
-            "decoded",
-            lambda: {
-                "image": tfds_records.images(records, layout),
-                **tfds_records.targets(records, layout),
-            },
+        images = cached(
+            "decoded", lambda: {"image": tfds_records.images(records, layout)}
         )
+        return images | targets()
 
     return Source(
         name=f"{name}:{split}",

@@ -5,7 +5,7 @@ Everingham et al. 2010, https://doi.org/10.1007/s11263-009-0275-4
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +27,9 @@ CLASSES = (
     *("sheep", "sofa", "train", "tvmonitor"),
 )
 """Those of VOC 2007 to 2012, in their order, which is the alphabet's."""
+
+Pairs = dict[str, str]
+"""Images and their annotation files, as paths relative to the root."""
 
 _LAYOUT = """\
 wanted is an XML file for each image, called the same but for the extension:
@@ -113,14 +116,43 @@ def is_layout(root: Path, annotations: str) -> bool:
     return all((root / part).is_dir() for part in ("JPEGImages", annotations))
 
 
-def image_sets(
-    root: Path, kind: str, annotation: Callable[[str], str], problems: list[str]
-) -> list[list[str]]:
-    """Names of the images of the training split, and of the test split if there is one.
+def listed(
+    root: Path,
+    kind: str,
+    annotation: str,
+    exclude: listing.Exclude,
+    problems: list[str],
+) -> list[Pairs]:
+    """The training split, and the test split if there is one.
 
     From the lists in `ImageSets/<kind>/`; without any, all images are for training.  A
-    list of test images none of which has its file `annotation(name)` is passed over.
+    list of test images none of which has its annotation is passed over.
+
+    annotation: where that of an image called X lies, such as `"Annotations/{}.xml"`
+    with X in place of the braces.
     """
+    splits = []
+    for names in _image_sets(root, kind, annotation, problems):
+        found = _images(root, names, problems)
+        problems += [
+            f"there is no file {root / annotation.format(name)}"
+            for name in names
+            if not (root / annotation.format(name)).is_file()
+        ]
+        splits.append(
+            {
+                path: annotation.format(name)
+                for name, path in found.items()
+                if path not in exclude
+            }
+        )
+    return splits
+
+
+def _image_sets(
+    root: Path, kind: str, annotation: str, problems: list[str]
+) -> list[list[str]]:
+    """Names of the images of each split."""
     lists = {}
     for split in ("train", "trainval", *listing.TEST_FOLDERS):
         path = root / "ImageSets" / kind / f"{split}.txt"
@@ -133,7 +165,10 @@ def image_sets(
         (
             split
             for split in listing.TEST_FOLDERS
-            if any((root / annotation(name)).is_file() for name in lists.get(split, ()))
+            if any(
+                (root / annotation.format(name)).is_file()
+                for name in lists.get(split, ())
+            )
         ),
         None,
     )
@@ -157,7 +192,7 @@ def image_sets(
     return [lists[train], lists[test]]
 
 
-def images(root: Path, names: Sequence[str], problems: list[str]) -> dict[str, str]:
+def _images(root: Path, names: Sequence[str], problems: list[str]) -> dict[str, str]:
     """The images of these names, as paths relative to `root`."""
     found = listing.by_stem(
         root,
@@ -173,13 +208,9 @@ def images(root: Path, names: Sequence[str], problems: list[str]) -> dict[str, s
     return {name: found[name] for name in names if name in found}
 
 
-Pairs = dict[str, str]
-"""Images and their XML files, as paths relative to the root."""
-
-
 def _pairs(root: Path, exclude: listing.Exclude, problems: list[str]) -> list[Pairs]:
     if is_layout(root, "Annotations"):
-        return _listed(root, exclude, problems)
+        return listed(root, "Main", "Annotations/{}.xml", exclude, problems)
     folders = listing.paired_folders(root, "images", "annotations")
     for split in ("train", *listing.TEST_FOLDERS):
         if split not in folders and any((root / split).glob("*.xml")):
@@ -195,28 +226,6 @@ def _pairs(root: Path, exclude: listing.Exclude, problems: list[str]) -> list[Pa
         raise UsageError(f"{root} has annotations in {test}/, but none in train/")
     splits = [split for split in ("", "train", test) if split in folders]
     return [_beside(root, *folders[split], exclude, problems) for split in splits]
-
-
-def _listed(root: Path, exclude: listing.Exclude, problems: list[str]) -> list[Pairs]:
-    def annotation(name: str) -> str:
-        return f"Annotations/{name}.xml"
-
-    splits = []
-    for names in image_sets(root, "Main", annotation, problems):
-        found = images(root, names, problems)
-        problems += [
-            f"there is no file {root / annotation(name)}"
-            for name in names
-            if not (root / annotation(name)).is_file()
-        ]
-        splits.append(
-            {
-                path: annotation(name)
-                for name, path in found.items()
-                if path not in exclude
-            }
-        )
-    return splits
 
 
 def _beside(

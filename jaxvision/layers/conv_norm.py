@@ -26,7 +26,7 @@ def conv_norm(
     strides: int = 1,
     padding: Padding | None = None,
     groups: int = 1,
-    norm: Callable[..., nn.Module] | None = nn.BatchNorm,
+    norm: Callable[..., nn.Module] = nn.BatchNorm,
     activation: Callable[[Array], Array] | None = nn.relu,
     dtype: Any = jnp.float32,
     kernel_init: Callable[..., Array] = he_fan_out,
@@ -34,8 +34,7 @@ def conv_norm(
     """[B,H,W,C] -> [B,H',W',features], by two layers called `names`.
 
     `padding=None` pads both sides by half the kernel, so that only strides change the
-    size of the map.  `norm=None` leaves the normalisation out and gives the convolution
-    a bias; `activation=None` leaves the output linear.
+    size of the map.  `activation=None` leaves the output linear.
     """
     if padding is None:
         padding = [(k // 2, k // 2) for k in pair("kernel_size", kernel_size)]
@@ -45,13 +44,12 @@ def conv_norm(
         strides,
         padding,
         groups=groups,
-        use_bias=norm is None,
+        use_bias=False,
         dtype=dtype,
         kernel_init=kernel_init,
         name=names[0],
     )(x)
-    if norm is not None:
-        x = norm(name=names[1])(x)
+    x = norm(name=names[1])(x)
     return x if activation is None else activation(x)
 
 
@@ -63,7 +61,7 @@ class ConvNorm(nn.Module):
     strides: int = 1
     padding: Padding | None = None
     groups: int = 1
-    norm: Callable[..., nn.Module] | None = nn.BatchNorm
+    norm: Callable[..., nn.Module] = nn.BatchNorm
     activation: Callable[[Array], Array] | None = nn.relu
     dtype: Any = jnp.float32
     kernel_init: Callable[..., Array] = he_fan_out

@@ -1,11 +1,10 @@
 """Squeeze and excitation.  Hu et al. 2018, https://arxiv.org/abs/1709.01507"""
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from jaxvision.layers.conv import Conv
 
@@ -21,16 +20,11 @@ class SqueezeExcite(nn.Module):
     features: int
     activation: Callable[[Array], Array] = nn.relu
     gate: Callable[[Array], Array] = nn.sigmoid
-    dtype: Any = jnp.float32
-    names: tuple[str, str] = ("fc1", "fc2")
 
     @nn.compact
     def __call__(self, x_BxHxWxC: Array) -> Array:
         squeezed = x_BxHxWxC.mean((1, 2), keepdims=True)
-        hidden = Conv(
-            self.features, kernel_size=1, dtype=self.dtype, name=self.names[0]
-        )(squeezed)
-        gate = Conv(
-            x_BxHxWxC.shape[-1], kernel_size=1, dtype=self.dtype, name=self.names[1]
-        )(self.activation(hidden))
+        conv = partial(Conv, kernel_size=1, dtype=x_BxHxWxC.dtype)
+        hidden = conv(self.features, name="fc1")(squeezed)
+        gate = conv(x_BxHxWxC.shape[-1], name="fc2")(self.activation(hidden))
         return x_BxHxWxC * self.gate(gate)

@@ -47,10 +47,9 @@ def index_constants(
     There it is a buffer of each attention layer, and part of the state dict.
     """
     index = relative_position_index(size).astype(np.int64)
+    index = index.reshape(-1) if flat else index
     return {
-        key.removesuffix(beside) + "relative_position_index": (
-            index.reshape(-1).copy() if flat else index
-        )
+        key.removesuffix(beside) + "relative_position_index": index
         for key in state
         if key.endswith("." + beside)
     }

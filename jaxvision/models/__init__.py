@@ -8,6 +8,7 @@ from jaxvision.models.registry import (
     names,
     paper,
     sources,
+    timm,
 )
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "names",
     "paper",
     "sources",
+    "timm",
 ]

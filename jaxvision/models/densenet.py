@@ -69,9 +69,7 @@ class DenseNet(nn.Module):
             self.dropout,
             not train,
         )
-        x = conv(
-            2 * self.growth, 7, strides=2, padding=3, name="features.conv0"
-        )(images)  # fmt: skip
+        x = conv(2 * self.growth, 7, 2, padding=3, name="features.conv0")(images)
         x = nn.relu(norm(name="features.norm0")(x))
         outputs = {"stem": x}
         x = max_pool(x, 3, 2, padding=1)

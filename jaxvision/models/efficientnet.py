@@ -25,6 +25,7 @@ from jaxvision.layers.conv_norm import ConvNorm
 from jaxvision.layers.norm import batch_norm
 from jaxvision.layers.squeeze_excite import SqueezeExcite
 from jaxvision.layers.stochastic_depth import StochasticDepth
+from jaxvision.models.timm_names import LAYERS, STEM
 from jaxvision.models.variant import Variant
 from jaxvision.ops.pooling import global_avg_pool
 
@@ -84,7 +85,6 @@ class MBConv(nn.Module):
     strides: int
     conv_norm: Callable[..., nn.Module]
     drop_path: nn.Module
-    dtype: Any
 
     @nn.compact
     def __call__(self, x):
@@ -103,7 +103,6 @@ class MBConv(nn.Module):
         y = SqueezeExcite(
             max(1, x.shape[-1] // 4),
             activation=nn.silu,
-            dtype=self.dtype,
             name=f"block.{layer + 1}",
         )(y)
         y = self.conv_norm(
@@ -119,7 +118,6 @@ class FusedMBConv(nn.Module):
     strides: int
     conv_norm: Callable[..., nn.Module]
     drop_path: nn.Module
-    dtype: Any
 
     @nn.compact
     def __call__(self, x):
@@ -197,7 +195,6 @@ class EfficientNet(nn.Module):
                     stage.strides if block == 0 else 1,
                     conv_norm,
                     StochasticDepth(rate, deterministic=not train),
-                    self.dtype,
                     name=f"features.{layer}.{block}",
                 )(x)
                 blocks += 1
@@ -216,6 +213,14 @@ class EfficientNet(nn.Module):
         )
 
 
+_TIMM = (
+    *STEM,
+    (r"^features\.8\.0", "conv_head"),
+    (r"^features\.8\.1", "bn2"),
+    *LAYERS,
+    (r"^classifier\.1", "classifier"),
+)
+
 _TENSORFLOW: dict[str, Any] = dict(epsilon=1e-3, momentum=0.99)
 """Of batch normalisation, where published weights come from there: B5 to B7."""
 
@@ -230,6 +235,9 @@ VARIANTS = {
             **(_TENSORFLOW if name[-1] in "567" else {}),
         ),
         (size, size, 3),
+        sources={"torchvision": (), "timm": _TIMM},
+        timm=name,
+        timm_options={"epsilon": 1e-5} if name[-1] in "567" else {},
     )
     for name, width, depth, size, dropout in (
         ("efficientnet_b0", 1.0, 1.0, 224, 0.2),

@@ -65,7 +65,6 @@ class MBConv(nn.Module):
         y = SqueezeExcite(
             self.features // 4,
             activation=nn.silu,
-            dtype=self.dtype,
             name="layers.squeeze_excitation",
         )(y)
         y = self.conv(self.features, 1, name="layers.conv_c")(y)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxvision import files
 from jaxvision.layers.conv import Conv
 from jaxvision.models import registry
+from jaxvision.ops.convolution import pair, plain, resolve_padding
 
 RECORD = Path(__file__).with_name("measures.json")
 
@@ -47,11 +48,9 @@ class Measures(NamedTuple):
     """Of the shapes of weights, as `fingerprint` makes it."""
 
 
-def measure(
-    name: str, input_shape: tuple[int, int, int] | None = None, **options
-) -> Measures:
-    """The measures of the named model; `options` are those of `models.create`."""
-    found, shapes, parameters, (size, attention) = _trace(name, input_shape, options)
+def measure(name: str) -> Measures:
+    """The measures of the named model, for its default input."""
+    found, shapes, parameters, (size, attention) = _trace(name)
     return Measures(
         parameters,
         multiply_adds=sum(layer.multiply_adds for layer in found) + attention,
@@ -89,26 +88,26 @@ def write() -> None:
     files.replace_text(RECORD, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
-def layers(
-    name: str, input_shape: tuple[int, int, int] | None = None, **options
-) -> list[Layer]:
+def layers(name: str) -> list[Layer]:
     """The layers of the named model that have weights, in the order of their calls."""
-    return _trace(name, input_shape, options)[0]
+    return _trace(name)[0]
 
 
-def _trace(name, input_shape, options):
+def _trace(name):
     """Layers, shapes, parameters, (receptive field, attention's multiply-adds)."""
-    module = registry.build(name, **options)
-    shape = (1, *(input_shape or registry.default_input(name)))
-    images = jax.ShapeDtypeStruct(shape, jnp.float32)
+    module = registry.build(name)
+    images = jax.ShapeDtypeStruct((1, *registry.default_input(name)), jnp.float32)
     variables = jax.eval_shape(
         lambda images: module.init(jax.random.key(0), images, train=False), images
     )
     found: list[Layer] = []
 
     def note(call, arguments, keywords, context):
-        output = call(*arguments, **keywords)
         layer = context.module
+        if isinstance(layer, Conv):
+            output = _convolved(layer, *arguments)
+        else:
+            output = call(*arguments, **keywords)
         own = layer.variables.get("params", {})
         if context.method_name == "__call__" and ("kernel" in own or "scale" in own):
             found.append(_layer(layer, arguments[0].shape, output.shape))
@@ -121,12 +120,29 @@ def _trace(name, input_shape, options):
     traced, outputs = jax.make_jaxpr(forward, return_shape=True)(variables, images)
     before = [NOWHERE] * len(jax.tree.leaves(variables))
     seen, attention = _follow(traced.jaxpr, [*before, View(1, 1)])
-    maps = [view for view, leaf in zip(seen, jax.tree.leaves(outputs), strict=True)
-            if leaf.ndim == 4 and leaf.shape[1] * leaf.shape[2] > 1]  # fmt: skip
+    views = zip(seen, jax.tree.leaves(outputs), strict=True)
+    maps = [
+        view for view, leaf in views if leaf.ndim == 4 and leaf.shape[1:3] != (1, 1)
+    ]
     size = max((view.size for view in maps), default=0)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
     shapes = [leaf.shape for leaf in jax.tree.leaves(variables)]
     return found, shapes, parameters, (size, attention)
+
+
+def _convolved(layer: Conv, images):
+    """What the layer makes of images, in one equation: `conv2d` has other forms, too.
+
+    Without the bias, which changes none of what is looked at.
+    """
+    kernel = layer.variables["params"]["kernel"]
+    strides, dilation = pair("strides", layer.strides), pair("dilation", layer.dilation)
+    rows, columns = (
+        (k - 1) * d + 1 for k, d in zip(kernel.shape, dilation, strict=False)
+    )
+    size = images.shape[1:3]
+    pads = resolve_padding(size, (rows, columns), strides, layer.padding)
+    return plain.native(images, kernel, strides, pads, dilation, layer.groups)
 
 
 def _layer(layer: nn.Module, seen, made) -> Layer:

@@ -17,9 +17,9 @@ import jax.numpy as jnp
 
 from jaxvision.layers.channels import round_channels
 from jaxvision.layers.classifier import classify
-from jaxvision.layers.conv import Conv
-from jaxvision.layers.conv_norm import ConvNorm, he_fan_out
+from jaxvision.layers.conv_norm import ConvNorm, conv_norm
 from jaxvision.layers.norm import batch_norm
+from jaxvision.models.timm_names import LAYERS, STEM, in_stages
 from jaxvision.models.variant import Variant
 from jaxvision.ops.pooling import global_avg_pool
 
@@ -41,28 +41,20 @@ class InvertedResidual(nn.Module):
     features: int
     expansion: int
     strides: int
-    conv_norm: Callable[..., nn.Module]
-    norm: Callable[..., nn.Module]
-    dtype: Any
+    brick: Callable[..., nn.Module]
+    narrow: Callable
 
     @nn.compact
     def __call__(self, x):
         wide, y, layer = x.shape[-1] * self.expansion, x, 0
         if self.expansion != 1:
-            y = self.conv_norm(wide, 1, name="conv.0")(y)
+            y = self.brick(wide, 1, name="conv.0")(y)
             layer = 1
-        y = self.conv_norm(
+        y = self.brick(
             wide, 3, strides=self.strides, groups=wide, name=f"conv.{layer}"
         )(y)
-        y = Conv(
-            self.features,
-            1,
-            use_bias=False,
-            dtype=self.dtype,
-            kernel_init=he_fan_out,
-            name=f"conv.{layer + 1}",
-        )(y)
-        y = self.norm(name=f"conv.{layer + 2}")(y)
+        names = (f"conv.{layer + 1}", f"conv.{layer + 2}")
+        y = self.narrow(y, self.features, 1, names=names)
         return x + y if x.shape == y.shape else y
 
 
@@ -84,11 +76,13 @@ class MobileNetV2(nn.Module):
     @nn.compact
     def __call__(self, images, *, train: bool):
         norm = batch_norm(train=train, dtype=self.dtype)
-        conv_norm = partial(ConvNorm, norm=norm, activation=nn.relu6, dtype=self.dtype)
+        brick = partial(ConvNorm, norm=norm, activation=nn.relu6, dtype=self.dtype)
+        # What narrows has no module of its own around its layers.
+        narrow = partial(conv_norm, norm=norm, activation=None, dtype=self.dtype)
         make_block = nn.remat(InvertedResidual) if self.remat else InvertedResidual
 
         stem = round_channels(32 * self.width)
-        x = conv_norm(stem, 3, strides=2, name="features.0")(images)
+        x = brick(stem, 3, strides=2, name="features.0")(images)
         outputs: dict[str, jax.Array] = {}
         layer = 1
         for expansion, channels, repetitions, first_stride in BLOCKS:
@@ -99,15 +93,14 @@ class MobileNetV2(nn.Module):
                     round_channels(channels * self.width),
                     expansion,
                     first_stride if repetition == 0 else 1,
-                    conv_norm,
-                    norm,
-                    self.dtype,
+                    brick,
+                    narrow,
                     name=f"features.{layer}",
                 )(x)
                 layer += 1
         outputs[f"stage{len(outputs) + 1}"] = x
         last = round_channels(1280 * max(1.0, self.width))
-        x = conv_norm(last, 1, name=f"features.{layer}")(x)
+        x = brick(last, 1, name=f"features.{layer}")(x)
         return classify(
             outputs,
             global_avg_pool(x),
@@ -120,4 +113,25 @@ class MobileNetV2(nn.Module):
         )
 
 
-VARIANTS = {"mobilenet_v2": Variant(MobileNetV2)}
+_TIMM = (
+    *STEM,
+    (r"^features\.18\.0", "conv_head"),
+    (r"^features\.18\.1", "bn2"),
+    *in_stages([repetitions for _, _, repetitions, _ in BLOCKS]),
+    # What narrows has a module of its own in other networks.
+    (r"^(features\.1\.0)\.conv\.1\.", r"\1.block.1.0."),
+    (r"^(features\.1\.0)\.conv\.2\.", r"\1.block.1.1."),
+    (r"\.conv\.2\.", ".block.2.0."),
+    (r"\.conv\.3\.", ".block.2.1."),
+    (r"\.conv\.", ".block."),
+    *LAYERS,
+    (r"^classifier\.1", "classifier"),
+)
+
+VARIANTS = {
+    "mobilenet_v2": Variant(
+        MobileNetV2,
+        sources={"torchvision": (), "timm": _TIMM},
+        timm="mobilenetv2_100",
+    )
+}

@@ -6,6 +6,7 @@ images → 3×3 convolution, stride 2 → inverted residual blocks, some with sq
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -17,7 +18,8 @@ from jaxvision.layers.classifier import classify
 from jaxvision.layers.conv_norm import ConvNorm
 from jaxvision.layers.norm import batch_norm
 from jaxvision.layers.squeeze_excite import SqueezeExcite
-from jaxvision.models.variant import Variant
+from jaxvision.models.timm_names import LAYERS, STEM, in_stages
+from jaxvision.models.variant import Rules, Variant
 from jaxvision.ops.pooling import global_avg_pool
 
 
@@ -73,7 +75,6 @@ class InvertedResidual(nn.Module):
 
     row: Row
     conv_norm: Callable[..., nn.Module]
-    dtype: Any
 
     @nn.compact
     def __call__(self, x):
@@ -94,7 +95,6 @@ class InvertedResidual(nn.Module):
             y = SqueezeExcite(
                 round_channels(row.wide // 4),
                 gate=nn.hard_sigmoid,
-                dtype=self.dtype,
                 name=f"block.{layer}",
             )(y)
             layer += 1
@@ -114,13 +114,17 @@ class MobileNetV3(nn.Module):
     """Units of the dense layer before the scores."""
     num_classes: int = 1000
     dropout: float = 0.2
+    epsilon: float = 1e-3
+    """Of batch normalisation."""
     remat: bool = False
     """Whether training computes the inside of blocks twice, to save memory."""
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, images, *, train: bool):
-        norm = batch_norm(train=train, dtype=self.dtype, momentum=0.99, epsilon=1e-3)
+        norm = batch_norm(
+            train=train, dtype=self.dtype, momentum=0.99, epsilon=self.epsilon
+        )
         conv_norm = partial(ConvNorm, norm=norm, activation=HS, dtype=self.dtype)
         make_block = nn.remat(InvertedResidual) if self.remat else InvertedResidual
 
@@ -129,7 +133,7 @@ class MobileNetV3(nn.Module):
         for layer, row in enumerate(self.rows, 1):
             if row.strides == 2:
                 outputs[f"stage{len(outputs) + 1}"] = x
-            x = make_block(row, conv_norm, self.dtype, name=f"features.{layer}")(x)
+            x = make_block(row, conv_norm, name=f"features.{layer}")(x)
         outputs[f"stage{len(outputs) + 1}"] = x
         x = conv_norm(6 * x.shape[-1], 1, name=f"features.{len(self.rows) + 1}")(x)
         small = nn.initializers.normal(0.01)
@@ -148,7 +152,27 @@ class MobileNetV3(nn.Module):
         )
 
 
+def _timm(rows: Sequence[Row]) -> Rules:
+    """Stages are blocks of as many channels; the last one is a convolution alone."""
+    depths = [len(list(stage)) for _, stage in groupby(row.features for row in rows)]
+    last = f"blocks.{len(depths)}.0"
+    return (
+        *STEM,
+        (rf"^features\.{len(rows) + 1}\.0", f"{last}.conv"),
+        (rf"^features\.{len(rows) + 1}\.1", f"{last}.bn1"),
+        *in_stages(depths),
+        *LAYERS,
+        (r"^classifier\.0", "conv_head"),
+        (r"^classifier\.3", "classifier"),
+    )
+
+
 VARIANTS = {
-    "mobilenet_v3_large": Variant(partial(MobileNetV3, rows=LARGE, last=1280)),
-    "mobilenet_v3_small": Variant(partial(MobileNetV3, rows=SMALL, last=1024)),
+    f"mobilenet_v3_{size}": Variant(
+        partial(MobileNetV3, rows=rows, last=last),
+        sources={"torchvision": (), "timm": _timm(rows)},
+        timm=f"mobilenetv3_{size}_100",
+        timm_options={"epsilon": 1e-5},
+    )
+    for size, rows, last in (("large", LARGE, 1280), ("small", SMALL, 1024))
 }

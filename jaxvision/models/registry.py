@@ -3,8 +3,9 @@
 import inspect
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -90,6 +91,13 @@ def sources(name: str) -> Mapping[str, Rules]:
     return _variant(name).sources
 
 
+def timm(name: str) -> tuple[str | None, Mapping[str, Any]]:
+    """What timm calls the model, if that is to be told apart, and with which options of
+    `create` it computes what timm's does."""
+    variant = _variant(name)
+    return variant.timm, variant.timm_options
+
+
 def paper(name: str) -> str:
     """Authors, year and address of the paper: "He et al. 2016, https://…"."""
     variant = _variant(name)
@@ -120,10 +128,7 @@ def create(name: str, **options) -> Model:
 def build(name: str, **options) -> nn.Module:
     """The Linen module of the named model, with the errors of `create`."""
     variant = _variant(name)
-    known = set(inspect.signature(variant.build).parameters) - {"parent", "name"}
-    for option in options:
-        if option not in known:
-            raise unknown(f"option of model {name}", option, known)
+    _check_options(f"model {name}", variant.build, options)
     return variant.build(**options)
 
 
@@ -154,13 +159,17 @@ def from_linen(module: nn.Module) -> Model:
             return outputs, new_state
 
     def variant(**options):
-        known = set(inspect.signature(type(module)).parameters) - {"parent", "name"}
-        for option in options:
-            if option not in known:
-                raise unknown(f"option of {type(module).__name__}", option, known)
+        _check_options(type(module).__name__, type(module), options)
         return from_linen(module.clone(**options))
 
     return Model(init, apply, variant)
+
+
+def _check_options(owner: str, build: Callable, options: Iterable[str]) -> None:
+    known = set(inspect.signature(build).parameters) - {"parent", "name"}
+    for option in options:
+        if option not in known:
+            raise unknown(f"option of {owner}", option, known)
 
 
 @contextmanager

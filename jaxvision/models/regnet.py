@@ -34,7 +34,6 @@ class Bottleneck(nn.Module):
     group_width: int
     squeeze: bool
     conv_norm: Callable[..., nn.Module]
-    dtype: Any
 
     @nn.compact
     def __call__(self, x):
@@ -45,7 +44,7 @@ class Bottleneck(nn.Module):
         if self.squeeze:
             # A quarter of the channels that enter the block.
             hidden = round(x.shape[-1] / 4)
-            y = SqueezeExcite(hidden, dtype=self.dtype, name="f.se")(y)
+            y = SqueezeExcite(hidden, name="f.se")(y)
         y = conv_norm(features, 1, activation=None, name="f.c")(y)
         if x.shape != y.shape:
             x = conv_norm(features, 1, strides=strides, activation=None, name="proj")(x)
@@ -88,7 +87,6 @@ class RegNet(nn.Module):
                     group_width,
                     self.squeeze,
                     conv_norm,
-                    self.dtype,
                     name=f"trunk_output.block{stage}.block{stage}-{block}",
                 )(x)
             outputs[f"stage{stage}"] = x
@@ -112,6 +110,34 @@ class RegNet(nn.Module):
         return [(width, len(list(blocks))) for width, blocks in groupby(widths)]
 
 
+_TIMM = (
+    (r"^stem\.0", "stem.conv"),
+    (r"^stem\.1", "stem.bn"),
+    (
+        r"^trunk_output\.block\d\.block(\d)-(\d+)",
+        lambda match: f"s{match[1]}.b{int(match[2]) + 1}",
+    ),
+    (r"\.f\.se", ".se"),
+    (r"\.f\.a\.", ".conv1."),
+    (r"\.f\.b\.", ".conv2."),
+    (r"\.f\.c\.", ".conv3."),
+    (r"\.proj\.", ".downsample."),
+    (r"^(s\d.*)\.0\.", r"\1.conv."),
+    (r"^(s\d.*)\.1\.", r"\1.bn."),
+    (r"^fc\.", "head.fc."),
+)
+
+_ROUNDED = ("regnetx_004", "regnety_008", "regnety_080")
+"""Whose widths torchvision rounds otherwise; timm has these too, under other names."""
+
+
+def _timm_name(kind: str, size: str) -> str:
+    """In units of 100 million multiply-adds: `regnety_016` for 1_6gf."""
+    number = float(size.removesuffix("mf").removesuffix("gf").replace("_", "."))
+    name = f"regnet{kind}_{round(number / 100 if 'mf' in size else number * 10):03}"
+    return name + "_tv" * (name in _ROUNDED)
+
+
 VARIANTS = {
     f"regnet_{kind}_{size}": Variant(
         partial(
@@ -122,7 +148,9 @@ VARIANTS = {
             factor=w_m,
             group_width=group_width,
             squeeze=kind == "y",
-        )
+        ),
+        sources={"torchvision": (), "timm": _TIMM},
+        timm=_timm_name(kind, size),
     )
     for kind, size, depth, w_0, w_a, w_m, group_width in (
         ("x", "400mf", 22, 24, 24.48, 2.54, 16),

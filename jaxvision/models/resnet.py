@@ -48,7 +48,7 @@ class BasicBlock(nn.Module):
         # A block that begins as the identity: Goyal et al. 2017, section 5.1.
         y = norm(name="bn2", scale_init=nn.initializers.zeros)(y)
         if self.squeeze:
-            y = SqueezeExcite(features // 16, dtype=y.dtype, name="se")(y)
+            y = SqueezeExcite(features // 16, name="se")(y)
         return nn.relu(_shortcut(x, y, self.strides, conv, norm) + y)
 
 
@@ -81,7 +81,7 @@ class Bottleneck(nn.Module):
         y = conv(outer, kernel_size=1, name="conv3")(y)
         y = norm(name="bn3", scale_init=nn.initializers.zeros)(y)
         if self.squeeze:
-            y = SqueezeExcite(outer // 16, dtype=y.dtype, name="se")(y)
+            y = SqueezeExcite(outer // 16, name="se")(y)
         return nn.relu(_shortcut(x, y, self.strides, conv, norm) + y)
 
 

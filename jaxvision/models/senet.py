@@ -37,7 +37,7 @@ class Bottleneck(nn.Module):
         y = brick(x, features // 2, 1, names=("conv1", "bn1"))
         y = brick(y, features, 3, strides=strides, groups=64, names=("conv2", "bn2"))
         y = brick(y, features, 1, activation=None, names=("conv3", "bn3"))
-        y = SqueezeExcite(features // 16, dtype=y.dtype, name="se")(y)
+        y = SqueezeExcite(features // 16, name="se")(y)
         if x.shape != y.shape:
             x = brick(
                 x,

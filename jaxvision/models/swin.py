@@ -300,13 +300,13 @@ _TIMM = (
     (r"^features\.0\.2", "patch_embed.norm"),
     (r"^features\.([246])\.", lambda m: f"layers.{int(m[1]) // 2}.downsample."),
     (r"^features\.([1357])\.", lambda m: f"layers.{int(m[1]) // 2}.blocks."),
-    (r"mlp\.0", "mlp.fc1"),
-    (r"mlp\.3", "mlp.fc2"),
+    (r"\.mlp\.0", ".mlp.fc1"),
+    (r"\.mlp\.3", ".mlp.fc2"),
     (r"^head\.", "head.fc."),
 )
 
 VARIANTS = {
-    f"swin_{'v2_' * (version - 1)}{size}": Variant(
+    f"swin_{'v2_' * (version - 1)}{size[0]}": Variant(
         partial(
             Swin,
             depths=depths,
@@ -317,7 +317,9 @@ VARIANTS = {
             stochastic_depth=stochastic,
         ),
         (32 * window, 32 * window, 3),
-        sources={"torchvision": ()} | ({"timm": _TIMM} if version == 1 else {}),
+        sources={"torchvision": (), "timm": _TIMM},
+        # Version 1 has a table for each window, version 2 arrays like for any other.
+        timm=f"swinv2_{size}_window8_256" if version == 2 else None,
         paper="Liu et al. 2022, https://arxiv.org/abs/2111.09883"
         if version == 2
         else None,
@@ -325,8 +327,8 @@ VARIANTS = {
     )
     for version, window in ((1, 7), (2, 8))
     for size, depths, features, stochastic in (
-        ("t", (2, 2, 6, 2), 96, 0.2),
-        ("s", (2, 2, 18, 2), 96, 0.3),
-        ("b", (2, 2, 18, 2), 128, 0.5),
+        ("tiny", (2, 2, 6, 2), 96, 0.2),
+        ("small", (2, 2, 18, 2), 96, 0.3),
+        ("base", (2, 2, 18, 2), 128, 0.5),
     )
 }

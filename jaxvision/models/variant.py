@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import numpy as np
@@ -26,6 +26,10 @@ class Variant(NamedTuple):
     sources: Mapping[str, Rules] = MappingProxyType({"torchvision": ()})
     """Who publishes weights, and how their names differ from our `path.to.weight`.
     The first is the reference implementation, whose names `pretrained.save` writes."""
+    timm: str | None = None
+    """What timm calls it, where arrays alone do not tell timm's networks apart."""
+    timm_options: Mapping[str, Any] = MappingProxyType({})
+    """Those with which it computes what timm's network does."""
     paper: str | None = None
     """Its authors, year and address; None: the first that the file names."""
     constants: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]] | None = None

@@ -75,8 +75,17 @@ class VGG(nn.Module):
         )
 
 
+_TIMM = (
+    (r"^classifier\.0", "pre_logits.fc1"),
+    (r"^classifier\.3", "pre_logits.fc2"),
+    (r"^classifier\.6", "head.fc"),
+)
+
 VARIANTS = {
-    f"vgg{layers}{suffix}": Variant(partial(VGG, depths, normalise=bool(suffix)))
+    f"vgg{layers}{suffix}": Variant(
+        partial(VGG, depths, normalise=bool(suffix)),
+        sources={"torchvision": (), "timm": _TIMM},
+    )
     for suffix in ("", "_bn")
     for layers, depths in (
         (11, (1, 1, 2, 2, 2)),

@@ -32,9 +32,8 @@ class SeparableConv(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        x = self.conv(
-            x.shape[-1], 3, padding=1, groups=x.shape[-1], name="conv1"
-        )(x)  # fmt: skip
+        channels = x.shape[-1]
+        x = self.conv(channels, 3, padding=1, groups=channels, name="conv1")(x)
         return self.conv(self.features, 1, name="pointwise")(x)
 
 

@@ -31,6 +31,20 @@ Path = tuple[str, ...]
 """Where an array lies in the variables: `("params", "layer1.0", "conv1", "kernel")`."""
 
 
+def joined(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """With one bias of queries, keys and values where timm's Swin v2 has two.
+
+    Those of the keys are zeros.
+    """
+    result = dict(state)
+    for key in state:
+        if key.endswith(".q_bias") and f"{key[:-6]}v_bias" in state:
+            query, value = result.pop(key), result.pop(f"{key[:-6]}v_bias")
+            bias = np.concatenate([query, np.zeros_like(query), value])
+            result[f"{key[:-6]}qkv.bias"] = bias
+    return result
+
+
 def flatten(variables: PyTree) -> dict[Path, np.ndarray]:
     """The leaves of nested dicts by their path."""
     flat: dict[Path, np.ndarray] = {}

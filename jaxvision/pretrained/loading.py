@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +42,16 @@ def load(
     them.  `options` are those of `models.create`.
 
     Raises one `UsageError` that lists all keys that are missing, unexpected or have
-    another shape.
+    another shape, and one for weights whose network computes otherwise.
     """
-    state = read(published.fetch(name) if source == "default" else source)
+    _check_network(name, source)
+    state = keys.joined(read(published.fetch(name) if source == "default" else source))
     if num_classes is not None:
         options["num_classes"] = num_classes
     wanted_input = input_shape or models.default_input(name)
     wanted = _shapes(name, wanted_input, **options)
-    rules = _best_rules(name, wanted, state)
+    publisher = _publisher(name, wanted, state)
+    rules = models.sources(name)[publisher]
 
     looks = measures.fingerprint(
         array.shape for key, array in state.items() if not keys.IGNORED.search(key)
@@ -56,7 +59,7 @@ def load(
     variables: dict[keys.Path, Any] = {}
     new: list[keys.Path] = []
     missing, wrong = [], []
-    changes = _Changes(name, num_classes is not None, input_shape, options)
+    changes = _Changes(name, num_classes is not None, input_shape is not None, options)
     for path, shape in wanted.items():
         published_key = keys.published_key(path, rules)
         expected = keys.published_shape(path, shape)
@@ -86,6 +89,8 @@ def load(
         unexpected = [key for key in unexpected if key not in known]
     if missing or unexpected or wrong:
         raise _mismatch(name, missing, unexpected, wrong, looks)
+    if publisher == "timm":
+        _check_options(name, options)
     if new:
         variables |= _initialised(name, wanted_input, options, key, new)
     return keys.unflatten(
@@ -125,52 +130,49 @@ class _Changes:
     model has to say which its head, its stem and its position embeddings are.
     """
 
-    def __init__(self, name, classes: bool, input_shape, options):
+    def __init__(self, name: str, classes: bool, size: bool, options):
         self._name, self._options = name, options
-        self._classes, self._input_shape = classes, input_shape
-        self._found: dict[str, set[keys.Path]] = {}
+        self._classes, self._size = classes, size
 
-    @property
+    @cached_property
     def head(self) -> set[keys.Path]:
         if not self._classes:
             return set()
-        return self._depend("head", dict(num_classes=1), dict(num_classes=2))
+        default = models.default_input(self._name)
+        options = self._options
+        one = _shapes(self._name, default, **options | {"num_classes": 1})
+        two = _shapes(self._name, default, **options | {"num_classes": 2})
+        return _differing(one, two)
 
-    @property
+    @cached_property
     def stem(self) -> set[keys.Path]:
-        if self._input_shape is None:
-            return set()
         height, width, channels = models.default_input(self._name)
-        return self._depend("stem", {}, {}, (height, width, channels + 1))
+        return self._depending_on(height, width, channels + 1)
 
-    @property
+    @cached_property
     def positions(self) -> set[keys.Path]:
-        if self._input_shape is None:
-            return set()
         height, width, channels = models.default_input(self._name)
-        return self._depend("positions", {}, {}, (2 * height, 2 * width, channels))
+        return self._depending_on(2 * height, 2 * width, channels)
 
-    def _depend(self, what, before, after, input_shape=None) -> set[keys.Path]:
-        if what not in self._found:
-            default = models.default_input(self._name)
-            one = _shapes(self._name, default, **{**self._options, **before})
-            two = _shapes(
-                self._name, input_shape or default, **{**self._options, **after}
-            )
-            self._found[what] = {p for p in one if one[p] != two.get(p)}
-        return self._found[what]
+    def _depending_on(self, *size: int) -> set[keys.Path]:
+        if not self._size:
+            return set()
+        default = models.default_input(self._name)
+        return _differing(
+            _shapes(self._name, default, **self._options),
+            _shapes(self._name, size, **self._options),
+        )
+
+
+def _differing(one: Shapes, two: Shapes) -> set[keys.Path]:
+    return {path for path in one if one[path] != two.get(path)}
 
 
 def _shapes(name: str, input_shape: Iterable[int], **options) -> Shapes:
-    variables = _abstract(name, input_shape, options)
-    return {path: leaf.shape for path, leaf in keys.flatten(variables).items()}
-
-
-def _abstract(name: str, input_shape: Iterable[int], options) -> Variables:
+    model = models.create(name, **options)
     images = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
-    return jax.eval_shape(
-        models.create(name, **options).init, jax.random.key(0), images
-    )
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    return {path: leaf.shape for path, leaf in keys.flatten(variables).items()}
 
 
 def _initialised(name, input_shape, options, key, new) -> dict[keys.Path, jax.Array]:
@@ -187,13 +189,41 @@ def _initialised(name, input_shape, options, key, new) -> dict[keys.Path, jax.Ar
     return dict(zip(new, jax.jit(only_new)(key), strict=True))
 
 
-def _best_rules(name: str, wanted: Shapes, state: Mapping) -> keys.Rules:
-    """The rules of the source whose names the state dict shares the most with."""
+def _check_network(name: str, source: str | Path | Mapping[str, Any]) -> None:
+    """timm has networks with arrays alike that pad, or cut windows, otherwise."""
+    known, _ = models.timm(name)
+    if known is None or isinstance(source, Mapping):
+        return
+    network = Path(source).name.partition(".")[0]
+    on_hub = str(source).startswith("timm/") and not Path(source).exists()
+    if (on_hub and network != known) or network.startswith("tf_"):
+        raise UsageError(
+            f"{source} looks like weights of timm's {network}, and {name} computes "
+            f"what timm calls {known}: another network may have the same arrays, but "
+            "other padding, windows or epsilons"
+        )
 
-    def shared(rules: keys.Rules) -> int:
+
+def _check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Raise for weights of timm, unless the options are those of timm's network."""
+    _, wanted = models.timm(name)
+    lacking = [f"{k}={v}" for k, v in wanted.items() if options.get(k) != v]
+    if lacking:
+        given = " and ".join(lacking)
+        raise UsageError(
+            f"these look like timm's weights, whose network has {given}, unlike our "
+            f"{name}: give {given} here and to models.create"
+        )
+
+
+def _publisher(name: str, wanted: Shapes, state: Mapping) -> str:
+    """The source whose names the state dict shares the most with."""
+
+    def shared(source: str) -> int:
+        rules = models.sources(name)[source]
         return sum(keys.published_key(path, rules) in state for path in wanted)
 
-    return max(models.sources(name).values(), key=shared)
+    return max(models.sources(name), key=shared)
 
 
 def _same_but_for_rank(got: tuple[int, ...], expected: tuple[int, ...]) -> bool:

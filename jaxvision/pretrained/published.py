@@ -6,8 +6,8 @@ its weights for that model on ImageNet-1k.  Their licence is their owners'; thos
 """
 
 import hashlib
+import http.client
 import re
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -117,7 +117,7 @@ def fetch(name: str) -> Path:
     try:
         with urllib.request.urlopen(BASE + FILES[name], timeout=60) as response:
             content = response.read()
-    except (urllib.error.URLError, TimeoutError) as error:
+    except (OSError, http.client.HTTPException) as error:
         raise UsageError(
             f"the weights of {name} cannot be downloaded from {BASE}{FILES[name]} "
             f"({error}): download the file elsewhere and give its path"
@@ -128,9 +128,8 @@ def fetch(name: str) -> Path:
             "one in its name; try again"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    partial.write_bytes(content)
-    partial.replace(path)
+    with files.replacing(path) as partial:
+        partial.write_bytes(content)
     return path
 
 

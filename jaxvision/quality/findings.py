@@ -1,5 +1,6 @@
 """From measures and probabilities to what deserves a second look."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -252,18 +253,16 @@ def _copies(sheet: Sheet, usable: np.ndarray, track: Callable) -> list[Finding]:
     once[[i for group in equal for i in group[1:]]] = False
     rows = np.flatnonzero(once)
     pairs = copies.similar(sheet.measures.thumbnails[rows], track)
-    correlations = {frozenset((i, j)): value for i, j, value in pairs}
-    for group in copies.groups(pairs):
-        inside = [v for pair, v in correlations.items() if pair <= set(group)]
-        found.append(
-            _copied(
-                sheet,
-                "near_duplicate",
-                rows[group].tolist(),
-                min(inside),
-                f"thumbnails correlate to {min(inside):.4f}",
-            )
-        )
+    groups = copies.groups(pairs)
+    first = {i: group[0] for group in groups for i in group}
+    weakest: dict[int, float] = {}
+    for i, _, value in pairs:
+        weakest[first[i]] = min(value, weakest.get(first[i], math.inf))
+    for group in groups:
+        score = weakest[group[0]]
+        reason = f"thumbnails correlate to {score:.4f}"
+        members = rows[group].tolist()
+        found.append(_copied(sheet, "near_duplicate", members, score, reason))
     return sorted(found, key=lambda finding: (finding.kind, -finding.score))
 
 

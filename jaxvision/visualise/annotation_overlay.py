@@ -8,12 +8,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from jaxvision.errors import check
+from jaxvision.types import UNKNOWN
 from jaxvision.visualise import style
 
 SIDE = 480
 """Pixels of the longer side of what is drawn, by default."""
 
-_UNKNOWN = 255  # in a segmentation
 _ALPHA = 0.5
 _GREY = (110, 110, 110)
 
@@ -39,10 +39,7 @@ def overlay(
     """
     image = example["image"]
     check(
-        (
-            image.ndim == 3 and image.shape[-1] in (1, 3) and image.dtype == np.uint8,
-            f"image must be uint8 [H,W,1 or 3], got {image.dtype} {image.shape}",
-        ),
+        style.image_rule(image, "image"),
         (
             bool((example.get("classes", np.zeros(0)) < len(class_names)).all()),
             f"classes must be below {len(class_names)}, one for each class name",
@@ -94,8 +91,8 @@ def class_colour(number: int) -> tuple[int, int, int]:
 def _with_segmentation(
     pixels: np.ndarray, numbers: np.ndarray, classes: int
 ) -> np.ndarray:
-    table = np.tile(np.array(_GREY, float), (_UNKNOWN + 1, 1))
-    table[:classes] = [class_colour(k) for k in range(min(classes, _UNKNOWN))]
+    table = np.tile(np.array(_GREY, float), (UNKNOWN + 1, 1))
+    table[:classes] = [class_colour(k) for k in range(min(classes, UNKNOWN))]
     return _mixed(pixels, table[numbers])
 
 

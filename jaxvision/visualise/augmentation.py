@@ -29,16 +29,7 @@ def augmentations(
     every = [images for strengths in rows.values() for images in strengths.values()]
     check(
         (bool(every), "there are no transforms to show"),
-        *(
-            (
-                image.ndim == 3
-                and image.shape[-1] in (1, 3)
-                and image.dtype == np.uint8,
-                f"images must be uint8 [H,W,1 or 3], got {image.dtype} {image.shape}",
-            )
-            for images in every
-            for image in images
-        ),
+        *(style.image_rule(image) for images in every for image in images),
     )
     across = max(len(strengths) for strengths in rows.values())
     group = max(map(len, every)) * (_IMAGE + _GAP) + _WIDE
@@ -65,21 +56,8 @@ def augmentations(
             left = _SIDE + place * group
             axis.text(left, top - 0.05, strength, size=style.SMALL, color=style.PALE)
             for column, image in enumerate(images):
-                _draw(axis, image, left + column * (_IMAGE + _GAP), top)
+                x = left + column * (_IMAGE + _GAP)
+                style.draw(axis, image, extent=style.extent(image, x, top, _IMAGE))
     axis.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
     axis.set_axis_off()
     return figure
-
-
-def _draw(axis, image: np.ndarray, left: float, top: float) -> None:
-    scale = _IMAGE / max(image.shape[:2])
-    height, width = scale * image.shape[0], scale * image.shape[1]
-    left, top = left + (_IMAGE - width) / 2, top + (_IMAGE - height) / 2
-    axis.imshow(
-        image.squeeze(-1) if image.shape[-1] == 1 else image,
-        extent=(left, left + width, top + height, top),
-        cmap="gray",
-        vmin=0,
-        vmax=255,
-        interpolation="nearest" if max(image.shape) <= 128 else "antialiased",
-    )

@@ -66,12 +66,7 @@ def card(
             f"examples must be of classes in 0..{classes - 1}, got {list(examples)}",
         ),
         *(
-            (
-                image.ndim == 3
-                and image.shape[-1] in (1, 3)
-                and image.dtype == np.uint8,
-                f"examples must be uint8 [H,W,1 or 3], got {image.dtype} {image.shape}",
-            )
+            style.image_rule(image, "examples")
             for images in examples.values()
             for image in images
         ),
@@ -114,15 +109,11 @@ def card(
     return figure
 
 
-def _shown(image: np.ndarray, size: float) -> tuple[float, float]:
-    """Height and width of an image on the sheet: its longer side is always the same."""
-    height, width = image.shape[:2]
-    return size * height / max(height, width), size * width / max(height, width)
-
-
 def _tallest(examples: Mapping[int, Sequence[np.ndarray]], size: float) -> float:
     heights = [
-        _shown(image, size)[0] for images in examples.values() for image in images
+        size * image.shape[0] / max(image.shape[:2])
+        for images in examples.values()
+        for image in images
     ]
     return max([0.2, *heights])  # a class name is 0.2 high
 
@@ -211,15 +202,7 @@ def _sheet(
             paint = [level / 255 for level in colours[label]]
             axis.add_patch(Rectangle(*patch, color=paint, linewidth=0))
         for column, image in enumerate(images):
-            height, width = _shown(image, size)
-            centre = _SIDE + column * (size + _GAP) + size / 2
-            left, top = centre - width / 2, middle - height / 2
-            axis.imshow(
-                image.squeeze(-1) if image.shape[-1] == 1 else image,
-                extent=(left, left + width, top + height, top),
-                cmap="gray",
-                vmin=0,
-                vmax=255,
-                interpolation="nearest" if max(image.shape) <= 128 else "antialiased",
-            )
+            left = _SIDE + column * (size + _GAP)
+            extent = style.extent(image, left, middle - size / 2, size)
+            style.draw(axis, image, extent=extent)
     axis.set_axis_off()

@@ -35,12 +35,7 @@ def predictions(
     count, classes = len(images), len(class_names)
     check(
         (count > 0, "there are no images to show"),
-        (
-            images.ndim == 4
-            and images.shape[-1] in (1, 3)
-            and images.dtype == np.uint8,
-            f"images must be uint8 [N,H,W,1 or 3], got {images.dtype} {images.shape}",
-        ),
+        style.image_rule(images, axes="NHW"),
         (labels.shape == (count,), f"labels must be [{count}], got {labels.shape}"),
         (
             bool(np.all((labels >= 0) & (labels < classes))),
@@ -74,14 +69,8 @@ def predictions(
             (left / width, bottom / height, _IMAGE / width, _IMAGE / height)
         )
         colour = style.VERMILION if wrong[index] else style.BLUE
-        axis.imshow(
-            images[index].squeeze(-1) if images.shape[-1] == 1 else images[index],
-            cmap="gray",
-            vmin=0,
-            vmax=255,
-            aspect="auto" if images.shape[1] == images.shape[2] else "equal",
-            interpolation="nearest" if max(images.shape[1:3]) <= 128 else "antialiased",
-        )
+        square = images.shape[1] == images.shape[2]
+        style.draw(axis, images[index], aspect="auto" if square else "equal")
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set(color=colour, linewidth=2)
         guess, truth = predicted[index], labels[index]

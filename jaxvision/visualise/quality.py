@@ -32,19 +32,10 @@ def findings(cells: Sequence[Cell], *, title: str, note: str = "") -> Figure:
     check(
         (len(cells) > 0, "there are no images to show"),
         *(
-            (
-                image is None
-                or (
-                    image.ndim == 3
-                    and image.shape[-1] in (1, 3)
-                    and image.dtype == np.uint8
-                ),
-                f"images must be uint8 [H,W,1 or 3], got {image.dtype} {image.shape}"
-                if image is not None
-                else "",
-            )
+            style.image_rule(image)
             for cell in cells
             for image in cell.images
+            if image is not None
         ),
     )
     places = _places([min(len(cell.images), _WIDE) for cell in cells])
@@ -112,22 +103,12 @@ def _show(axis, image: np.ndarray | None, left: float, top: float) -> None:
             left + _IMAGE / 2, top + _IMAGE / 2, "damaged", ha="center", va="center"
         )
         return
-    height, width = (n / max(image.shape[:2]) * _IMAGE for n in image.shape[:2])
-    left, top = left + (_IMAGE - width) / 2, top + (_IMAGE - height) / 2
-    extent = (left, left + width, top + height, top)
-    axis.imshow(
-        image.squeeze(-1) if image.shape[-1] == 1 else image,
-        extent=extent,
-        cmap="gray",
-        vmin=0,
-        vmax=255,
-        aspect="auto",
-        interpolation="nearest" if max(image.shape) <= 128 else "antialiased",
-    )
+    left, right, bottom, top = style.extent(image, left, top, _IMAGE)
+    style.draw(axis, image, extent=(left, right, bottom, top), aspect="auto")
     # A blank image needs a border to be seen at all.
     axis.plot(
-        [extent[0], extent[1], extent[1], extent[0], extent[0]],
-        [extent[2], extent[2], extent[3], extent[3], extent[2]],
+        [left, right, right, left, left],
+        [bottom, bottom, top, top, bottom],
         color=style.RULE,
         lw=0.8,
     )

@@ -1,12 +1,14 @@
 """How every picture looks, and how it reaches the disk."""
 
-import os
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from jaxvision import files
 from jaxvision.errors import UsageError
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart, without its yellow
@@ -55,6 +57,41 @@ def label(axis: Axes, *, x: str = "", y: str = "") -> None:
     axis.set_ylabel(y, fontsize=NORMAL, color=INK)
 
 
+def image_rule(
+    image: np.ndarray, what: str = "images", axes: str = "HW"
+) -> tuple[bool, str]:
+    """A rule of `errors.check`: uint8 [axes,C] of one channel (grey) or three (RGB)."""
+    return (
+        image.ndim == len(axes) + 1
+        and image.shape[-1] in (1, 3)
+        and image.dtype == np.uint8,
+        f"{what} must be uint8 [{','.join(axes)},1 or 3], got {image.dtype} "
+        f"{image.shape}",
+    )
+
+
+def draw(axis: Axes, image: np.ndarray, **options: Any) -> None:
+    """An image uint8 [H,W,C] in its own brightness; the pixels of small ones show."""
+    axis.imshow(
+        image.squeeze(-1) if image.shape[-1] == 1 else image,
+        cmap="gray",
+        vmin=0,
+        vmax=255,
+        interpolation="nearest" if max(image.shape) <= 128 else "antialiased",
+        **options,
+    )
+
+
+def extent(
+    image: np.ndarray, left: float, top: float, side: float
+) -> tuple[float, float, float, float]:
+    """Left, right, bottom and top of an image in the middle of a square that its longer
+    side fills, in axes whose y points downwards."""
+    height, width = (n / max(image.shape[:2]) * side for n in image.shape[:2])
+    left, top = left + (side - width) / 2, top + (side - height) / 2
+    return left, left + width, top + height, top
+
+
 def shorten(text: str, width: int) -> str:
     """`text` in at most `width` characters, cut with an ellipsis where it is longer."""
     return text if len(text) <= width else text[: max(width - 1, 1)].rstrip() + "…"
@@ -76,11 +113,7 @@ def save(figure: Figure, path: str | Path) -> None:
             f"cannot save {path.name}: the folder {path.parent} does not exist; "
             "create it first"
         )
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with files.replacing(path) as partial:
         figure.savefig(
             partial, format="png", dpi=DPI, facecolor="white", bbox_inches="tight"
         )
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -168,13 +168,20 @@ def test_a_large_and_a_small_split_are_still_compared(monkeypatch):
     assert card.card("set", Splits(train, test)).shared == 1
 
 
-def test_sizes_are_those_of_images_that_stand_upright():
+@pytest.mark.parametrize(
+    "form, orientation, size",
+    # 6 lies on its side; 9 is no orientation.  Pillow turns TIFF files by itself.
+    [("PNG", 6, (8, 4)), ("TIFF", 6, (8, 4)), ("PNG", 9, (4, 8)), ("TIFF", 9, (4, 8))],
+)
+def test_sizes_are_those_of_images_that_stand_upright(form, orientation, size):
     exif = Image.Exif()
-    exif[0x0112] = 6  # lies on its side
-    source = streamed([png(images(1, (4, 8, 3))[0], exif=exif)] * 3, [0, 1, 2])
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    Image.fromarray(images(1, (4, 8, 3))[0]).save(file, form, exif=exif)
+    source = streamed([file.getvalue()] * 3, [0, 1, 2])
     found = card.card("set", Splits(source, source))
-    assert found.train.sizes == {(8, 4): 3}
-    assert card.examples(source)[0][0]["image"].shape == (8, 4, 3)
+    assert found.train.sizes == {size: 3}
+    assert card.examples(source)[0][0]["image"].shape == (*size, 3)
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", "cut"])

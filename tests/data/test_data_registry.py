@@ -53,7 +53,8 @@ def test_an_unknown_name_gets_the_nearest(act, name, nearest, tmp_path):
     [
         ("foldr:/data/pets", "did you mean 'folder'"),
         ("json:pets.jsonl", "did you mean 'jsonl'"),
-        ("tar:/data/pets", "choose from: coco, csv, folder, jsonl, masks, npz"),
+        ("sound:/data/clips", "did you mean 'sounds'"),
+        ("tar:/data/pets", "choose from: binaries, coco, csv, folder, jsonl, masks"),
         ("folder", "such as folder:PATH"),
     ],
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxvision.data.decoding import DecodeError, decode, inspect, numbers
+from jaxvision.data.decoding import DecodeError, decode, inspect, numbers, size
 
 RGB = (np.mgrid[0:6, 0:8].sum(0)[..., None] * [18, 9, 4] + [0, 40, 90]).astype(np.uint8)
 GREY = RGB[..., 0]
@@ -29,11 +29,13 @@ def exif(orientation: int) -> Image.Exif:
 
 @pytest.fixture
 def shape_of(tmp_path):
-    """What `inspect` says of a file with this content."""
+    """What `inspect` says of a file with this content, and `size` no less."""
 
     def shape(encoded: bytes) -> tuple[int, int, int]:
         (tmp_path / "image").write_bytes(encoded)
-        return inspect(tmp_path / "image")
+        found = inspect(tmp_path / "image")
+        assert size(encoded) == found[:2]
+        return found
 
     return shape
 

@@ -119,8 +119,12 @@ def test_the_engine_is_chosen_by_size_and_can_be_forced(monkeypatch):
     assert engine(source) == "memory"
     assert engine(source, engine="stream") == "stream"
     assert engine(source, crop=data.stretch(8)) == "stream"
-    monkeypatch.setattr(loader, "MEMORY_LIMIT", SIZE * HEIGHT * WIDTH * 3 - 1)
+    # Three bytes of colour, one of segmentation and three of instances.
+    monkeypatch.setattr(loader, "MEMORY_LIMIT", SIZE * HEIGHT * WIDTH * 7)
+    assert engine(source) == "memory"
+    monkeypatch.setattr(loader, "MEMORY_LIMIT", SIZE * HEIGHT * WIDTH * 7 - 1)
     assert engine(source) == "stream"
+    assert engine(source._replace(maps=None)) == "memory"
     assert engine(source, engine="memory") == "memory"
     assert engine(make_source(files=False)) == "memory"
 

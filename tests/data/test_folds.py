@@ -77,6 +77,21 @@ def test_a_fold_of_files_keeps_files_and_targets_together(tmp_path):
         assert part.size == 5
 
 
+def test_both_parts_come_of_one_reading():
+    whole = data.load("synthetic:4x4x1:3").train
+    reads = []
+
+    def read():
+        reads.append(whole.name)
+        return whole.read()
+
+    train, test = folds.split(whole._replace(read=read), 1, 4, name="fold:1/4:x")
+    labels = np.concatenate([train.read()["label"], test.read()["label"]])
+    assert np.array_equal(np.sort(labels), np.sort(whole.read()["label"]))
+    assert (train.size, test.size) == (len(train.read()["label"]), 256)
+    assert len(reads) == 1
+
+
 def _file(content: bytes):
     import io
 

@@ -69,6 +69,28 @@ def test_sounds_of_ones_own(tones):
     assert (columns[:, :38] > 200).all() and (columns[:, 48:] == 0).all()
 
 
+@pytest.mark.parametrize("test", ["test", "val", None])
+def test_splits_are_found_as_in_folders_of_images(tones, test):
+    (tones / "train").mkdir()
+    for name in ("low", "high"):
+        (tones / name).rename(tones / "train" / name)
+        if test:
+            write_wav(tones / test / name / "a.wav", tone(500))
+            write_wav(tones / test / "__MACOSX" / "a.wav", tone(500))
+    splits = data.load(f"sounds:{tones}")
+    assert splits.train.class_names == ("high", "low")
+    assert (splits.train.size, splits.test.size) == ((10, 2) if test else (8, 2))
+
+
+def test_a_split_is_no_class(tones):
+    (tones / "low").rename(tones / "val")
+    with pytest.raises(UsageError, match="has val beside its class folders, or has sp"):
+        data.load(f"sounds:{tones}")
+    write_wav(tones / "train" / "low" / "a.wav", tone(500))
+    with pytest.raises(UsageError, match="no folder of train/ in val/"):
+        data.load(f"sounds:{tones}")
+
+
 def test_a_sound_is_the_same_from_any_kind_of_file(tmp_path):
     sound = tone(700, 0.4, 22_050)
     write_wav(tmp_path / "plain.wav", sound, 22_050)

@@ -65,6 +65,7 @@ def test_every_parameter_count_is_the_published_one():
     published = {
         name: found.get("published", found["parameters"])
         for name, found in json.loads(file.read_text()).items()
+        if "/" not in name
     }
     recorded = {name: found.parameters for name, found in measures.recorded().items()}
     assert recorded == published | PARAMETERS

@@ -1,6 +1,7 @@
 """Weights into models and back: round trips, purposeful differences, mistakes."""
 
 import hashlib
+import http.client
 import re
 
 import jax
@@ -10,7 +11,7 @@ import pytest
 
 from jaxvision import models, pretrained
 from jaxvision.errors import UsageError
-from jaxvision.pretrained import keys, published
+from jaxvision.pretrained import keys, loading, published
 from tools import parity_inputs as inputs
 
 SMALL = dict(width=8, num_classes=5)
@@ -168,6 +169,33 @@ def test_every_source_of_a_model_gives_the_same_variables():
     assert all((leaf == 2).all() for leaf in keys.flatten(loaded).values())
 
 
+@pytest.mark.parametrize(
+    "name, source",
+    [
+        ("efficientnet_b0", "timm/tf_efficientnet_b0.ns_jft_in1k"),
+        ("efficientnet_b0", "downloads/tf_efficientnet_b0_ns-c0e6a31c.pth"),
+        ("swin_v2_t", "timm/swinv2_tiny_window16_256.ms_in1k"),
+        ("regnet_x_400mf", "timm/regnetx_004.pycls_in1k"),
+    ],
+)
+def test_networks_of_timm_with_other_padding_or_windows_are_refused(name, source):
+    with pytest.raises(UsageError, match="looks like weights of timm's"):
+        pretrained.load(name, source)
+
+
+def test_a_hub_id_of_the_right_network_is_read(monkeypatch):
+    state = state_dict("mobilenet_v3_small", source="timm")
+    monkeypatch.setattr(loading, "read", lambda source: state)
+    with pytest.raises(UsageError, match="give epsilon=1e-05 here and to models"):
+        pretrained.load("mobilenet_v3_small", "timm/mobilenetv3_small_100.lamb_in1k")
+    loaded = pretrained.load(
+        "mobilenet_v3_small", "timm/mobilenetv3_small_100.lamb_in1k", epsilon=1e-5
+    )
+    np.testing.assert_array_equal(
+        loaded["params"]["classifier.3"]["bias"], state["classifier.bias"]
+    )
+
+
 def test_a_dense_layer_may_be_a_convolution():
     state = state_dict("alexnet", num_classes=3)
     dense = pretrained.load("alexnet", state, num_classes=3)
@@ -201,6 +229,19 @@ def test_default_weights_are_downloaded_once_and_checked(tmp_path, monkeypatch):
     assert published.fetch("resnet18") == path
     with pytest.raises(UsageError, match="no default weights"):
         pretrained.load("lenet5", "default")
+
+
+def test_a_download_that_breaks_off_is_told_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("pathlib.Path.home", lambda: tmp_path)
+
+    def broken(url, timeout):
+        raise http.client.IncompleteRead(b"half")
+
+    monkeypatch.setattr("urllib.request.urlopen", broken)
+    with pytest.raises(UsageError, match="give its path"):
+        published.fetch("resnet18")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_default_weights_are_known_for_models_that_exist():

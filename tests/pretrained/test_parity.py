@@ -6,6 +6,7 @@ and with TORCH_PYTHON=PATH makes the values anew.
 """
 
 import json
+import math
 import os
 import zlib
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 
 from jaxvision import models, pretrained
 from jaxvision.engine.state import count
+from jaxvision.errors import UsageError
 from jaxvision.layers.conv_norm import basic_conv
 from jaxvision.models import inception
 from jaxvision.pretrained import keys
@@ -41,15 +43,23 @@ SMALLEST = (
     "maxvit_t", "resnetv2_18", "xception", "senet154",
 )  # fmt: skip
 
-NAMES = sorted(REFERENCES) if os.environ.get("PARITY") == "all" else SMALLEST
+ALSO_TIMM = ("efficientnet_b0", "mobilenet_v2", "mobilenet_v3_small", "regnet_y_400mf")
+"""What is compared with timm, too; the others are in `make parity`."""
+
+if os.environ.get("PARITY") == "all":
+    NAMES = [name for name in sorted(REFERENCES) if "/" not in name]
+    ALSO_TIMM = [name[5:] for name in sorted(REFERENCES) if name.startswith("timm/")]
+else:
+    NAMES = SMALLEST
 TABLE = Path(__file__).parent / "parity.tsv"
 
 
-def published_shapes(name, size):
+def published_shapes(name, size, source=None):
     """The names and shapes of the state dict, by our account."""
     images = jax.ShapeDtypeStruct((1, *size), np.float32)
     variables = jax.eval_shape(models.create(name).init, jax.random.key(0), images)
-    rules = next(iter(models.sources(name).values()))
+    sources = models.sources(name)
+    rules = sources[source or next(iter(sources))]
     return variables, {
         keys.published_key(path, rules): keys.published_shape(path, leaf.shape)
         for path, leaf in keys.flatten(variables).items()
@@ -60,8 +70,7 @@ def difference(ours, reference):
     """Largest difference of the selected entries, relative to the largest entry."""
     ours = np.asarray(ours)
     assert list(ours.shape) == reference["shape"]
-    positions, _ = inputs.probe("", ours.shape)
-    values = np.ascontiguousarray(ours).reshape(-1)[positions]
+    values = np.ascontiguousarray(ours).reshape(-1)[inputs.probe(ours.shape)]
     return np.abs(values - np.array(reference["values"])).max() / reference["scale"]
 
 
@@ -118,6 +127,37 @@ def test_equals_its_reference(name):
     assert max(slopes.values(), default=0) <= GRADIENT_TOLERANCE, slopes
     if os.environ.get("PARITY"):
         record(name, reference["parameters"], max(differences.values()))
+
+
+@pytest.mark.parametrize("name", ALSO_TIMM)
+def test_equals_timm_too(name):
+    reference = REFERENCES[f"timm/{name}"]
+    size = (*reference["input"], 3)
+    _, shapes = published_shapes(name, size, "timm")
+    for key in [key for key in shapes if name.startswith("swin_v2")]:
+        if key.endswith("qkv.bias"):  # timm's have none for the keys
+            third = (shapes.pop(key)[0] // 3,)
+            stem = key.removesuffix("qkv.bias")
+            shapes |= {f"{stem}q_bias": third, f"{stem}v_bias": third}
+    sizes = "\n".join(sorted(f"{k} {math.prod(s)}" for k, s in shapes.items()))
+    assert zlib.crc32(sizes.encode()) == reference["keys"]
+
+    state = {
+        key: inputs.weight(key, shape, reference["gain"])
+        for key, shape in shapes.items()
+    }
+    _, options = models.timm(name)
+    if options:
+        with pytest.raises(UsageError, match=r"timm's weights.*give epsilon=1e-05"):
+            pretrained.load(name, state)
+    variables = pretrained.load(name, state, **options)
+    model = models.create(name, **options)
+    images = inputs.images(*reference["input"])
+    logits = run(lambda v, x: model.apply(v, x)[0]["logits"], variables, images)
+    largest = difference(logits, reference["logits"])
+    assert largest <= TOLERANCE
+    if os.environ.get("PARITY"):
+        record(f"timm/{name}", reference["parameters"], largest)
 
 
 def record(name, parameters, largest):

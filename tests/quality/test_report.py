@@ -149,6 +149,23 @@ def test_sets_without_a_class_for_each_image(monkeypatch, tmp_path):
 
 
 @needs_extra
+def test_sets_in_memory_are_read_once(monkeypatch, tmp_path):
+    reads = []
+
+    def counted(split):
+        def read():
+            reads.append(split.name)
+            return split.read()
+
+        return split._replace(read=read)
+
+    found = data.Splits(*map(counted, data.load("synthetic:12x12x1:3")))
+    monkeypatch.setattr(report.registry, "load", lambda name: found)
+    report.make("shapes", tmp_path)
+    assert sorted(reads) == [found.test.name, found.train.name]
+
+
+@needs_extra
 def test_large_findings_are_shown_from_both_ends(tmp_path):
     """Of 200 blank images the picture has some, and the list all; no test images."""
     rng = np.random.default_rng(0)

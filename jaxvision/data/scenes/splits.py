@@ -15,13 +15,13 @@ from jaxvision.data.scenes.composition import (
 )
 from jaxvision.data.source import Source, Splits
 from jaxvision.errors import UsageError, check
+from jaxvision.types import MAPS
 
 NAME = "scenes"
 SIZES = (4_096, 1_024)
 """Training and test scenes, unless the name says otherwise."""
 
 _FORM = re.compile(r"scenes(?::(\d+)x(\d+)(?:x(\d+))?)?(?::(\d+)(?::(\d+))?)?")
-_MAPS = ("segmentation", "instances")
 
 
 def load(name: str) -> Splits:
@@ -58,7 +58,7 @@ def load(name: str) -> Splits:
             image_shape=(layout.height, layout.width, layout.channels),
             class_names=CLASS_NAMES,
             read=read,
-            targets=functools.partial(read, without=("image", *_MAPS)),
+            targets=functools.partial(read, without=("image", *MAPS)),
             encoded=functools.partial(_encoded, layout=layout, split=split),
             maps=functools.partial(_maps, layout=layout, split=split),
         )
@@ -91,4 +91,4 @@ def _encoded(i: int, *, layout: Layout, split: str) -> bytes:
 
 def _maps(i: int, *, layout: Layout, split: str) -> Arrays:
     known = scene(i, layout, split=split)
-    return {name: known[name] for name in _MAPS}
+    return {name: known[name] for name in MAPS}

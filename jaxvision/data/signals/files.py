@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxvision.data.carving import TEST_SHARE, carve
+from jaxvision.data import listing
+from jaxvision.data.carving import with_test
 from jaxvision.data.source import Source, Splits
 from jaxvision.errors import UsageError
 
@@ -15,7 +16,8 @@ Pictures = Callable[[Sequence[Path]], np.ndarray]
 """`paths -> uint8 [N,H,W,C]`."""
 
 _LAYOUT = (
-    "wanted are PATH/CLASS/*.{0}, or PATH/train/CLASS/*.{0} and PATH/test/CLASS/*.{0}"
+    "wanted are PATH/CLASS/*.{0}, or PATH/train/CLASS/*.{0} and PATH/test/CLASS/*.{0} "
+    "(or PATH/val/…)"
 )
 
 
@@ -31,8 +33,9 @@ def load(
 ) -> Splits:
     """`KIND:PATH`: PATH/CLASS/… or PATH/train/CLASS/… and PATH/test/CLASS/….
 
-    suffixes: of the files that count, such as `".wav"`; none: every file.  Without
-    a test folder, a fifth of each class becomes the test split.
+    suffixes: of the files that count, such as `".wav"`; none: every file.  Splits are
+    found as in `folder:`: for want of `test/`, `validation/` or `val/` takes its place,
+    and else a fifth of each class.
 
     Raises `UsageError` for another layout, fewer than two classes, and a class that is
     empty or that only the test has.
@@ -41,11 +44,20 @@ def load(
     root = Path(path).expanduser()
     if not path or not root.is_dir():
         raise UsageError(f"{name!r} names no folder: write {kind}:PATH")
-    split = (root / "train").is_dir() and (root / "test").is_dir()
-    train = _folders(root / "train" if split else root, suffixes)
-    test = _folders(root / "test", suffixes) if split else None
-
     wanted = _LAYOUT.format("|".join(s[1:] for s in suffixes) or "*")
+    if (root / "train").is_dir():
+        train = _folders(root / "train", suffixes)
+        test = listing.find_test(
+            root, train, lambda split: _folders(split, suffixes), wanted
+        )
+    else:
+        train, test = _folders(root, suffixes), None
+    like = [folder for folder in train if folder.lower() in listing.SPLIT_FOLDERS]
+    if like and test is None:
+        raise UsageError(
+            f"{root} has {', '.join(like)} beside its class folders, or has splits but "
+            f"no train/: {wanted}"
+        )
     if len(train) < 2:
         raise UsageError(f"{root} has {len(train)} classes, two at least: {wanted}")
     if empty := [folder for folder, paths in train.items() if not paths]:
@@ -88,11 +100,7 @@ def splits(
 
     if test is not None:
         return Splits(source("train", train), source("test", test))
-    rest, held_out = carve(source("all", train), TEST_SHARE)
-    return Splits(
-        train=rest._replace(name=f"{name}:train"),
-        test=held_out._replace(name=f"{name}:test"),
-    )
+    return with_test(source("all", train), name)
 
 
 def package_folder(*packages: str) -> Path:
@@ -115,7 +123,7 @@ def _folders(root: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
     return {
         folder.name: _files(folder, suffixes)
         for folder in sorted(root.iterdir())
-        if folder.is_dir() and not folder.name.startswith(".")
+        if folder.is_dir() and not listing.hidden(folder.name)
     }
 
 
@@ -124,7 +132,7 @@ def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
         path
         for path in folder.rglob("*")
         if path.is_file()
-        and not path.name.startswith(".")
+        and not listing.hidden(path.name)
         and (not suffixes or path.suffix.lower() in suffixes)
     )
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvision.data.carving import TEST_SHARE, carve
+from jaxvision.data.carving import with_test
 from jaxvision.data.signals import files
 from jaxvision.data.source import Source, Splits
 from jaxvision.errors import UsageError
@@ -46,20 +46,14 @@ def load(name: str) -> Splits:
         times = np.broadcast_to(np.arange(8, dtype=np.float32), points.shape[:2])
         return {"image": _draw(points, times), "label": table[:, -1]}
 
-    train, test = carve(
-        Source(
-            name=name,
-            size=10_992,
-            image_shape=(SIDE, SIDE, 3),
-            class_names=tuple("0123456789"),
-            read=read,
-        ),
-        TEST_SHARE,
+    whole = Source(
+        name=name,
+        size=10_992,
+        image_shape=(SIDE, SIDE, 3),
+        class_names=tuple("0123456789"),
+        read=read,
     )
-    return Splits(
-        train=train._replace(name=f"{name}:train"),
-        test=test._replace(name=f"{name}:test"),
-    )
+    return with_test(whole, name)
 
 
 def pictures(paths: Sequence[Path]) -> np.ndarray:
