@@ -84,6 +84,9 @@ class Launch:
     workdir: Path | None = None
     """Run directory.  One with an unfinished run of the same config is continued.
     Default: runs/<experiment>/<date-time>."""
+    vmap_seeds: tuple[int, ...] = ()
+    """Train these seeds in one process, in lockstep, instead of the one of the config.
+    Each is a run of its own: {seed} in --workdir stands for it."""
     devices: int | None = None
     """How many of the local devices share the work.  Default: all."""
     mesh: str | None = None

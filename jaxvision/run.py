@@ -12,8 +12,8 @@ import datetime
 import functools
 import inspect
 import json
-import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -27,16 +27,17 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxvision import doctor, record, visualise, workdirs
-from jaxvision.engine import compilation, costs, processes, sharding
+from jaxvision.engine import compilation, costs, processes, sharding, signals
 from jaxvision.engine.bad_loss import Diverged
 from jaxvision.engine.checkpoint import CheckpointError
 from jaxvision.engine.evaluate import average_too, make_evaluate, predict
+from jaxvision.engine.lockstep import Lockstep, Step
 from jaxvision.engine.logging import read_rows
 from jaxvision.engine.loop import Fit, Interrupted, Preempted, fit
 from jaxvision.engine.profiling import memory_peak
 from jaxvision.engine.state import count, digest
 from jaxvision.engine.watchdog import EXIT_LOST, last_good, leave
-from jaxvision.errors import UsageError
+from jaxvision.errors import UsageError, check
 from jaxvision.files import replace_text
 from jaxvision.options import Launch, Numerics
 from jaxvision.types import Experiment, Pipeline, Reference
@@ -58,12 +59,15 @@ def run(
       smoke: the values of fields that make `--smoke` take a few seconds, offline.
       arguments: the command line; None: that of the process.
 
-    Returns the content of `result.json`.  Whatever else happens ends the process with a
+    Returns the content of `result.json`, the first of several with `--vmap-seeds`.
+    Whatever else happens ends the process with a
     message and a code of its own, see `EXIT_CODES`.
     """
     command = _parse(build, Config, smoke, arguments)
     with _exit_codes():
         command = _start(command)
+        if command.launch.vmap_seeds:
+            return _execute_seeds(build, command)
         result = _execute(build, command, command.config, command.workdir)
         processes.finish()
         return result
@@ -84,6 +88,7 @@ def run_variants(
     """
     command = _parse(build, Config, smoke, arguments)
     with _exit_codes():
+        check((not command.launch.vmap_seeds, "variants have no --vmap-seeds"))
         command = _start(command)
         workdir, results = command.workdir, {}
         for name, overrides in variants.items():
@@ -161,8 +166,7 @@ def _start(command: _Command) -> _Command:
     workdir = Path(processes.from_main(str(command.workdir)))
     processes.watch(functools.partial(_lost, workdir))
     if not processes.is_main():
-        silence = open(os.devnull, "w")  # noqa: SIM115, for as long as we live
-        command = dataclasses.replace(command, console=Console(file=silence))
+        command = dataclasses.replace(command, console=_silent())
     return dataclasses.replace(command, workdir=workdir)
 
 
@@ -170,8 +174,85 @@ def _lost(workdir: Path, reason: str) -> None:
     leave(EXIT_LOST, f"{reason}; {last_good(workdir)}")
 
 
+def _execute_seeds(build, command: _Command) -> dict[str, Any]:
+    """A run for each of `--vmap-seeds`, in threads that meet at every dispatch.
+
+    One that fails leaves the others to themselves; the first error is raised at last.
+    """
+    launch, seeds = command.launch, command.launch.vmap_seeds
+    check(
+        (
+            any(field.name == "seed" for field in dataclasses.fields(command.config)),
+            "--vmap-seeds needs a config with a field `seed`",
+        ),
+        (len(set(seeds)) == len(seeds), f"--vmap-seeds names a seed twice: {seeds}"),
+        (
+            "{seed}" in str(command.workdir),
+            "--vmap-seeds needs a --workdir in which {seed} stands for the seed, such "
+            f"as runs/seed{{seed}}, got {command.workdir}",
+        ),
+        (not processes.several(), "--vmap-seeds trains in one process: start only one"),
+        (launch.profile is None, "--profile and --vmap-seeds do not go together"),
+        (
+            not launch.dry_run and launch.max_batch is None,
+            "--dry-run and --max-batch look at one run: leave --vmap-seeds out",
+        ),
+    )
+    mesh = launch.make_mesh()
+    check(
+        (
+            mesh.size == 1,
+            f"--vmap-seeds trains on one device, and the mesh has {mesh.size}: add "
+            "--devices 1",
+        )
+    )
+    lockstep = Lockstep(len(seeds), mesh)
+    results: dict[int, dict[str, Any]] = {}
+    errors: dict[int, BaseException] = {}
+
+    def execute(number: int, seed: int) -> None:
+        console = command.console if number == 0 else _silent()
+        config = dataclasses.replace(command.config, seed=seed)
+        workdir = Path(str(command.workdir).replace("{seed}", str(seed)))
+        own = dataclasses.replace(command, console=console)
+        try:
+            with lockstep.member(number) as join:
+                results[seed] = _execute(build, own, config, workdir, join=join)
+        except BaseException as error:
+            errors[seed] = error
+
+    threads = [
+        threading.Thread(target=execute, args=each, daemon=True)
+        for each in enumerate(seeds)
+    ]
+    try:
+        with signals.handed_on():
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    except KeyboardInterrupt:
+        leave(EXIT_CODES[KeyboardInterrupt], "interrupted")  # threads cannot be stopped
+    failed = [seed for seed in seeds if seed in errors]
+    for seed in failed:
+        print(f"seed {seed}: {errors[seed]}", file=sys.stderr)
+    if failed:
+        raise errors[failed[0]]
+    return results[seeds[0]]
+
+
+def _silent() -> Console:
+    return Console(quiet=True, force_terminal=False)
+
+
 def _execute(
-    build, command: _Command, config, workdir: Path, *, variant: str | None = None
+    build,
+    command: _Command,
+    config,
+    workdir: Path,
+    *,
+    variant: str | None = None,
+    join: Callable[[Step], Step] = lambda step: step,
 ) -> dict[str, Any]:
     """One run, from its checks to its record.  Raises the keys of `EXIT_CODES`."""
     started = time.perf_counter()
@@ -227,6 +308,7 @@ def _execute(
             console=console,
             compile_seconds=clock,
             upkeep=upkeep,
+            join=join,
         )
         metrics = _test_and_draw(experiment, fitted, mesh, workdir)
         params, best_params = (
@@ -260,6 +342,7 @@ def _execute(
             "compile_seconds": clock(),
             **device,
             "process_count": jax.process_count(),
+            **({"vmap_seeds": launch.vmap_seeds} if launch.vmap_seeds else {}),
             "mesh": sharding.describe_axes(mesh),
             "hardware": record.hardware(**device),
             **record.provenance(command.program, command.arguments),

@@ -23,7 +23,12 @@ class Run(NamedTuple):
     point: Mapping[str, str]
     """Values by field, as they were given."""
     seed: int
-    workdir: Path
+    series: str
+    """The path that the runs of a point share; the seed completes it."""
+
+    @property
+    def workdir(self) -> Path:
+        return Path(f"{self.series}{self.seed}")
 
     def result(self) -> dict[str, Any] | None:
         """Its record, if it is finished."""
@@ -37,9 +42,13 @@ def sweep(
     grid: Sequence[str],
     workdir: Path | None,
     options: Sequence[str] = (),
+    *,
+    vmap_seeds: bool = False,
 ) -> list[dict[str, Any]]:
     """Run every seed of every point of the grid, one after the other.
 
+    With `vmap_seeds`, the seeds of a point are trained in one process and in lockstep,
+    with the same records as else.
     Runs that are finished are not repeated and the one that was interrupted continues,
     so the same command continues a sweep.  Writes `sweep.json` and prints the means.
     A run that fails is reported, and the others go on; the exit code is then 1.
@@ -48,17 +57,19 @@ def sweep(
     workdir = workdir or Path("runs", "sweeps", experiment.rpartition(".")[2])
     runs = list(_runs(parse_grid(grid), seeds, workdir))
     console, failed = Console(highlight=False, soft_wrap=True), []
-    for number, run in enumerate(runs, start=1):
-        if run.result() is not None:
-            continue
-        console.rule(f"run {number} of {len(runs)}: {run.workdir.name}")
-        code = subprocess.run(_command(experiment, run, options)).returncode
+    for group in _groups(runs, vmap_seeds):
+        first, *others = group
+        names = first.workdir.name + "".join(f", seed{run.seed}" for run in others)
+        console.rule(f"run {runs.index(first) + 1} of {len(runs)}: {names}")
+        code = subprocess.run(_command(experiment, group, options)).returncode
         if code in (130, -2):
             console.print("interrupted: the same command continues the sweep")
             sys.exit(130)
         if code != 0:
-            failed.append(run)
-            console.print(f"{run.workdir.name} ended with code {code}")
+            lost = [run for run in group if run.result() is None]
+            failed += lost
+            names = ", ".join(run.workdir.name for run in lost)
+            console.print(f"{names} ended with code {code}")
     summary = summarise(runs)
     workdir.mkdir(parents=True, exist_ok=True)
     replace_text(workdir / "sweep.json", json.dumps(summary, indent=2) + "\n")
@@ -111,7 +122,11 @@ def summarise(runs: Sequence[Run]) -> list[dict[str, Any]]:
                 "point": dict(point),
                 "seeds": [result["seed"] for result in results],
                 "metrics": metrics,
-                "wall_seconds": sum(result["wall_seconds"] for result in results),
+                # Runs in lockstep took the same seconds.
+                "wall_seconds": sum(
+                    result["wall_seconds"] / len(result.get("vmap_seeds", "1"))
+                    for result in results
+                ),
             }
         )
     return summary
@@ -121,18 +136,30 @@ def _runs(grid: Mapping[str, list[str]], seeds: int, workdir: Path) -> Iterator[
     for values in itertools.product(*grid.values()):
         point = dict(zip(grid, values, strict=True))
         words = [f"{field}={value}" for field, value in point.items()]
+        name = re.sub(r"[^\w.=+-]", "_", "-".join([*words, "seed"]))
         for seed in range(seeds):
-            name = "-".join([*words, f"seed{seed}"])
-            yield Run(point, seed, workdir / re.sub(r"[^\w.=+-]", "_", name))
+            yield Run(point, seed, str(workdir / name))
 
 
-def _command(experiment: str, run: Run, options: Sequence[str]) -> list[str]:
-    fields = [
-        *run.point.items(),
-        ("seed", str(run.seed)),
-        ("workdir", str(run.workdir)),
-    ]
-    words = [w for k, v in fields for w in (f"--{k.replace('_', '-')}", v)]
+def _groups(runs: Sequence[Run], vmap_seeds: bool) -> Iterator[list[Run]]:
+    """What one process does: a run that is not finished, or those of a point."""
+    for _, group in itertools.groupby(runs, key=lambda run: run.point):
+        left = [run for run in group if run.result() is None]
+        if vmap_seeds and left:
+            yield left
+        else:
+            yield from ([run] for run in left)
+
+
+def _command(experiment: str, runs: Sequence[Run], options: Sequence[str]) -> list[str]:
+    """For one run, or for several of a point at once."""
+    seeds = [str(run.seed) for run in runs]
+    fields = {name: [value] for name, value in runs[0].point.items()}
+    if len(runs) == 1:
+        fields |= {"seed": seeds, "workdir": [str(runs[0].workdir)]}
+    else:
+        fields |= {"vmap_seeds": seeds, "workdir": [f"{runs[0].series}{{seed}}"]}
+    words = [w for k, v in fields.items() for w in (f"--{k.replace('_', '-')}", *v)]
     return [sys.executable, "-m", experiment, *words, *options]
 
 

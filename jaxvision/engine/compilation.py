@@ -1,6 +1,7 @@
 """Compilation: cached on the disk across runs, and timed apart from the training."""
 
 import os
+import threading
 from pathlib import Path
 
 import jax
@@ -31,14 +32,19 @@ def enable_cache() -> Path | None:
 
 
 class CompileClock:
-    """Seconds that JAX has spent on tracing, lowering and compiling since it began."""
+    """Seconds that JAX has spent on tracing, lowering and compiling since it began.
+
+    Only for the thread that made the clock, whose run it is.
+    """
 
     def __init__(self):
         self.seconds = 0.0
+        self._thread = threading.get_ident()
         jax.monitoring.register_event_duration_secs_listener(self._listen)
 
     def _listen(self, event: str, duration_secs: float, **_) -> None:
-        if event.startswith("/jax/core/compile/"):
+        mine = threading.get_ident() == self._thread
+        if mine and event.startswith("/jax/core/compile/"):
             self.seconds += duration_secs
 
     def __call__(self) -> float:

@@ -5,10 +5,11 @@ only makes a wish, the strongest one of all is found in the training step, on th
 devices, and every process reads the answer of the same step and acts alike.
 """
 
+import contextlib
 import enum
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -16,6 +17,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxvision.engine.step import Report
+
+NOTICES = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class Wish(enum.IntEnum):
@@ -77,15 +80,16 @@ class Wishes:
         )
 
     def __enter__(self):
-        notices = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-        for number in notices:
+        for number in NOTICES:
             try:
                 self._previous[number] = signal.signal(number, self._receive)
-            except ValueError:  # not the main thread: signals are somebody else's
-                return self
+            except ValueError:  # not the main thread, which may hand them on
+                _IN_THREADS.add(self)
+                break
         return self
 
     def __exit__(self, *error):
+        _IN_THREADS.discard(self)
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
@@ -94,3 +98,29 @@ class Wishes:
             raise KeyboardInterrupt
         wish = Wish.STOP if number == signal.SIGINT else Wish.LEAVE
         self._wish = max(self._wish, wish)
+
+
+_IN_THREADS: set[Wishes] = set()
+"""Of the runs that are not in the main thread, which alone receives signals."""
+
+
+@contextlib.contextmanager
+def handed_on() -> Iterator[None]:
+    """Signals ask every run in another thread to end.  For the main thread."""
+
+    def receive(number, frame):
+        runs = list(_IN_THREADS)
+        if not runs:  # nothing is being trained, and there is nothing to save
+            signal.signal(number, previous[number])
+            signal.raise_signal(number)
+        for wishes in runs:
+            wishes._receive(number, frame)
+
+    previous = {number: signal.getsignal(number) for number in NOTICES}
+    for number in NOTICES:
+        signal.signal(number, receive)
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
