@@ -81,7 +81,7 @@ def damage(workdir, kind, draw):
     if step is None:
         return False
     folder = workdir / "checkpoints" / str(step)
-    files = sorted(path for path in folder.rglob("d/*") if path.is_file())
+    files = sorted(folder.rglob("*.npz"))
     if not files:
         return False
     victim = draw.choice(files)

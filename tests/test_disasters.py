@@ -1,5 +1,6 @@
 """Stalls, bad losses, vanished folders: the run ends with a reason, or goes on."""
 
+import errno
 import os
 import re
 import subprocess
@@ -14,11 +15,12 @@ from test_processes import rows
 from tiny import Config, build
 
 from jaxvision import optim
-from jaxvision.engine import sharding
+from jaxvision.engine import sharding, snapshot
 from jaxvision.engine.bad_loss import Diverged
 from jaxvision.engine.checkpoint import CheckpointError
 from jaxvision.engine.loop import Upkeep, fit
 from jaxvision.engine.state import digest
+from jaxvision.run import run
 
 ROOT = Path(__file__).parent.parent
 
@@ -156,6 +158,74 @@ def test_a_vanished_workdir_ends_the_run_with_the_reason(tmp_path):
             tmp_path / "run",
             experiment._replace(train=experiment.train._replace(items=Items)),
         )
+
+
+def exit_code(*arguments):
+    """Of the tiny experiment, run to its end in this process."""
+    with pytest.raises(SystemExit) as end:
+        run(build, Config, smoke={}, arguments=list(map(str, arguments)))
+    return end.value.code
+
+
+def test_a_disk_that_fails_during_the_run_ends_it_with_a_code_of_its_own(
+    tmp_path, capsys, monkeypatch
+):
+    """What the system says of a disk that was mounted again, but read-only."""
+    write, written = snapshot.write, []
+
+    def read_only(folder, taken, extra):
+        if taken.step > 8:
+            raise OSError(errno.EROFS, "Read-only file system")
+        write(folder, taken, extra)
+        written.append(taken.step)
+
+    monkeypatch.setattr(snapshot, "write", read_only)
+    options = ["--workdir", str(tmp_path / "run"), "--devices", "1", "--pause", "0.01"]
+    assert exit_code(*options) == 4
+    message = capsys.readouterr().err
+    assert "Read-only file system" in message
+    assert "the last good one is step 8" in message
+    assert "Traceback" not in message
+
+    monkeypatch.undo()
+    run(build, Config, smoke={}, arguments=options)
+    assert "continuing after step 8" in capsys.readouterr().out
+
+
+def test_checkpoints_whose_folder_is_gone_end_the_run(tmp_path):
+    """A file lies where the folder was, which stops root too."""
+    experiment = build(Config())
+    folder = tmp_path / "run" / "checkpoints"
+
+    class Items:
+        def __init__(self, rows=slice(None)):
+            self._items, self._drawn = experiment.train.items(rows), 0
+
+        def __next__(self):
+            self._drawn += 1
+            if self._drawn == 14:
+                folder.rename(tmp_path / "gone")
+                folder.write_text("")
+            return next(self._items)
+
+        def get_state(self):
+            return self._items.get_state()
+
+    broken = experiment._replace(train=experiment.train._replace(items=Items))
+    with pytest.raises(CheckpointError, match="a checkpoint could not be written"):
+        train(tmp_path / "run", broken)
+    folder.unlink()
+    (tmp_path / "gone").rename(folder)
+    assert int(train(tmp_path / "run", experiment).last.step) == experiment.steps
+
+
+@pytest.mark.skipif(not os.path.isdir("/sys/kernel"), reason="needs Linux")
+def test_a_read_only_workdir_is_refused_before_anything_is_done(capsys):
+    # Nobody can make a folder there, not even root.
+    assert exit_code("--workdir", "/sys/kernel/jaxvision-run") == 2
+    message = capsys.readouterr().err
+    assert "the run directory /sys/kernel/jaxvision-run cannot be written" in message
+    assert "choose another --workdir" in message
 
 
 def test_a_hung_pipeline_is_ended_with_the_stacks(tmp_path):

@@ -1,5 +1,6 @@
 """The options that every experiment has, and what is told before a run."""
 
+import functools
 import io
 import os
 
@@ -7,12 +8,14 @@ import jax.numpy as jnp
 import pytest
 from rich.console import Console
 from test_experiments import launch
+from test_processes import rows
 from tiny import Config, build
 
 from jaxvision import doctor
 from jaxvision.engine import costs, sharding
 from jaxvision.errors import UsageError
 from jaxvision.options import Launch, Numerics
+from jaxvision.run import run
 
 
 def test_by_default_an_experiment_stays_as_it_is():
@@ -125,6 +128,38 @@ def test_a_dry_run_tells_everything_and_writes_nothing(tmp_path):
 
 
 LONG = bool(os.environ.get("JAXVISION_LONG_TESTS"))
+
+
+@pytest.mark.skipif(not LONG, reason="15 s; set JAXVISION_LONG_TESTS=1")
+def test_a_run_that_recomputes_activations_has_the_same_losses(tmp_path):
+    """From the command line to the last row of the log."""
+    losses = {}
+    for option in ("--no-remat", "--remat"):
+        arguments = ["--model", "vit", "--epochs", "1", "--devices", "1",
+                     "--steps-per-dispatch", "1", option]  # fmt: skip
+        run(build, Config, smoke={},
+            arguments=[*arguments, "--workdir", str(tmp_path / option)])  # fmt: skip
+        losses[option] = [
+            row[name]
+            for row in rows(tmp_path / option)
+            for name in ("train/loss", "validation/loss")
+        ]
+    assert losses["--remat"] == pytest.approx(losses["--no-remat"], rel=1e-4)
+
+
+def test_recomputation_is_in_the_program():
+    """Without this, the test above would compare a run with itself."""
+    import jax
+
+    def program(numerics):
+        model = numerics.apply(build(Config(model="vit"))).model
+        images = jnp.ones((2, 8, 8, 3))
+        variables = jax.eval_shape(model.init, jax.random.key(0), images)
+        apply = functools.partial(model.apply, train=True, key=jax.random.key(0))
+        return str(jax.make_jaxpr(apply)(variables, images))
+
+    assert "remat" in program(Numerics(remat=True))
+    assert "remat" not in program(Numerics())
 
 
 @pytest.mark.skipif(not LONG, reason="minutes; set JAXVISION_LONG_TESTS=1")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+LONG = bool(os.environ.get("JAXVISION_LONG_TESTS"))
 TIMINGS = {
     "seconds", "images_per_second", "data_wait", "dispatch", "device", "memory_gb"
 }  # fmt: skip
@@ -105,8 +106,7 @@ def test_leaving_dying_and_moving_to_another_topology(tmp_path, quiet):
     )[-2:]
 
     # One of the two wrote this file, and one of the next two will find it damaged.
-    folder = workdir / "checkpoints" / str(saved) / "state" / "ocdbt.process_1" / "d"
-    victim = max(folder.iterdir(), key=lambda path: path.stat().st_size)
+    victim = workdir / "checkpoints" / str(saved) / "state" / "shards-1.npz"
     content = bytearray(victim.read_bytes())
     content[len(content) // 2] ^= 0x10
     victim.write_bytes(content)
@@ -128,6 +128,22 @@ def test_leaving_dying_and_moving_to_another_topology(tmp_path, quiet):
     assert code == 0, output
     assert "continuing after step" in output
     assert_agree(workdir, quiet)
+
+
+@pytest.mark.skipif(not LONG, reason="half a minute; set JAXVISION_LONG_TESTS=1")
+def test_a_hung_collective_ends_all_processes_with_their_stacks(tmp_path):
+    """One of two stops stepping: the other waits for it in the training step."""
+    workdir = tmp_path / "run"
+    code, output = finish(
+        start("--workdir", workdir, "--hang-at", "12", "--stall-timeout", "8",
+              processes=2, HANG_IN="1")
+    )  # fmt: skip
+    assert code == 6, output
+    assert output.count("(--stall-timeout)") == 2, output
+    assert "the last good checkpoint is step 8" in output
+    waiting, hanging = ((workdir / f"stalled-{i}.txt").read_text() for i in (0, 1))
+    assert "tiny.py" in hanging and "__next__" in hanging
+    assert "loop.py" in waiting and "__next__" not in waiting
 
 
 def test_processes_that_were_started_differently_are_refused(tmp_path):

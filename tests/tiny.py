@@ -55,7 +55,7 @@ class Config:
     pause: float = 0.0
     """Seconds that each item takes, so that there is time to disturb the run."""
     hang_at: int | None = None
-    """The item that never comes."""
+    """The item that never comes; with HANG_IN, only in that process."""
     poison: int | None = None
     """The item whose batch makes the loss NaN."""
 
@@ -103,7 +103,8 @@ def _disturbed(pipeline, config):
             state = self._items.get_state()
             number = state["epoch"] * pipeline.num_batches + state["batch"]
             time.sleep(config.pause)
-            if number == config.hang_at and not os.environ.get("NO_HANG"):
+            here = os.environ.get("HANG_IN") in (None, os.environ.get("JAX_PROCESS_ID"))
+            if number == config.hang_at and here and not os.environ.get("NO_HANG"):
                 time.sleep(10**6)
             item = dict(next(self._items))
             # Each row carries what its image is multiplied with.

@@ -1,20 +1,20 @@
 """Checkpoints: complete, atomic, verified; written beside the training, not instead.
 
-Orbax writes each checkpoint to a temporary folder and renames it when all of it is on
-the disk, so a run that is killed at any moment leaves the ones before intact.  Each
-holds the whole `TrainState`, the state of the data iterator, and a checksum of every
-shard of every array, by which a damaged one is recognised and passed over.
+The training waits for the copy of its state to the host; a thread does all else.  It
+has Orbax write into a temporary folder and rename that when all of it is on the disk,
+so a run that is killed at any moment leaves the checkpoints before intact.  Each holds
+the whole `TrainState` and the state of the data iterator, with checksums by which a
+damaged one is recognised and passed over, see `snapshot`.
 
 With several processes each writes and reads its own shards of one checkpoint, in a
 folder that all of them see; what they find, they find together.
 """
 
 import contextlib
+import dataclasses
 import logging
-import sys
-import zlib
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,10 +23,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from jaxvision.engine import processes, sharding
+from jaxvision.engine import processes, snapshot
 from jaxvision.engine.state import TrainState, named_leaves
 from jaxvision.errors import check
-from jaxvision.types import Array
 
 
 class CheckpointError(RuntimeError):
@@ -53,7 +52,12 @@ class Checkpoints:
         self, directory: Path, *, keep_last: int = 2, warn: Callable[[str], None]
     ):
         self._directory, self._warn = directory, warn
-        _silence_orbax()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
+        self._writing: Future[None] | None = None
+        self._spare: dict[str, np.ndarray] = {}
+        # Orbax logs many times over what reaches us as an exception.
+        logging.getLogger("absl").setLevel(logging.CRITICAL + 1)
+        directory.mkdir(parents=True, exist_ok=True)
         self._manager = ocp.CheckpointManager(
             directory.absolute(),
             options=ocp.CheckpointManagerOptions(
@@ -69,44 +73,70 @@ class Checkpoints:
                 ),
                 best_fn=_score,  # without it Orbax does not write the scores down
                 cleanup_tmp_directories=True,
+                create=False,
+                enable_async_checkpointing=False,  # there is a thread already
+                async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
+                # Named, the processes wait for each other without their devices, which
+                # take part in the training meanwhile.
+                multiprocessing_options=ocp.options.MultiprocessingOptions(
+                    active_processes=set(range(jax.process_count()))
+                ),
             ),
         )
 
     def save(
-        self, state: TrainState, extra: dict[str, Any], *, score: float | None
+        self,
+        state: TrainState,
+        extra: dict[str, Any],
+        *,
+        score: float | None,
+        log: Callable[[], None] = lambda: None,
     ) -> None:
         """Copies the state to the host and returns; the writing goes on by itself.
 
-        `score` ranks it, higher is better; None where nothing was measured.  Saving the
-        step that is the newest already does nothing.  Raises `CheckpointError` if this
-        or the previous save failed.
+        `score` ranks it, higher is better; None where nothing was measured.  `log` puts
+        on the disk what the checkpoint relies on.  Waits for the save before.  Saving
+        the step that is the newest already does nothing.  Raises `CheckpointError` if
+        the save before failed; if this one does, the next call of a method tells.
         """
-        step = int(state.step)
-        if step == self._manager.latest_step():
+        self.wait()
+        if int(state.step) == self._manager.latest_step():
             return
-        arrays = _describe(state)
-        for others in processes.gather({k: v["shards"] for k, v in arrays.items()}):
-            for path, shards in others.items():
-                arrays[path]["shards"] |= shards
-        manifest = {"arrays": arrays, "extra": extra}
+        taken = snapshot.take(state, self._spare)
+        if jax.default_backend() == "cpu":  # others copy into memory of their own
+            self._spare = taken.shards
+        self._writing = self._thread.submit(self._write, taken, extra, score, log)
+
+    def _write(
+        self,
+        taken: snapshot.Snapshot,
+        extra: dict[str, Any],
+        score: float | None,
+        log: Callable[[], None],
+    ) -> None:
+        self.run(log, "the log")
+        arguments = _Save(lambda folder: snapshot.write(folder, taken, extra))
+        metrics = None if score is None else {"score": score}
         self.run(
             lambda: self._manager.save(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(state),
-                    manifest=ocp.args.JsonSave(manifest),
-                ),
-                metrics=None if score is None else {"score": score},
+                taken.step, args=ocp.args.Composite(state=arguments), metrics=metrics
             )
         )
 
     def busy(self) -> bool:
         """Whether a checkpoint is being written, so that another would have to wait."""
-        return self._manager.is_saving_in_progress()
+        return self._writing is not None and not self._writing.done()
+
+    def check(self) -> None:
+        """Raises `CheckpointError` if the last save failed; never waits for it."""
+        if not self.busy():
+            self.wait()
 
     def wait(self) -> None:
         """Block until all is on the disk.  Raises `CheckpointError` if it is not."""
-        self.run(self._manager.wait_until_finished)
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
 
     def restore_latest(self, like: TrainState) -> Restored | None:
         """The newest readable checkpoint, sharded `like` a state, or None.
@@ -130,6 +160,7 @@ class Checkpoints:
     def close(self) -> None:
         """Ends the writing.  `wait` tells whether it went well; this never raises, so
         that it does not hide what ended the run."""
+        self._thread.shutdown()
         with contextlib.suppress(Exception):
             self._manager.close()
 
@@ -137,29 +168,21 @@ class Checkpoints:
         self, steps: Iterable[int], like: TrainState
     ) -> Restored | None:
         for step in steps:
-            manifest, error = self._attempt(
-                self._restore, step, manifest=ocp.args.JsonRestore()
-            )
+            folder = self._directory / str(step) / "state"
+            contents, error = self._attempt(self._contents, step)
             if error is None:
-                saved = manifest["arrays"]
-                _check_same_arrays(self._directory / str(step), saved, like)
-                state, error = self._attempt(self._verified, step, saved, like)
+                _check_same_arrays(folder.parent, contents["arrays"], like)
+                state, error = self._attempt(snapshot.read, folder, like)
             if error is None:
-                return Restored(step, state, manifest["extra"])
+                return Restored(step, state, contents["extra"])
             self._set_aside(step, error)
         return None
 
-    def _verified(self, step: int, saved: dict[str, Any], like: TrainState):
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        state = self._restore(step, state=ocp.args.StandardRestore(abstract))
-        damaged = [
-            path
-            for path, array in named_leaves(state).items()
-            if not _has_checksums(array, saved[path]["shards"])
-        ]
-        if damaged:
-            raise ValueError("checksums differ for " + ", ".join(damaged[:3]))
-        return state
+    def _contents(self, step: int) -> dict[str, Any]:
+        contents = snapshot.read_contents(self._directory / str(step) / "state")
+        if contents["step"] != step:
+            raise ValueError(f"it holds step {contents['step']}")
+        return contents
 
     def _attempt(self, action: Callable[..., Any], *args, **kwargs) -> Any:
         """`(result, None)`, or `(…, reason)` if it failed in one of the processes."""
@@ -171,11 +194,6 @@ class Checkpoints:
             reason = _reason(error)
         reasons = [found for found in processes.gather(reason) if found is not None]
         return result, reasons[0] if reasons else None
-
-    def _restore(self, step: int, **item: Any) -> Any:
-        """One item of a checkpoint, by its name."""
-        (name,) = item
-        return self._manager.restore(step, args=ocp.args.Composite(**item))[name]
 
     def _set_aside(self, step: int, reason: str) -> None:
         if processes.is_main():
@@ -210,21 +228,24 @@ class Checkpoints:
             ) from error
 
 
-def _silence_orbax() -> None:
-    """Errors reach us as exceptions; Orbax also logs each of them many times over.
+class _Handler(ocp.AsyncCheckpointHandler):
+    """What Orbax calls in every process when a checkpoint's folder is there."""
 
-    And where one array fails, those who wait for the others complain to a closed event
-    loop, which Python prints although nobody can do anything about it.
-    """
-    for name in ("absl", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    hook = sys.unraisablehook
+    def save(self, directory, args):
+        args.write(Path(directory))
 
-    def quieter_hook(unraisable):
-        if str(unraisable.exc_value) != "Event loop is closed":
-            hook(unraisable)
+    async def async_save(self, directory, args):
+        # Where one that is not async raises, Orbax leaves others that are unawaited.
+        self.save(directory, args)
 
-    sys.unraisablehook = quieter_hook
+    def restore(self, directory, args=None):
+        raise NotImplementedError("checkpoints are read without Orbax")
+
+
+@ocp.args.register_with_handler(_Handler, for_save=True, for_restore=True)
+@dataclasses.dataclass
+class _Save(ocp.args.CheckpointArgs):
+    write: Callable[[Path], None]
 
 
 def _reason(error: Exception) -> str:
@@ -235,53 +256,6 @@ def _reason(error: Exception) -> str:
 
 def _score(metrics: dict[str, float]) -> float:
     return metrics["score"]
-
-
-def _describe(state: TrainState) -> dict[str, dict[str, Any]]:
-    """Shape and dtype of each array by path, and CRC-32 of the shards that lie here."""
-    leaves = named_leaves(state)
-    shards = [
-        (path, _region(shard.index, array.shape), shard.data)
-        for path, array in leaves.items()
-        for shard in array.addressable_shards
-        if shard.replica_id == 0
-    ]
-    described: dict[str, dict[str, Any]] = {
-        path: {"shape": list(array.shape), "dtype": str(array.dtype), "shards": {}}
-        for path, array in leaves.items()
-    }
-    with ThreadPoolExecutor() as pool:  # the training waits for this
-        found = pool.map(lambda shard: _crc32(np.asarray(shard[2])), shards)
-        for (path, region, _), crc in zip(shards, found, strict=True):
-            described[path]["shards"][region] = crc
-    return described
-
-
-def _has_checksums(array: Array, shards: dict[str, int]) -> bool:
-    """Whether an array is what was saved, however it was split then and is now."""
-    now = array.sharding.devices_indices_map(array.shape).values()
-    if {_region(index, array.shape) for index in now} == shards.keys():
-        return all(
-            _crc32(np.asarray(shard.data)) == shards[_region(shard.index, array.shape)]
-            for shard in array.addressable_shards
-            if shard.replica_id == 0
-        )
-    whole = sharding.to_host(array)
-    return all(_crc32(whole[_slices(region)]) == crc for region, crc in shards.items())
-
-
-def _region(index: tuple[slice, ...], shape: tuple[int, ...]) -> str:
-    """A part of an array as a key for JSON, such as `"0:64 0:8"`."""
-    bounds = [part.indices(size) for part, size in zip(index, shape, strict=True)]
-    return " ".join(f"{start}:{stop}" for start, stop, _ in bounds)
-
-
-def _slices(region: str) -> tuple[slice, ...]:
-    return tuple(slice(*map(int, part.split(":"))) for part in region.split())
-
-
-def _crc32(array: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
 
 
 def _check_same_arrays(

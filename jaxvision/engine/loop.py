@@ -23,6 +23,7 @@ from jaxvision.engine.checkpoint import Checkpoints
 from jaxvision.engine.clocks import Clocks
 from jaxvision.engine.evaluate import average_too, make_evaluate, metric_names
 from jaxvision.engine.feed import Feed
+from jaxvision.engine.lockstep import Step
 from jaxvision.engine.logging import ProgressBar, open_log
 from jaxvision.engine.profiling import Compilations, Profile, memory_peak
 from jaxvision.engine.signals import Wish, Wishes
@@ -77,11 +78,13 @@ def fit(
     console,
     compile_seconds: Callable[[], float] = lambda: 0.0,
     upkeep: Upkeep | None = None,
+    join: Callable[[Step], Step] = lambda step: step,
 ) -> Fit:
     """Train the experiment in `workdir`, from its newest checkpoint if there is one.
 
     With several processes, each calls this and trains with its own devices.
-    `compile_seconds` reads a clock of compilation, which is left out of speeds.
+    `compile_seconds` reads a clock of compilation, which is left out of speeds; `join`
+    gives the training step to make instead of the run's own, see `lockstep`.
     Raises `Diverged`, `Interrupted`, or `CheckpointError`; in each case the same call
     continues from the last good checkpoint.
     """
@@ -96,6 +99,7 @@ def fit(
                 console,
                 compile_seconds,
                 upkeep or Upkeep(),
+                join,
             )
         except RollBack as back:
             console.print(str(back))
@@ -110,6 +114,7 @@ def _fit(
     console,
     compile_seconds: Callable[[], float],
     upkeep: Upkeep,
+    join: Callable[[Step], Step],
 ) -> Fit:
     """`fit` without the training items that are numbered `left_out`."""
     started = time.perf_counter()
@@ -122,7 +127,9 @@ def _fit(
     validation_resident = sharding.place_resident(mesh, validation.resident())
     evaluated = (experiment.model, experiment.task, validation, validation_resident)
     init = make_init(experiment, mesh, resident)
-    train_step = make_train_step(experiment, mesh, init.shardings, log_every=log_every)
+    train_step = join(
+        make_train_step(experiment, mesh, init.shardings, log_every=log_every)
+    )
     watchdog = Watchdog(upkeep.stall_timeout, workdir, jax.process_index())
     evaluate = average_too(make_evaluate(*evaluated, mesh, watchdog.beat))
     known = metric_names(*evaluated, init.state)
@@ -153,13 +160,12 @@ def _fit(
     previous: Dispatch | None = None
 
     def save(score: float | None) -> None:
-        checkpoints.run(log.sync, "the log")
         extra = {
             "data": feed.get_state(),
             "seconds": clocks.seconds,
             "wall_seconds": earlier_seconds + time.perf_counter() - started,
         }
-        checkpoints.save(state, extra, score=score)
+        checkpoints.save(state, extra, score=score, log=log.sync)
         wishes.saved()
 
     with progress, wishes, watchdog:
@@ -182,6 +188,7 @@ def _fit(
                     if previous is not None:
                         judge(previous)
                 watchdog.beat()
+                checkpoints.check()
                 wish = wishes.agreed(previous and previous.report)
                 save_due = wish == Wish.SAVE or _crossed(
                     upkeep.save_every_steps, step, end
@@ -238,8 +245,8 @@ def _fit(
             best = checkpoints.restore_best(like=init.state)
         finally:
             profile.close()
-            log.close()
             checkpoints.close()
+            log.close()
     return Fit(
         last=state,
         best=state if best is None else best.state,

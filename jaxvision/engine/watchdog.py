@@ -7,10 +7,14 @@ import threading
 import time
 from pathlib import Path
 
+from jaxvision.engine import processes
+
 EXIT_LOST = 5
 """Another process of the run is gone, and with it the collectives."""
 EXIT_STALLED = 6
 """Nothing has happened for too long."""
+GRACE = 5.0
+"""Seconds in which the other processes notice the same, and say where they hang."""
 
 
 class Watchdog:
@@ -52,6 +56,10 @@ class Watchdog:
                         faulthandler.dump_traceback(file)
                 except OSError:
                     pass  # the reason for the stall may be the disk
+                if processes.several():
+                    # Were we gone, it would look to the others as if that was the
+                    # reason.  They are connected to process 0, which goes last.
+                    time.sleep(GRACE + processes.is_main())
                 leave(
                     EXIT_STALLED,
                     f"no step has finished for {silent:.0f} s (--stall-timeout): a "
