@@ -1,8 +1,8 @@
 """Pooling: one number for every window of a map.
 
-Windows that do not overlap, the usual case, are a reshape and a reduction.  On CPU
-their gradient is many times faster than that of `lax.reduce_window`, which serves
-the windows that overlap or are padded, but there with a gradient of our own.
+Windows that do not overlap, the usual case, are a reshape and a reduction; the others
+`lax.reduce_window`.  The gradient of the maximum is our own on CPU, where JAX's takes
+many times as long.
 
 Shapes: B batch, H W height and width, C channels, h w height and width of the output.
 """
@@ -35,8 +35,8 @@ def max_pool(
     `window` and `strides` are one number or (vertical, horizontal); strides default
     to the window.  Rows and columns that do not fill a window are dropped, or with
     `ceil_mode` make a window of what there is, as in Caffe and PyTorch.  Where pixels
-    tie for the largest, they share the gradient equally if windows do not overlap, and
-    the first gets all of it if they do.
+    tie for the largest, the first gets the gradient.  It is taken in reverse mode only,
+    to any order, where windows do not overlap or the backend is the CPU.
 
     Raises `UsageError` when the window is larger than the padded map.
     """
@@ -45,10 +45,8 @@ def max_pool(
             images_BxHxWxC.shape[1:3], window, strides, padding
         )
     window, strides, pads = _geometry(images_BxHxWxC, window, strides, padding)
-    if _tiles(window, strides, pads):
-        return _split(images_BxHxWxC, window).max((2, 4))
-    if jax.default_backend() == "cpu":
-        return _max_pool_on_cpu(images_BxHxWxC, window, strides, pads)
+    if _tiles(window, strides, pads) or jax.default_backend() == "cpu":
+        return _max_pool(images_BxHxWxC, window, strides, pads)
     return _max_of_windows(images_BxHxWxC, window, strides, pads)
 
 
@@ -109,39 +107,42 @@ def global_avg_pool(images_BxHxWxC: Array) -> Array:
 
 
 def _max_of_windows(images_BxHxWxC, window, strides, pads):
+    if _tiles(window, strides, pads):
+        return _split(images_BxHxWxC, window).max((2, 4))
     least = _least(images_BxHxWxC)
     return _reduce(images_BxHxWxC, least, lax.max, window, strides, pads)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def _max_pool_on_cpu(images_BxHxWxC, window, strides, pads):
-    """The same with another gradient: XLA's takes twenty times as long.
+def _max_pool(images_BxHxWxC, window, strides, pads):
+    """`_max_of_windows` with another gradient.
 
     One pass finds which pixel of each window was the first of the largest, a second
-    adds up the gradient at every pixel.
+    adds up the gradient at every pixel.  The pixels are compared with each other and
+    not with the output: XLA may compute the images twice, rounded in two ways, and then
+    none would be equal to it.
     """
     return _max_of_windows(images_BxHxWxC, window, strides, pads)
 
 
 def _max_pool_forward(images_BxHxWxC, window, strides, pads):
-    y_BxhxwxC = _max_pool_on_cpu(images_BxHxWxC, window, strides, pads)
-    return y_BxhxwxC, (images_BxHxWxC, y_BxhxwxC)
+    return _max_pool(images_BxHxWxC, window, strides, pads), images_BxHxWxC
 
 
-def _max_pool_backward(window, strides, pads, residuals, dy_BxhxwxC):
-    images_BxHxWxC, y_BxhxwxC = residuals
+def _max_pool_backward(window, strides, pads, images_BxHxWxC, dy_BxhxwxC):
     padded = pad(images_BxHxWxC, pads, _least(images_BxHxWxC))
-    taps = list(windows(padded, window, strides, (1, 1)))
-    first = jnp.full(y_BxhxwxC.shape, len(taps), jnp.int32)
-    for number, seen in reversed(list(enumerate(taps))):
-        first = jnp.where(seen == y_BxhxwxC, number, first)
+    largest, *others = windows(padded, window, strides, (1, 1))
+    first = jnp.zeros(largest.shape, jnp.int32)
+    for number, seen in enumerate(others, 1):
+        first = jnp.where(seen > largest, number, first)
+        largest = jnp.maximum(seen, largest)
     first, dy_BxhxwxC = lax.optimization_barrier((first, dy_BxhxwxC))
-    given = [jnp.where(first == number, dy_BxhxwxC, 0) for number in range(len(taps))]
+    given = [jnp.where(first == n, dy_BxhxwxC, 0) for n in range(math.prod(window))]
     size = images_BxHxWxC.shape[1:3]
     return (unwindow(given, size, window, strides, pads, (1, 1)),)
 
 
-_max_pool_on_cpu.defvjp(_max_pool_forward, _max_pool_backward)
+_max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
 def _least(images):

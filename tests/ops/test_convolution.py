@@ -30,11 +30,11 @@ FORMS = {
     ),
     "large groups": (
         ((16, 7, 6, 72), (3, 3, 24, 36), dict(groups=3)),
-        ("plain.convolve", "plain.input_gradient", "patches.weight_gradient"),
+        ("plain.convolve", "patches.input_gradient", "patches.weight_gradient"),
     ),
     "joined groups": (
-        ((16, 7, 6, 40), (3, 3, 8, 20), dict(groups=5)),
-        ("plain.convolve", "patches.input_gradient", "plain.weight_gradient"),
+        ((16, 7, 6, 32), (3, 3, 8, 20), dict(groups=4)),
+        ("plain.convolve", "plain.input_gradient", "patches.weight_gradient"),
     ),
     "tiny maps": (
         ((16, 2, 2, 20), (3, 3, 20, 17), dict()),
@@ -52,26 +52,40 @@ FORMS = {
         ((16, 9, 8, 64), (3, 3, 64, 65), dict(padding=((2, 0), (1, 3)))),
         ("winograd.convolve", "winograd.input_gradient", "patches.weight_gradient"),
     ),
-    "images": (
-        ((16, 9, 8, 3), (5, 4, 3, 6), dict(padding="VALID")),
+    "grey images": (
+        ((16, 9, 8, 1), (5, 4, 1, 6), dict(padding="VALID")),
         ("packed.convolve", "patches.input_gradient", "plain.weight_gradient"),
     ),
     "few channels": (
+        ((16, 9, 8, 3), (5, 4, 3, 6), dict(padding="VALID")),
+        ("patches.convolve", "patches.input_gradient", "plain.weight_gradient"),
+    ),
+    "few channels to many": (
         ((16, 9, 8, 3), (3, 3, 3, 20), dict(strides=2)),
         ("plain.convolve", "patches.input_gradient", "plain.weight_gradient"),
+    ),
+    "some channels": (
+        ((16, 9, 8, 8), (3, 3, 8, 16), dict(strides=2)),
+        ("patches.convolve", "patches.input_gradient", "patches.weight_gradient"),
     ),
     "strides": (
         ((16, 9, 8, 20), (3, 3, 20, 17), dict(strides=(2, 3))),
         ("plain.convolve", "patches.input_gradient", "patches.weight_gradient"),
     ),
     "all others": (
-        ((16, 9, 8, 20), (3, 3, 20, 17), dict(dilation=2)),
+        ((16, 9, 8, 32), (3, 3, 32, 17), dict(dilation=2)),
         ("plain.convolve", "plain.input_gradient", "patches.weight_gradient"),
     ),
 }
 every_form = pytest.mark.parametrize("form", FORMS)
 # Without those that only combine the functions of others.
-COMBINED = {"small groups", "joined groups", "3×3, fewer channels", "few channels"}
+COMBINED = {
+    "small groups",
+    "large groups",
+    "3×3, fewer channels",
+    "few channels to many",
+    "some channels",
+}
 every_kind = pytest.mark.parametrize("form", [f for f in FORMS if f not in COMBINED])
 
 
@@ -245,7 +259,7 @@ def test_maps_smaller_than_the_kernel_are_native(strides):
 
 def test_xla_never_sees_a_map_smaller_than_the_kernel_or_the_output(monkeypatch):
     """It has no fast kernel for either."""
-    images, kernel = operands(16, 9, 4, channels=20, out=17, kernel=(1, 3))
+    images, kernel = operands(16, 9, 4, channels=32, out=17, kernel=(1, 3))
     native, seen = cpu.plain.native, []
 
     def spied(x, kernel, *options, **more):
@@ -282,7 +296,7 @@ def test_slices_change_nothing(monkeypatch):
     """All forms that cut a batch, in as many slices as there are images."""
 
     def sweep():
-        examples = [example(form) for form in ("3×3", "strides", "few channels")]
+        examples = [example(form) for form in ("3×3", "strides", "some channels")]
         return [
             (conv2d(x, w, **options), *gradients(conv2d, x, w, **options))
             for x, w, options in examples

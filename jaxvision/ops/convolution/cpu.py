@@ -9,9 +9,11 @@ The first line that fits decides, for the output and for each gradient by itself
     1×1, no padding                                     pointwise pointwise  pointwise
     3×3, no strides, 128 channels or more, float32      winograd  winograd   winograd
     the same of 64 channels or more                     winograd  winograd   patches
-    up to 4 channels to up to 16, no strides            packed    patches    plain
-    less than 16 channels                               plain     patches    plain
-    strides                                             plain     patches    patches
+    1 channel to up to 16, no strides                   packed    patches    plain
+    less than 8 channels to up to 16                    patches   patches    plain
+    less than 8 channels                                plain     patches    plain
+    up to 16 channels to up to 16                       patches   patches    patches
+    less than 32 channels, or strides                   plain     patches    patches
     all others                                          plain     plain      patches
 
 The choice depends on shapes alone and is made when a program is traced.  Winograd's
@@ -95,9 +97,10 @@ def _convolve(x_BxHxWxC: Array, kernel_KxKxCxO: Array, geometry: Geometry) -> Ar
     if _suits_winograd(x_BxHxWxC, kernel_KxKxCxO, geometry):
         return winograd.convolve(x_BxHxWxC, kernel_KxKxCxO, geometry.pads)
     taken, made = kernel_KxKxCxO.shape[2:]
-    if taken <= 4 and made <= 16 and geometry.strides == geometry.dilation == (1, 1):
+    if taken == 1 and made <= 16 and geometry.strides == geometry.dilation == (1, 1):
         return packed.convolve(x_BxHxWxC, kernel_KxKxCxO, geometry.pads)
-    return plain.convolve(x_BxHxWxC, kernel_KxKxCxO, *geometry[:3])
+    form = patches if max(taken, made) <= 16 else plain
+    return form.convolve(x_BxHxWxC, kernel_KxKxCxO, *geometry[:3])
 
 
 def _forward(x_BxHxWxC, kernel_KxKxCxO, geometry):
@@ -119,13 +122,13 @@ def _backward(geometry, residuals, dy_BxhxwxO):
         )
     if _suits_winograd(x, kernel, geometry):
         dx = winograd.input_gradient(dy, kernel, size, pads)
-    elif strides != (1, 1) or taken < 16:
+    elif strides != (1, 1) or taken < 32:
         dx = patches.input_gradient(dy, kernel, size, *slide)
     else:
         dx = plain.input_gradient(dy, kernel, size, pads, dilation)
     if _suits_winograd(x, kernel, geometry, channels=128, tiles=max(kernel.shape[2:])):
         dkernel = winograd.weight_gradient(x, dy, pads)
-    elif taken < 16:
+    elif taken < 8:
         dkernel = plain.weight_gradient(x, dy, reach, *slide)
     else:
         dkernel = patches.weight_gradient(x, dy, reach, *slide)

@@ -1,9 +1,10 @@
 """Convolution by matrix products with patches, the windows of the images as rows.
 
-Its gradients, above all: that by the kernel is `dyᵀ · patches`, and that by the images
-adds up `dy · kernelᵀ`, a patch for each output, where the windows overlap.  Strides
-cost neither of them anything, where convolutions have to multiply zeros.  Patches are
-K² times as large as the images, so they are made slice by slice, in the cache.
+The output is `patches · kernel`, the gradient by the kernel `dyᵀ · patches`, and that
+by the images adds up `dy · kernelᵀ`, a patch for each output, where the windows
+overlap.  Strides cost neither gradient anything, where convolutions have to multiply
+zeros.  Patches are K² times as large as the images, so they are made slice by slice, in
+the cache.
 """
 
 import itertools
@@ -16,6 +17,26 @@ from jax import lax
 from jaxvision.ops.convolution.geometry import Pads, Two, pad, unwindow, windows
 from jaxvision.ops.convolution.slices import map_slices, number_of_slices, sum_slices
 from jaxvision.types import Array
+
+
+def convolve(
+    x_BxHxWxC: Array,
+    kernel_KxKxCxO: Array,
+    strides: Two,
+    pads: Pads,
+    dilation: Two = (1, 1),
+) -> Array:
+    """`patches · kernel`."""
+    *reach, channels, made = kernel_KxKxCxO.shape
+    kernel_KKCxO = kernel_KxKxCxO.reshape(-1, made)
+
+    def of_slice(x_BxHxWxC):
+        patches, (h, w) = _patches(x_BxHxWxC, reach, strides, pads, dilation)
+        return (patches @ kernel_KKCxO).reshape(-1, h, w, made)
+
+    outputs = x_BxHxWxC.size // channels // math.prod(strides)
+    slices = _slices(x_BxHxWxC.shape[0], outputs, kernel_KKCxO.shape[0])
+    return map_slices(of_slice, slices, x_BxHxWxC)
 
 
 def input_gradient(
@@ -44,7 +65,9 @@ def input_gradient(
         ]
         return unwindow(taps, size, reach, strides, pads, dilation)
 
-    return map_slices(of_slice, _slices(dy_BxhxwxO, kernel_OxKKC.shape[1]), dy_BxhxwxO)
+    batch, outputs = dy_BxhxwxO.shape[0], dy_BxhxwxO.size // made
+    slices = _slices(batch, outputs, kernel_OxKKC.shape[1])
+    return map_slices(of_slice, slices, dy_BxhxwxO)
 
 
 def weight_gradient(
@@ -56,24 +79,35 @@ def weight_gradient(
     dilation: Two,
 ) -> Array:
     """`dyᵀ · patches`, in this order: it is dy, the smaller, that is transposed."""
-    channels, made = x_BxHxWxC.shape[3], dy_BxhxwxO.shape[3]
-    patch = channels * math.prod(reach)
+    batch, _, _, channels = x_BxHxWxC.shape
+    made, patch = dy_BxhxwxO.shape[3], channels * math.prod(reach)
 
     def of_slice(x_BxHxWxC, dy_BxhxwxO):
-        seen = windows(pad(x_BxHxWxC, pads), reach, strides, dilation)
-        patches = jnp.concatenate(list(seen), 3).reshape(
-            -1, channels * reach[0] * reach[1]
-        )
-        dy_Oxn = dy_BxhxwxO.reshape(-1, made).T
-        dy_Oxn, patches = lax.optimization_barrier((dy_Oxn, patches))
+        patches, _ = _patches(x_BxHxWxC, reach, strides, pads, dilation)
+        dy_Oxn = lax.optimization_barrier(dy_BxhxwxO.reshape(-1, made).T)
         return dy_Oxn @ patches
 
-    slices = _slices(dy_BxhxwxO, patch)
+    slices = _slices(batch, dy_BxhxwxO.size // made, patch)
     dkernel_OxKKC = sum_slices(of_slice, slices, x_BxHxWxC, dy_BxhxwxO)
     return dkernel_OxKKC.reshape(made, *reach, channels).transpose(1, 2, 3, 0)
 
 
-def _slices(dy_BxhxwxO: Array, patch: int) -> int:
+def _patches(x_BxHxWxC, reach, strides, pads, dilation):
+    """[outputs,KKC], and the height and width of the outputs.
+
+    Written tap by tap into place: XLA makes it three times as fast as the joining of
+    as many arrays.
+    """
+    channels = x_BxHxWxC.shape[3]
+    for tap, seen in enumerate(windows(pad(x_BxHxWxC, pads), reach, strides, dilation)):
+        if tap == 0:
+            shape = (*seen.shape[:3], channels * math.prod(reach))
+            patches = jnp.zeros(shape, seen.dtype)
+        patches = lax.dynamic_update_slice_in_dim(patches, seen, tap * channels, 3)
+    patches = lax.optimization_barrier(patches)
+    return patches.reshape(-1, shape[3]), shape[1:3]
+
+
+def _slices(batch: int, outputs: int, patch: int) -> int:
     """So that the patches of a slice are some two megabytes."""
-    outputs = dy_BxhxwxO.size // dy_BxhxwxO.shape[3]
-    return number_of_slices(dy_BxhxwxO.shape[0], 4 * outputs * patch / 2**21)
+    return number_of_slices(batch, 4 * outputs * patch / 2**21)
