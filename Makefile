@@ -6,10 +6,10 @@
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo test bench parity lint tables constraints clean
+.PHONY: help setup demo test bench bench-gpu parity lint tables constraints clean
 
 help: ## Print these targets
-	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | awk -F '|' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F '|' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(READY) ## Make .venv with the pinned dependencies
 
@@ -37,6 +37,10 @@ bench: $(READY) ## Speed on CPU against the recorded one (TORCH_PYTHON= for PyTo
 	@if [ -n "$(TORCH_PYTHON)" ]; then \
 	    $(BIN)/python -m experiments.bench_speed --rounds 3 --compare $(WITH_TORCH); \
 	fi
+
+bench-gpu: $(READY) ## Speed on one GPU: CIFAR-10 to 94 %, ImageNet models
+	@$(BIN)/python -m experiments.cifar10_speedrun --vmap 8 $(WITH_TORCH)
+	@$(BIN)/python -m experiments.bench_imagenet_throughput $(WITH_TORCH)
 
 lint: $(READY) ## Check style, format, who imports whom, and types
 	$(BIN)/ruff check

@@ -23,7 +23,6 @@ import json
 import math
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -41,6 +40,7 @@ from jax import lax
 from rich.console import Console
 from rich.table import Table
 
+from experiments.peers import peer
 from jaxvision import data, record
 from jaxvision.errors import UsageError, check
 from jaxvision.ops.convolution import conv2d
@@ -669,7 +669,7 @@ def main(config: Config) -> None:
             numbers["version_torch"] = ask("version")
             numbers["torch_warm_up_seconds"] = time.perf_counter() - started
             results["torch"] = []
-            sides["torch"] = lambda seed: tuple(ask("run", seed))
+            sides["torch"] = lambda seed: tuple(ask("timed", seed))
         longest = 0.0
         for seed in range(config.seed, config.seed + config.runs):
             now = time.perf_counter()
@@ -778,34 +778,17 @@ def many(run, config: Config, resident: Data):
 
 @contextlib.contextmanager
 def torch_side(config: Config, recipe: Recipe, resident: Data) -> Iterator[Callable]:
-    """`(command, *arguments) -> answer` of the peer, in a process of its own."""
-    python = config.torch_python
-    assert python is not None
+    """The functions of the peer, which is ready to run the recipe."""
+    assert config.torch_python is not None
     script = Path(__file__).parent / "peers" / "airbench.py"
-    with tempfile.TemporaryDirectory() as folder:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        peer(config.torch_python, script) as ask,
+    ):
         images = Path(folder) / "data.npz"
         np.savez(images, **resident._asdict())
-        with subprocess.Popen(
-            [str(python), str(script)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as process:
-            to, answers = process.stdin, process.stdout
-            assert to is not None and answers is not None
-
-            def ask(*command: Any) -> Any:
-                print(json.dumps(command), file=to, flush=True)
-                answer = answers.readline()
-                if not answer:
-                    raise UsageError(
-                        f"{python} failed: does `import torch` work there?"
-                    )
-                return json.loads(answer)
-
-            ask("begin", to_json(recipe), str(images), config.torch_mode)
-            yield ask
-            to.close()
+        ask("begin", to_json(recipe), str(images), config.torch_mode)
+        yield ask
 
 
 def to_json(recipe: Recipe) -> dict[str, Any]:

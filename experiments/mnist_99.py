@@ -33,7 +33,6 @@ import functools
 import json
 import math
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -49,6 +48,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from experiments.peers import peer
 from jaxvision import data, record
 from jaxvision.errors import UsageError, check
 from jaxvision.ops.convolution import conv2d
@@ -244,38 +244,16 @@ def ours(function: Callable, together: int, arrays: Arrays, recipe: Recipe) -> W
 @contextlib.contextmanager
 def theirs(python: Path, arrays: Arrays, recipe: Recipe) -> Iterator[Way]:
     """PyTorch's side, in a process of its own."""
-    if not python.is_file():
-        raise UsageError(
-            f"no interpreter at {python}: give one in which `import torch` works"
-        )
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, peer(python, TORCH) as ask:
         file = Path(folder, "arrays.npz")
         np.savez(file, allow_pickle=False, **arrays._asdict())
-        with subprocess.Popen(
-            [str(python), "-c", TORCH, str(file), json.dumps(recipe._asdict())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as process:
-            to, answers = process.stdin, process.stdout
-            assert to is not None and answers is not None
+        ask("begin", str(file), recipe._asdict())
 
-            def answer() -> Any:
-                line = answers.readline()
-                if not line:
-                    raise UsageError(
-                        f"{python} failed: does `import torch` work there?"
-                    )
-                return json.loads(line)
+        def run(seeds):
+            seconds, right = ask("timed", seeds[0])
+            return seconds, [right]
 
-            def run(seeds):
-                print(json.dumps(seeds[0]), file=to, flush=True)
-                seconds, right = answer()
-                return seconds, [right]
-
-            answer()  # it has read the images and chosen a layout
-            yield Way(run, 1, 0.0)
-            to.close()
+        yield Way(run, 1, 0.0)
 
 
 def measure(ways: dict[str, Way], count: int, test_size: int) -> dict[str, Any]:
@@ -328,8 +306,8 @@ def main(config: Config) -> dict[str, Any]:
     ways = {"ours": ours(mapped, 1, arrays, recipe)}
     with contextlib.ExitStack() as stack:
         if config.torch_python is not None:
-            peer = stack.enter_context(theirs(config.torch_python, arrays, recipe))
-            ways["pytorch"] = peer
+            side = theirs(config.torch_python, arrays, recipe)
+            ways["pytorch"] = stack.enter_context(side)
         if config.together:
             ways["mapped"] = ours(mapped, config.together, arrays, recipe)
             ways["vmapped"] = ours(vmapped, config.together, arrays, recipe)
@@ -381,19 +359,31 @@ def print_table(ways: list[str], numbers: dict[str, Any]) -> None:
 
 
 TORCH = """
-import json, sys, time
+import time
 import numpy as np, torch, torch.nn.functional as F
 from torch import nn
 
-file, recipe = sys.argv[1], json.loads(sys.argv[2])
-arrays = np.load(file)
-images, test_images = (
-    torch.from_numpy(arrays[name]).permute(0, 3, 1, 2)
-    for name in ("train_images", "test_images")
-)
-labels, test_labels = (
-    torch.from_numpy(arrays[name]).long() for name in ("train_labels", "test_labels")
-)
+def begin(file, given):
+    # Reads the arrays, and finds the faster of two layouts.
+    global recipe, images, labels, test_images, test_labels, layout
+    recipe = given
+    arrays = np.load(file)
+    images, test_images = (
+        torch.from_numpy(arrays[name]).permute(0, 3, 1, 2)
+        for name in ("train_images", "test_images")
+    )
+    labels, test_labels = (
+        torch.from_numpy(arrays[name]).long()
+        for name in ("train_labels", "test_labels")
+    )
+    trials = {
+        layout: min(run(0, layout, 50)[0] for _ in range(3))
+        for layout in (torch.channels_last, torch.contiguous_format)
+    }
+    layout = min(trials, key=trials.get)
+
+def timed(seed):
+    return run(seed, layout, None)
 
 def standard(x):
     return (x.float() / 255 - 0.1307) / 0.3081
@@ -456,15 +446,6 @@ def run(seed, layout, count):
             for x, y in zip(test_images.split(500), test_labels.split(500))
         )
     return time.perf_counter() - started, right
-
-layouts = (torch.channels_last, torch.contiguous_format)
-trials = {
-    layout: min(run(0, layout, 50)[0] for _ in range(3)) for layout in layouts
-}
-layout = min(trials, key=trials.get)
-print(json.dumps(str(layout)), flush=True)
-for line in sys.stdin:
-    print(json.dumps(run(json.loads(line), layout, None)), flush=True)
 """
 
 

@@ -15,24 +15,28 @@ from typing import Any
 from jaxvision.errors import UsageError
 
 # What the script prints goes to the screen, so that answers stay alone on their pipe.
-_SERVE = """
+_BEFORE = """
+import sys
+_answers, sys.stdout = sys.stdout, sys.stderr
+"""
+_AFTER = """
 def _serve():
-    import json, sys
-    answers, sys.stdout = sys.stdout, sys.stderr
+    import json
     for line in sys.stdin:
         name, *arguments = json.loads(line)
-        print(json.dumps(globals()[name](*arguments)), file=answers, flush=True)
+        print(json.dumps(globals()[name](*arguments)), file=_answers, flush=True)
 
 _serve()
 """
 
 
 @contextlib.contextmanager
-def peer(python: Path, script: str) -> Iterator[Callable[..., Any]]:
+def peer(python: Path, script: str | Path) -> Iterator[Callable[..., Any]]:
     """`(name, *arguments) -> answer`: calls that function of the script over there.
 
-    Arguments and answers travel as JSON; arrays do as the path of a file.  The process
-    waits without work between calls and ends with the context.
+    The script is a file or the text itself.  Arguments and answers travel as JSON;
+    arrays do as the path of a file.  The process waits without work between calls and
+    ends with the context.
 
     Raises `UsageError` when the interpreter is missing, or ends before it answers: what
     it had to say stands on the screen by then.
@@ -42,8 +46,11 @@ def peer(python: Path, script: str) -> Iterator[Callable[..., Any]]:
             f"no interpreter at {python}: give the path of a Python in whose "
             "environment the other library is installed"
         )
+    if isinstance(script, Path):  # with its name, for tools that read the source
+        file, text = str(script), script.read_text(encoding="utf-8")
+        script = f"exec(compile({text!r}, {file!r}, 'exec'))"
     with subprocess.Popen(
-        [str(python), "-c", script + _SERVE],
+        [str(python), "-c", f"{_BEFORE}\n{script}\n{_AFTER}"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,17 +1,15 @@
 """The PyTorch side of `cifar10_speedrun`: airbench's recipes, for another interpreter.
 
-It is run by its path and not imported: only this file of the experiments needs PyTorch.
-It reads commands as lines of JSON and answers each with one.  The recipe, with all its
-numbers, comes from the other side.  What runs here is what airbench does, each part in
-the form that is fast in PyTorch: an epoch is augmented at once, the network is compiled
-(on a GPU: fp16, channels-last), and the optimiser is fused.
+Its functions are called from the other side, see `peers.peer`, which also has the
+recipe with all its numbers.  What runs here is what airbench does, each part in the
+form that is fast in PyTorch: an epoch is augmented at once, the network is compiled (on
+a GPU: fp16, channels-last), and the optimiser is fused.
 """
 
 import itertools
-import json
 import math
-import sys
 import time
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +20,8 @@ MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 ON_GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if ON_GPU else "cpu")
 DTYPE = torch.float16 if ON_GPU else torch.float32
+prepared: Any = None
+"""The network, recipe and data, from `begin` on."""
 
 
 class Norm(nn.BatchNorm2d):
@@ -319,9 +319,13 @@ def wait():
         torch.cuda.synchronize()
 
 
+def version():
+    return torch.__version__
+
+
 def begin(recipe, file, mode):
-    """The network, compiled, and warmed up by a run on labels that mean nothing."""
-    global newton_schulz
+    """Compile the network, and warm it up by a run on labels that mean nothing."""
+    global newton_schulz, prepared
     torch.backends.cudnn.benchmark = True
     with np.load(file) as arrays:
         data = {name: torch.from_numpy(arrays[name]).to(DEVICE) for name in arrays}
@@ -332,7 +336,12 @@ def begin(recipe, file, mode):
         net.compile(mode=mode)
         labels = torch.randint(10, data["train_labels"].shape, device=DEVICE)
         run(net, recipe, data, 0, labels)
-    return net, recipe, data
+    prepared = net, recipe, data
+
+
+def timed(seed):
+    """Accuracy and seconds of a run of what `begin` has prepared."""
+    return run(*prepared, seed)
 
 
 def losses(recipe, file, per_epoch, steps):
@@ -370,18 +379,3 @@ def losses(recipe, file, per_epoch, steps):
             average.pull(0.95**5 * ((done + 1) / steps) ** 3)
         found.append(float(loss) / len(labels))
     return found
-
-
-if __name__ == "__main__":
-    for line in sys.stdin:
-        command, *arguments = json.loads(line)
-        if command == "begin":
-            state = begin(*arguments)
-            answer = None
-        elif command == "version":
-            answer = torch.__version__
-        elif command == "losses":
-            answer = losses(*arguments)
-        else:
-            answer = run(*state, *arguments)
-        print(json.dumps(answer), flush=True)

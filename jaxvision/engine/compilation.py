@@ -31,6 +31,16 @@ def enable_cache() -> Path | None:
     return folder
 
 
+def for_one_run() -> dict[str, int]:
+    """Options of `jax.jit` for a program that is run a single time.
+
+    XLA's last optimisations on CPU spend two seconds on the draw of a single 3×3
+    kernel, which is none the faster for it and has the same bits without them.
+    """
+    cpu = jax.default_backend() == "cpu"
+    return {"xla_backend_optimization_level": 1} if cpu else {}
+
+
 class CompileClock:
     """Seconds that JAX has spent on tracing, lowering and compiling since it began.
 

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
+from jaxvision.engine import compilation
 from jaxvision.engine.sharding import over_batch, replicated, shard_state
 from jaxvision.engine.state import TrainState
 from jaxvision.types import Array, Experiment, Model, PyTree, Sums, Task
@@ -95,7 +96,10 @@ def make_init(experiment: Experiment, mesh: Mesh, resident: PyTree) -> Init:
         state,
         shardings,
     )
-    return Init(state, shardings, jax.jit(init, out_shardings=shardings))
+    make = jax.jit(
+        init, out_shardings=shardings, compiler_options=compilation.for_one_run()
+    )
+    return Init(state, shardings, make)
 
 
 def abstract_item(pipeline) -> PyTree:

@@ -21,18 +21,15 @@ class BasicBlock(nn.Module):
     """Two 3×3 convolutions beside an identity."""
 
     features: int
+    conv: Any
+    norm: Any
     strides: int = 1
-    dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x, *, train: bool):
-        conv = partial(Conv, use_bias=False, dtype=self.dtype)
-        norm = partial(
-            nn.BatchNorm, use_running_average=not train, momentum=0.9, dtype=self.dtype
-        )
-        y = conv(self.features, strides=self.strides)(x)
-        y = nn.relu(norm()(y))
-        y = norm()(conv(self.features)(y))
+    def __call__(self, x):
+        y = self.conv(self.features, strides=self.strides)(x)
+        y = nn.relu(self.norm()(y))
+        y = self.norm()(self.conv(self.features)(y))
 
         # Option A: subsample, and fill the new channels with zeros.
         shortcut = x[:, :: self.strides, :: self.strides]
@@ -51,27 +48,29 @@ class CifarResNet(nn.Module):
     num_classes: int = 10
     width: int = 16
     """Channels of the first stage."""
+    remat: bool = False
+    """Whether training computes the inside of blocks twice, to save memory."""
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, images, *, train: bool):
-        x = Conv(self.width, use_bias=False, dtype=self.dtype, name="stem")(images)
-        x = nn.BatchNorm(
-            use_running_average=not train,
-            momentum=0.9,
-            dtype=self.dtype,
-            name="stem_norm",
-        )(x)
-        x = nn.relu(x)
+        conv = partial(Conv, use_bias=False, dtype=self.dtype)
+        norm = partial(
+            nn.BatchNorm, use_running_average=not train, momentum=0.9, dtype=self.dtype
+        )
+        make_block = nn.remat(BasicBlock) if self.remat else BasicBlock
+
+        x = nn.relu(norm(name="stem_norm")(conv(self.width, name="stem")(images)))
         outputs = {"stem": x}
         for stage in range(3):
             for block in range(self.blocks):
-                x = BasicBlock(
+                x = make_block(
                     self.width * 2**stage,
+                    conv=conv,
+                    norm=norm,
                     strides=2 if stage > 0 and block == 0 else 1,
-                    dtype=self.dtype,
                     name=f"stage{stage + 1}_block{block + 1}",
-                )(x, train=train)
+                )(x)
             outputs[f"stage{stage + 1}"] = x
         x = global_avg_pool(x)
         return classify(

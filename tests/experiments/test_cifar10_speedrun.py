@@ -1,9 +1,7 @@
 """airbench's recipes: every part against NumPy, the steps against PyTorch's losses."""
 
 import itertools
-import json
 import os
-import subprocess
 from pathlib import Path
 
 import jax
@@ -22,6 +20,7 @@ from experiments.cifar10_speedrun import (
     State,
     Triangle,
 )
+from experiments.peers import peer
 from jaxvision.errors import UsageError
 
 PER_EPOCH, STEPS = 2, 8
@@ -385,14 +384,12 @@ def test_pytorch_still_loses_this(tmp_path):
         file = tmp_path / f"{variant}.npz"
         arrays["images"] = np.stack([arrays["images"]] * STEPS)
         np.savez(file, **arrays, labels=np.stack([labels] * STEPS))
-        command = ["losses", speedrun.to_json(recipe), str(file), PER_EPOCH, STEPS]
-        peer = Path(speedrun.__file__).parent / "peers" / "airbench.py"
-        done = subprocess.run(
-            [python, str(peer)], input=json.dumps(command) + "\n",
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        print(variant, done.stdout)
-        np.testing.assert_allclose(json.loads(done.stdout), wanted, rtol=1e-5)
+        script = Path(speedrun.__file__).parent / "peers" / "airbench.py"
+        with peer(Path(python), script) as ask:
+            losses = ask(
+                "losses", speedrun.to_json(recipe), str(file), PER_EPOCH, STEPS
+            )
+        np.testing.assert_allclose(losses, wanted, rtol=1e-5)
 
 
 def test_runs_learn_and_many_at_once_are_the_same_runs():

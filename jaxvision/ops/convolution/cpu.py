@@ -12,8 +12,8 @@ The first line that fits decides, for the output and for each gradient by itself
     1 channel to up to 16, no strides                   packed    patches    plain
     less than 8 channels to up to 16                    patches   patches    plain
     less than 8 channels                                plain     patches    plain
-    up to 16 channels to up to 16                       patches   patches    patches
-    less than 32 channels, or strides                   plain     patches    patches
+    less than 16 channels to up to 16                   patches   patches    patches
+    less than 16 channels, or strides                   plain     patches    patches
     all others                                          plain     plain      patches
 
 The choice depends on shapes alone and is made when a program is traced.  Winograd's
@@ -99,7 +99,7 @@ def _convolve(x_BxHxWxC: Array, kernel_KxKxCxO: Array, geometry: Geometry) -> Ar
     taken, made = kernel_KxKxCxO.shape[2:]
     if taken == 1 and made <= 16 and geometry.strides == geometry.dilation == (1, 1):
         return packed.convolve(x_BxHxWxC, kernel_KxKxCxO, geometry.pads)
-    form = patches if max(taken, made) <= 16 else plain
+    form = patches if taken < 16 and made <= 16 else plain
     return form.convolve(x_BxHxWxC, kernel_KxKxCxO, *geometry[:3])
 
 
@@ -122,7 +122,7 @@ def _backward(geometry, residuals, dy_BxhxwxO):
         )
     if _suits_winograd(x, kernel, geometry):
         dx = winograd.input_gradient(dy, kernel, size, pads)
-    elif strides != (1, 1) or taken < 32:
+    elif strides != (1, 1) or taken < 16:
         dx = patches.input_gradient(dy, kernel, size, *slide)
     else:
         dx = plain.input_gradient(dy, kernel, size, pads, dilation)
