@@ -41,6 +41,8 @@ RECORD = Path(__file__).parent / "results" / "benchmarks" / "ops.json"
 PARTS = ("output", "by_images", "by_kernel")
 SECONDS = 0.05
 """Of each turn of each side, about."""
+PAUSE = 0.1
+"""Before each turn: threads that have finished look for more work for a while."""
 
 
 class Op(NamedTuple):
@@ -180,6 +182,7 @@ def measure(op: Op, torch: Callable[..., Any] | None, rounds: int) -> dict[str, 
         least = dict.fromkeys(sides, float("inf"))
         for _ in range(rounds):
             for side, seconds in sides.items():
+                time.sleep(PAUSE)
                 least[side] = min(least[side], seconds(calls[side]))
         found[f"{name}_ms"] = 1000 * least["ours"]
         found[f"{name}_xla_ratio"] = least["xla"] / least["ours"]

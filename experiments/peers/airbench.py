@@ -341,7 +341,8 @@ def begin(recipe, file, mode):
 
 def timed(seed):
     """Accuracy and seconds of a run of what `begin` has prepared."""
-    return run(*prepared, seed)
+    net, recipe, data = prepared
+    return run(net, recipe, data, seed)
 
 
 def losses(recipe, file, per_epoch, steps):

@@ -7,18 +7,16 @@ The first line that fits decides, for the output and for each gradient by itself
     larger groups                                       blocks of them, as below
     a kernel that meets padding with many of its taps   taps      taps       taps
     1×1, no padding                                     pointwise pointwise  pointwise
-    3×3, no strides, 128 channels or more, float32      winograd  winograd   winograd
-    the same of 64 channels or more                     winograd  winograd   patches
-    1 channel to up to 16, no strides                   packed    patches    plain
-    less than 8 channels to up to 16                    patches   patches    plain
-    less than 8 channels                                plain     patches    plain
-    less than 16 channels to up to 16                   patches   patches    patches
-    less than 16 channels, or strides                   plain     patches    patches
-    all others                                          plain     plain      patches
+    3×3, no strides, 256 channels or more, float32      winograd  winograd   patches
+    up to 4 channels to up to 16, no strides            packed    patches    plain
+    less than 16 channels                               plain     patches    plain
+    strides                                             plain     patches    patches
+    many channels on large maps                         plain     plain      patches
+    all others                                          plain     plain      plain
 
-The choice depends on shapes alone and is made when a program is traced.  Winograd's
-method needs many tiles, too; what it saves at fewer channels is not worth the time that
-it takes to compile.
+The choice depends on shapes alone and is made when a program is traced.  It was
+measured on two cores that had nothing else to do: `plain` divides its work among cores
+best.
 """
 
 import math
@@ -97,10 +95,9 @@ def _convolve(x_BxHxWxC: Array, kernel_KxKxCxO: Array, geometry: Geometry) -> Ar
     if _suits_winograd(x_BxHxWxC, kernel_KxKxCxO, geometry):
         return winograd.convolve(x_BxHxWxC, kernel_KxKxCxO, geometry.pads)
     taken, made = kernel_KxKxCxO.shape[2:]
-    if taken == 1 and made <= 16 and geometry.strides == geometry.dilation == (1, 1):
+    if taken <= 4 and made <= 16 and geometry.strides == geometry.dilation == (1, 1):
         return packed.convolve(x_BxHxWxC, kernel_KxKxCxO, geometry.pads)
-    form = patches if taken < 16 and made <= 16 else plain
-    return form.convolve(x_BxHxWxC, kernel_KxKxCxO, *geometry[:3])
+    return plain.convolve(x_BxHxWxC, kernel_KxKxCxO, *geometry[:3])
 
 
 def _forward(x_BxHxWxC, kernel_KxKxCxO, geometry):
@@ -126,26 +123,25 @@ def _backward(geometry, residuals, dy_BxhxwxO):
         dx = patches.input_gradient(dy, kernel, size, *slide)
     else:
         dx = plain.input_gradient(dy, kernel, size, pads, dilation)
-    if _suits_winograd(x, kernel, geometry, channels=128, tiles=max(kernel.shape[2:])):
-        dkernel = winograd.weight_gradient(x, dy, pads)
-    elif taken < 8:
-        dkernel = plain.weight_gradient(x, dy, reach, *slide)
-    else:
+    many = taken * dy.size >= 2**27
+    if taken >= 16 and (many or strides != (1, 1)):
         dkernel = patches.weight_gradient(x, dy, reach, *slide)
+    else:
+        dkernel = plain.weight_gradient(x, dy, reach, *slide)
     return dx, dkernel
 
 
 _convolve.defvjp(_forward, _backward)
 
 
-def _suits_winograd(x, kernel, geometry, channels=64, tiles=128) -> bool:
+def _suits_winograd(x, kernel, geometry) -> bool:
     h, w = (n + sum(p) - 2 for n, p in zip(x.shape[1:3], geometry.pads, strict=True))
     return (
         kernel.shape[:2] == (3, 3)
         and geometry.strides == geometry.dilation == (1, 1)
         and x.dtype == jnp.float32
-        and min(kernel.shape[2:]) >= channels
+        and min(kernel.shape[2:]) >= 256
         # Else the tiles are few and hardly pay for the transform of the kernel.
         and min(h, w) >= 4
-        and x.shape[0] * (h // 2) * (w // 2) >= tiles
+        and x.shape[0] * h * w >= 512
     )

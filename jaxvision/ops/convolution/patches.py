@@ -1,10 +1,9 @@
-"""Convolution by matrix products with patches, the windows of the images as rows.
+"""Gradients by matrix products with patches, the windows of the images as rows.
 
-The output is `patches · kernel`, the gradient by the kernel `dyᵀ · patches`, and that
-by the images adds up `dy · kernelᵀ`, a patch for each output, where the windows
-overlap.  Strides cost neither gradient anything, where convolutions have to multiply
-zeros.  Patches are K² times as large as the images, so they are made slice by slice, in
-the cache.
+That by the kernel is `dyᵀ · patches`, and that by the images adds up `dy · kernelᵀ`, a
+patch for each output, where the windows overlap.  Strides cost neither anything, where
+convolutions have to multiply zeros.  Patches are K² times as large as the images, so
+they are made slice by slice, in the cache.
 """
 
 import itertools
@@ -17,26 +16,6 @@ from jax import lax
 from jaxvision.ops.convolution.geometry import Pads, Two, pad, unwindow, windows
 from jaxvision.ops.convolution.slices import map_slices, number_of_slices, sum_slices
 from jaxvision.types import Array
-
-
-def convolve(
-    x_BxHxWxC: Array,
-    kernel_KxKxCxO: Array,
-    strides: Two,
-    pads: Pads,
-    dilation: Two = (1, 1),
-) -> Array:
-    """`patches · kernel`."""
-    *reach, channels, made = kernel_KxKxCxO.shape
-    kernel_KKCxO = kernel_KxKxCxO.reshape(-1, made)
-
-    def of_slice(x_BxHxWxC):
-        patches, (h, w) = _patches(x_BxHxWxC, reach, strides, pads, dilation)
-        return (patches @ kernel_KKCxO).reshape(-1, h, w, made)
-
-    outputs = x_BxHxWxC.size // channels // math.prod(strides)
-    slices = _slices(x_BxHxWxC.shape[0], outputs, kernel_KKCxO.shape[0])
-    return map_slices(of_slice, slices, x_BxHxWxC)
 
 
 def input_gradient(
@@ -83,7 +62,7 @@ def weight_gradient(
     made, patch = dy_BxhxwxO.shape[3], channels * math.prod(reach)
 
     def of_slice(x_BxHxWxC, dy_BxhxwxO):
-        patches, _ = _patches(x_BxHxWxC, reach, strides, pads, dilation)
+        patches = _patches(x_BxHxWxC, reach, strides, pads, dilation)
         dy_Oxn = lax.optimization_barrier(dy_BxhxwxO.reshape(-1, made).T)
         return dy_Oxn @ patches
 
@@ -93,7 +72,7 @@ def weight_gradient(
 
 
 def _patches(x_BxHxWxC, reach, strides, pads, dilation):
-    """[outputs,KKC], and the height and width of the outputs.
+    """[outputs,KKC].
 
     Written tap by tap into place: XLA makes it three times as fast as the joining of
     as many arrays.
@@ -104,8 +83,7 @@ def _patches(x_BxHxWxC, reach, strides, pads, dilation):
             shape = (*seen.shape[:3], channels * math.prod(reach))
             patches = jnp.zeros(shape, seen.dtype)
         patches = lax.dynamic_update_slice_in_dim(patches, seen, tap * channels, 3)
-    patches = lax.optimization_barrier(patches)
-    return patches.reshape(-1, shape[3]), shape[1:3]
+    return lax.optimization_barrier(patches).reshape(-1, shape[3])
 
 
 def _slices(batch: int, outputs: int, patch: int) -> int:

@@ -17,7 +17,7 @@ from jax import lax
 
 from jaxvision.ops.convolution.geometry import Pads, pad
 from jaxvision.ops.convolution.plain import pads_back
-from jaxvision.ops.convolution.slices import map_slices, number_of_slices, sum_slices
+from jaxvision.ops.convolution.slices import map_slices, number_of_slices
 from jaxvision.types import Array
 
 
@@ -58,23 +58,6 @@ def _convolve(x_BxHxWxC, kernels_CxO, pads):
     return map_slices(of_slice, slices, x_BxHxWxC)
 
 
-def weight_gradient(x_BxHxWxC: Array, dy_BxhxwxO: Array, pads: Pads) -> Array:
-    """The transposed transforms around the same 16 matrix products."""
-    height, width = dy_BxhxwxO.shape[1:3]
-
-    def of_slice(x_BxHxWxC, dy_BxhxwxO):
-        tiles_nxC, _ = _image_tiles(x_BxHxWxC, pads)
-        # Apart from the sums and from the product, a transpose is fast.
-        tiles_Cxn = lax.optimization_barrier([tile.T for tile in tiles_nxC])
-        dy_nxO = _gradient_tiles(dy_BxhxwxO)
-        return jnp.stack([x @ dy for x, dy in zip(tiles_Cxn, dy_nxO, strict=True)])
-
-    channels = (x_BxHxWxC.shape[3], dy_BxhxwxO.shape[3])
-    slices = _slices(x_BxHxWxC.shape[0], height * width, channels)
-    dkernel_txCxO = sum_slices(of_slice, slices, x_BxHxWxC, dy_BxhxwxO)
-    return _kernel_transform_transposed(dkernel_txCxO)
-
-
 def _slices(batch: int, pixels: int, channels: Sequence[int]) -> int:
     """So that the tiles of a slice, before and after, are some four megabytes."""
     return number_of_slices(batch, 16 * batch * pixels * sum(channels) / 2**22)
@@ -109,25 +92,6 @@ def _combine(d):
     return d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]
 
 
-def _gradient_tiles(dy_BxhxwxO: Array) -> list[Array]:
-    """A·dy·Aᵀ of every 2×2 tile."""
-    batch, height, width, channels = dy_BxhxwxO.shape
-    th, tw = -(-height // 2), -(-width // 2)
-    even = pad(dy_BxhxwxO, ((0, 2 * th - height), (0, 2 * tw - width)))
-    dy = even.reshape(batch, th, 2, tw, 2, channels)
-    tiles = [
-        tile.reshape(-1, channels)
-        for row in _spread(dy[:, :, 0], dy[:, :, 1])
-        for tile in _spread(row[:, :, :, 0], row[:, :, :, 1])
-    ]
-    return lax.optimization_barrier(tiles)
-
-
-def _spread(a, b):
-    """A·(a, b)."""
-    return a, a + b, a - b, -b
-
-
 def _kernel_transform(kernel_3x3xCxO: Array) -> list[Array]:
     """GgGᵀ, as t times [C,O]."""
 
@@ -135,14 +99,3 @@ def _kernel_transform(kernel_3x3xCxO: Array) -> list[Array]:
         return g[0], (g[0] + g[1] + g[2]) / 2, (g[0] - g[1] + g[2]) / 2, g[2]
 
     return [each for row in along(kernel_3x3xCxO) for each in along(row)]
-
-
-def _kernel_transform_transposed(dkernel_txCxO: Array) -> Array:
-    """Gᵀ·d·G, as [3,3,C,O]."""
-
-    def along(d):
-        sum_, difference = (d[1] + d[2]) / 2, (d[1] - d[2]) / 2
-        return d[0] + sum_, difference, sum_ + d[3]
-
-    d_4x4xCxO = dkernel_txCxO.reshape(4, 4, *dkernel_txCxO.shape[1:])
-    return jnp.stack([jnp.stack(along(row)) for row in along(d_4x4xCxO)])
