@@ -123,7 +123,7 @@ def _backward(geometry, residuals, dy_BxhxwxO):
         dx = patches.input_gradient(dy, kernel, size, *slide)
     else:
         dx = plain.input_gradient(dy, kernel, size, pads, dilation)
-    many = taken * dy.size >= 2**27
+    many = taken * dy.size >= 2**26
     if taken >= 16 and (many or strides != (1, 1)):
         dkernel = patches.weight_gradient(x, dy, reach, *slide)
     else:
