@@ -104,7 +104,8 @@ def ours(name: str, config: Config) -> dict[str, float]:
 
     def steps(params, state, images):
         def one(carry, _):
-            return step(*carry, images), None
+            params, state = carry
+            return step(params, state, images), None
 
         return jax.lax.scan(one, (params, state), length=STEPS)[0]
 
