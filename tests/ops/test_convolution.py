@@ -45,7 +45,7 @@ FORMS = {
         ("pointwise.convolve", "pointwise.convolve", "pointwise.convolve"),
     ),
     "3×3": (
-        ((16, 9, 8, 256), (3, 3, 256, 257), dict(padding=((2, 0), (1, 3)))),
+        ((8, 9, 8, 256), (3, 3, 256, 257), dict(padding=((2, 0), (1, 3)))),
         ("winograd.convolve", "winograd.input_gradient", "plain.weight_gradient"),
     ),
     "images": (
