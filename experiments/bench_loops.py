@@ -13,8 +13,8 @@ import dataclasses
 import json
 import statistics
 import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
+from experiments.bench_ops import timer
 from experiments.bench_speed import conv_norm_relu, slides
 from jaxvision import models, record
 from jaxvision.errors import UsageError
@@ -49,7 +50,7 @@ def main(config: Config) -> int:
     numbers: dict[str, Any] = record.provenance("experiments.bench_loops", sys.argv[1:])
     numbers |= {"hardware": record.hardware(jax.devices()[0].device_kind, 1)}
     for name, make in LOOPS.items():
-        looped, written_out = (timer(*make(unroll)) for unroll in (1, COUNT))
+        looped, written_out = (timer(compiled(*make(unroll))) for unroll in (1, COUNT))
         calls = max(1, round(config.seconds / looped(1)))
         ratios = [written_out(calls) / looped(calls) for _ in range(config.rounds)]
         numbers |= {
@@ -65,19 +66,8 @@ def main(config: Config) -> int:
     return slides(numbers, RECORD) if config.compare else 0
 
 
-def timer(function: Callable[..., Any], *operands: Any) -> Callable[[int], float]:
-    """`calls -> seconds of one`."""
-    compiled = jax.jit(function).lower(*operands).compile()
-
-    def seconds(calls: int) -> float:
-        started = time.perf_counter()
-        for _ in range(calls):
-            result = compiled(*operands)
-        jax.block_until_ready(result)
-        return (time.perf_counter() - started) / calls
-
-    seconds(1)
-    return seconds
+def compiled(function: Callable[..., Any], *operands: Any) -> Callable[[], Any]:
+    return partial(jax.jit(function).lower(*operands).compile(), *operands)
 
 
 def resnet20(batch: int) -> tuple[Callable[[Any, Array], Any], Any, Array]:

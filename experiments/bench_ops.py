@@ -203,14 +203,14 @@ def compile_part(function: Callable, operands: list[jax.Array], part: int) -> Ca
     return partial(jax.jit(gradient).lower(dy, *operands).compile(), dy, *operands)
 
 
-def timer(call: Callable[[], jax.Array]) -> Callable[[int], float]:
+def timer(call: Callable[[], Any]) -> Callable[[int], float]:
     """`calls -> seconds of one`."""
 
     def seconds(calls: int) -> float:
         started = time.perf_counter()
         for _ in range(calls):
             result = call()
-        result.block_until_ready()
+        jax.block_until_ready(result)
         return (time.perf_counter() - started) / calls
 
     seconds(1)

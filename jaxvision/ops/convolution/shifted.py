@@ -49,10 +49,6 @@ def input_gradient(
     *reach, taken, made = kernel_KxKxcxO.shape
     split = lax.rev(kernel_KxKxcxO, (0, 1)).reshape(*reach, taken, groups, -1)
     mirrored = split.transpose(0, 1, 4, 3, 2).reshape(*reach, made // groups, -1)
-    outputs = [
-        (n - 1) * s + 1 for n, s in zip(dy_BxhxwxO.shape[1:3], strides, strict=True)
-    ]
-    back = pads_back(size, outputs, reach, pads, dilation)
     if strides != (1, 1):  # spread dy over the pixels that it came from
         gaps = ((0, 0, 0), (0, 0, strides[0] - 1), (0, 0, strides[1] - 1), (0, 0, 0))
         dy_BxhxwxO = lax.pad(dy_BxhxwxO, jnp.zeros((), dy_BxhxwxO.dtype), gaps)
