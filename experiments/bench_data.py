@@ -31,10 +31,10 @@ import dataclasses
 import itertools
 import json
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ import jax
 import numpy as np
 import tyro
 
-from experiments import cifar10_resnet20
+from experiments import cifar10_resnet20, peers
 from experiments.bench_engine import make_bare
 from jaxvision import data, record
 from jaxvision.data.crops import DRAWS, random_resized_crop
@@ -112,17 +112,17 @@ def streaming(config: Config) -> dict[str, Any]:
     numbers: dict[str, Any] = {"photos": len(files), "peer": "Pillow"}
     with contextlib.ExitStack() as stack:
         peer = pillow_rate(repeated)
-        input = [repeated, config.batch_size]
+        input = repeated, config.batch_size
         if config.torch_python is not None:
             numbers["peer"] = "DataLoader"
-            peer = stack.enter_context(other_rate(config.torch_python, TORCH, input))
+            peer = stack.enter_context(other_rate(config.torch_python, TORCH, *input))
         sides = {
             "ours": our_rate(source, config.batch_size),
             "grain": grain_rate(source, config.batch_size),
             "peer": peer,
         }
         if (python := config.tensorflow_python) is not None:
-            tf_data = stack.enter_context(other_rate(python, TENSORFLOW, input))
+            tf_data = stack.enter_context(other_rate(python, TENSORFLOW, *input))
             sides["tf_data"] = tf_data
         for workers in config.workers:
             numbers |= _streaming_rounds(sides, workers, config.rounds)
@@ -257,11 +257,14 @@ def load(path):
 """
 
 TORCH = f"""
-import json, sys, time
+import time
 import torch
 {PILLOW}
 torch.set_num_threads(1)
-files, batch_size = json.loads(sys.stdin.readline())
+
+def begin(given, size):
+    global files, batch_size
+    files, batch_size = given, size
 
 # The draws, ToTensor and Normalize as torchvision writes them.
 def draw_box(width, height):
@@ -293,8 +296,8 @@ class Photos(torch.utils.data.Dataset):
         return load(files[i]), 0
 
 loaders = {{}}
-for line in sys.stdin:
-    workers = int(line)
+
+def rate(workers):
     if workers not in loaders:
         loaders[workers] = torch.utils.data.DataLoader(
             Photos(), batch_size, shuffle=True, drop_last=True, num_workers=workers,
@@ -303,18 +306,21 @@ for line in sys.stdin:
     wall, cpu = time.perf_counter(), time.process_time()
     images = sum(len(labels) for _, labels in loaders[workers])
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    print(images / wall, images / cpu, flush=True)
+    return images / wall, images / cpu
 """
 
 
 # As TensorFlow's own ImageNet pipelines do it: the file is decoded no further than the
 # crop, in `workers` threads, or in the one that asks.
 TENSORFLOW = f"""
-import json, os, sys, time
+import os, time
 os.environ |= {{"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}}
 import tensorflow as tf
 
-files, batch_size = json.loads(sys.stdin.readline())
+def begin(given, size):
+    global files, batch_size
+    files, batch_size = given, size
+
 mean, std = tf.constant({MEAN}), tf.constant({STD})
 
 def load(path):
@@ -331,8 +337,7 @@ def load(path):
     image = tf.image.resize(image, ({SIZE}, {SIZE}))
     return (tf.image.random_flip_left_right(image) / 255 - mean) / std
 
-for line in sys.stdin:
-    workers = int(line)
+def rate(workers):
     images = tf.data.Dataset.from_tensor_slices(files).shuffle(len(files))
     images = images.map(load, workers or None).batch(batch_size, drop_remainder=True)
     if workers:
@@ -343,34 +348,18 @@ for line in sys.stdin:
     wall, cpu = time.perf_counter(), time.process_time()
     count = sum(len(batch) for batch in batches)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    print(count / wall, count / cpu, flush=True)
+    return count / wall, count / cpu
 """
 
 
 @contextlib.contextmanager
-def other_rate(python: Path, script: str, input: list[Any]) -> Iterator[Rate]:
-    """The rate of a script that runs in another environment.
-
-    It reads `input` as a line of JSON, and then for each number of workers answers
-    with the rates of a round.
-    """
-    with subprocess.Popen(
-        [str(python), "-c", script],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        to, answers = process.stdin, process.stdout
-        assert to is not None and answers is not None
-
-        def rate(workers: int) -> tuple[float, float]:
-            print(workers, file=to, flush=True)
-            wall, cpu = map(float, answers.readline().split())
-            return wall, cpu
-
-        print(json.dumps(input), file=to)
-        yield rate
-        to.close()
+def other_rate(
+    python: Path, script: str, files: list[str], size: int
+) -> Iterator[Rate]:
+    """The rate of a script that runs in another environment."""
+    with peers.peer(python, script) as ask:
+        ask("begin", files, size)
+        yield partial(ask, "rate")
 
 
 def in_memory(rounds: int) -> dict[str, float]:
