@@ -32,6 +32,7 @@ import tyro
 from experiments.peers import peer
 from jaxvision import models, record
 from jaxvision.errors import UsageError, unknown
+from jaxvision.ops.batch_norm import batch_norm
 from jaxvision.ops.convolution import conv2d
 from jaxvision.ops.pooling import max_pool
 from jaxvision.ops.upsample import upsample
@@ -206,10 +207,7 @@ def conv_norm(param, x: Array, made: int, strides: int = 1, *, kernel: int = 3):
     x = conv2d(
         x, param(kernel, kernel, x.shape[3], made), strides=strides, padding=half
     )
-    mean = x.mean((0, 1, 2))
-    variance = jnp.square(x).mean((0, 1, 2)) - jnp.square(mean)
-    scale, shift = 1 + param(made), param(made)
-    return (x - mean) * (jax.lax.rsqrt(variance + 1e-5) * scale) + shift
+    return batch_norm(x, 1 + param(made), param(made), 1e-5)[0]
 
 
 def resnet18_cifar(param, x: Array, classes: int) -> Array:

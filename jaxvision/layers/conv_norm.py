@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.layers.conv import Conv
-from jaxvision.layers.norm import batch_norm
+from jaxvision.layers.norm import BatchNorm, batch_norm
 from jaxvision.ops.convolution import Padding, Pair, pair
 
 Array = jax.Array
@@ -26,7 +26,7 @@ def conv_norm(
     strides: int = 1,
     padding: Padding | None = None,
     groups: int = 1,
-    norm: Callable[..., nn.Module] = nn.BatchNorm,
+    norm: Callable[..., nn.Module] = BatchNorm,
     activation: Callable[[Array], Array] | None = nn.relu,
     dtype: Any = jnp.float32,
     kernel_init: Callable[..., Array] = he_fan_out,
@@ -61,7 +61,7 @@ class ConvNorm(nn.Module):
     strides: int = 1
     padding: Padding | None = None
     groups: int = 1
-    norm: Callable[..., nn.Module] = nn.BatchNorm
+    norm: Callable[..., nn.Module] = BatchNorm
     activation: Callable[[Array], Array] | None = nn.relu
     dtype: Any = jnp.float32
     kernel_init: Callable[..., Array] = he_fan_out

@@ -1,10 +1,50 @@
 """Normalisation with the settings of the published networks."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax import lax
+
+from jaxvision.ops import batch_norm as ops
+from jaxvision.types import Array
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation of [...,C] over all axes but the last.
+
+    In training by the statistics of the batch, of which `batch_stats` holds running
+    averages for the evaluation.  Parameters, statistics and values are those of
+    `flax.linen.BatchNorm`; `ops.batch_norm` says what is computed otherwise.
+    """
+
+    use_running_average: bool
+    momentum: float = 0.9
+    """The share of the old running averages that each step keeps."""
+    epsilon: float = 1e-5
+    dtype: Any = jnp.float32
+    """Of the output."""
+    scale_init: Callable[..., Array] = nn.initializers.ones
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        shape = x.shape[-1:]
+        scale = self.param("scale", self.scale_init, shape)
+        bias = self.param("bias", nn.initializers.zeros, shape)
+        mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+        variance = self.variable("batch_stats", "var", jnp.ones, shape)
+        if self.use_running_average:
+            a = scale * lax.rsqrt(variance.value + self.epsilon)
+            y = (x - mean.value) * a + bias
+        else:
+            y, of_batch = ops.batch_norm(x, scale, bias, self.epsilon)
+            if not self.is_initializing():
+                keep = self.momentum
+                mean.value = keep * mean.value + (1 - keep) * of_batch.mean
+                variance.value = keep * variance.value + (1 - keep) * of_batch.variance
+        return y.astype(self.dtype)
 
 
 def batch_norm(
@@ -14,12 +54,9 @@ def batch_norm(
     momentum: float = 0.9,
     epsilon: float = 1e-5,
 ):
-    """`nn.BatchNorm` that lacks only its `name`.
-
-    `momentum` is the share of the old running statistics that each step keeps.
-    """
+    """`BatchNorm` that lacks only its `name`."""
     return partial(
-        nn.BatchNorm,
+        BatchNorm,
         use_running_average=not train,
         momentum=momentum,
         epsilon=epsilon,

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from jaxvision.layers.classifier import classify
 from jaxvision.layers.conv import Conv
+from jaxvision.layers.norm import batch_norm
 from jaxvision.models.variant import OURS, Variant
 from jaxvision.ops.pooling import global_avg_pool
 
@@ -55,9 +56,7 @@ class CifarResNet(nn.Module):
     @nn.compact
     def __call__(self, images, *, train: bool):
         conv = partial(Conv, use_bias=False, dtype=self.dtype)
-        norm = partial(
-            nn.BatchNorm, use_running_average=not train, momentum=0.9, dtype=self.dtype
-        )
+        norm = batch_norm(train=train, dtype=self.dtype)
         make_block = nn.remat(BasicBlock) if self.remat else BasicBlock
 
         x = nn.relu(norm(name="stem_norm")(conv(self.width, name="stem")(images)))

@@ -1,8 +1,17 @@
 """Convolution on CPU: which of the exact forms computes what.
 
-The first line that fits decides, for the output and for each gradient by itself.
+The first line that fits decides, for the output and for each gradient by itself.  Where
+XLA can call oneDNN:
 
                                                         output    by images  by kernel
+    a kernel that meets padding with many of its taps   taps      taps       taps
+    1×1 with strides, no padding                        as without, of the pixels seen
+    3×3, no strides, 256 channels or more, float32      winograd  winograd   onednn
+    strides                                             plain     patches    onednn
+    all others, also groups                             plain     plain      onednn
+
+and where it cannot, on other processors or because the flags came too late:
+
     groups of up to 4 channels, such as depthwise       shifted   shifted    shifted
     larger groups                                       blocks of them, as below
     a kernel that meets padding with many of its taps   taps      taps       taps
@@ -14,9 +23,10 @@ The first line that fits decides, for the output and for each gradient by itself
     many channels on large maps                         plain     plain      patches
     all others                                          plain     plain      plain
 
-The choice depends on shapes alone and is made when a program is traced.  It was
-measured on two cores that had nothing else to do: `plain` divides its work among cores
-best.
+The choice depends on that, on shapes and on the number of devices, and is made when a
+program is traced.
+Both tables were measured on two cores that had nothing else to do: `plain` divides its
+work among cores best.
 """
 
 import math
@@ -28,6 +38,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxvision.ops.convolution import (
+    onednn,
     packed,
     patches,
     plain,
@@ -51,19 +62,23 @@ class Geometry(NamedTuple):
 
 def convolve(x_BxHxWxC: Array, kernel_KxKxCxO: Array, geometry: Geometry) -> Array:
     """The convolution in the form that is fastest."""
-    if geometry.groups > 1:
-        if kernel_KxKxCxO.shape[2] > 4:
+    strides, pads, _, groups = geometry
+    size, (*reach, taken, _) = x_BxHxWxC.shape[1:3], kernel_KxKxCxO.shape
+    fast = _can_call_onednn(x_BxHxWxC, kernel_KxKxCxO, groups)
+    if groups > 1:
+        if taken > 4 and not fast:
             return _by_blocks(x_BxHxWxC, kernel_KxKxCxO, geometry)
-    else:
-        size, reach = x_BxHxWxC.shape[1:3], kernel_KxKxCxO.shape[:2]
-        # On small maps a product for each tap costs little more than one for all.
-        enough = 0.75 if math.prod(size) <= 36 else 0.5
-        if taps.share(size, reach, *geometry[:3]) < enough:
-            return taps.convolve(x_BxHxWxC, kernel_KxKxCxO, *geometry[:3])
-        if reach == (1, 1) and geometry.pads == ((0, 0), (0, 0)):
-            down, across = geometry.strides
-            seen_BxhxwxC = x_BxHxWxC[:, ::down, ::across]
-            return pointwise.convolve(seen_BxhxwxC, kernel_KxKxCxO[0, 0])
+        return _convolve(x_BxHxWxC, kernel_KxKxCxO, geometry)
+    # On small maps a product for each tap costs little more than one for all.
+    enough = 0.75 if math.prod(size) <= 36 else 0.5
+    if taps.share(size, reach, *geometry[:3]) < enough:
+        return taps.convolve(x_BxHxWxC, kernel_KxKxCxO, *geometry[:3])
+    if reach == [1, 1] and pads == ((0, 0), (0, 0)):
+        seen_BxhxwxC = x_BxHxWxC[:, :: strides[0], :: strides[1]]
+        if fast:
+            dense = geometry._replace(strides=(1, 1))
+            return _convolve(seen_BxhxwxC, kernel_KxKxCxO, dense)
+        return pointwise.convolve(seen_BxhxwxC, kernel_KxKxCxO[0, 0])
     return _convolve(x_BxHxWxC, kernel_KxKxCxO, geometry)
 
 
@@ -90,14 +105,17 @@ def _by_blocks(x_BxHxWxC, kernel_KxKxcxO, geometry):
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _convolve(x_BxHxWxC: Array, kernel_KxKxCxO: Array, geometry: Geometry) -> Array:
-    if geometry.groups > 1:
-        return shifted.convolve(x_BxHxWxC, kernel_KxKxCxO, *geometry[:3])
-    if _suits_winograd(x_BxHxWxC, kernel_KxKxCxO, geometry):
-        return winograd.convolve(x_BxHxWxC, kernel_KxKxCxO, geometry.pads)
     taken, made = kernel_KxKxCxO.shape[2:]
-    if taken <= 4 and made <= 16 and geometry.strides == geometry.dilation == (1, 1):
-        return packed.convolve(x_BxHxWxC, kernel_KxKxCxO, geometry.pads)
-    return plain.convolve(x_BxHxWxC, kernel_KxKxCxO, *geometry[:3])
+    strides, pads, dilation, groups = geometry
+    if _suits_winograd(x_BxHxWxC, kernel_KxKxCxO, geometry):
+        return winograd.convolve(x_BxHxWxC, kernel_KxKxCxO, pads)
+    if _can_call_onednn(x_BxHxWxC, kernel_KxKxCxO, groups):
+        return plain.convolve(x_BxHxWxC, kernel_KxKxCxO, *geometry)
+    if groups > 1:
+        return shifted.convolve(x_BxHxWxC, kernel_KxKxCxO, strides, pads, dilation)
+    if taken <= 4 and made <= 16 and strides == dilation == (1, 1):
+        return packed.convolve(x_BxHxWxC, kernel_KxKxCxO, pads)
+    return plain.convolve(x_BxHxWxC, kernel_KxKxCxO, strides, pads, dilation)
 
 
 def _forward(x_BxHxWxC, kernel_KxKxCxO, geometry):
@@ -112,19 +130,22 @@ def _backward(geometry, residuals, dy_BxhxwxO):
     strides, pads, dilation, groups = geometry
     size, (*reach, taken, _) = x.shape[1:3], kernel.shape
     slide = (strides, pads, dilation)
-    if groups > 1:
+    fast = _can_call_onednn(x, kernel, groups)
+    if groups > 1 and not fast:
         return (
             shifted.input_gradient(dy, kernel, groups, size, *slide),
             shifted.weight_gradient(x, dy, groups, reach, *slide),
         )
     if _suits_winograd(x, kernel, geometry):
         dx = winograd.input_gradient(dy, kernel, size, pads)
-    elif strides != (1, 1) or taken < 16:
+    elif groups == 1 and (strides != (1, 1) or (taken < 16 and not fast)):
         dx = patches.input_gradient(dy, kernel, size, *slide)
     else:
-        dx = plain.input_gradient(dy, kernel, size, pads, dilation)
+        dx = plain.input_gradient(dy, kernel, groups, size, *slide)
     many = taken * dy.size >= 2**26
-    if taken >= 16 and (many or strides != (1, 1)):
+    if fast:
+        dkernel = onednn.weight_gradient(x, dy, groups, reach, *slide)
+    elif taken >= 16 and (many or strides != (1, 1)):
         dkernel = patches.weight_gradient(x, dy, reach, *slide)
     else:
         dkernel = plain.weight_gradient(x, dy, reach, *slide)
@@ -134,10 +155,18 @@ def _backward(geometry, residuals, dy_BxhxwxO):
 _convolve.defvjp(_forward, _backward)
 
 
+def _can_call_onednn(x, kernel, groups) -> bool:
+    # Of several devices each would compute groups of more than one channel for the
+    # whole batch: https://github.com/openxla/xla/issues/47945
+    stays = groups == 1 or kernel.shape[2] == 1 or jax.device_count() == 1
+    return stays and onednn.available(x.dtype)
+
+
 def _suits_winograd(x, kernel, geometry) -> bool:
     h, w = (n + sum(p) - 2 for n, p in zip(x.shape[1:3], geometry.pads, strict=True))
     return (
         kernel.shape[:2] == (3, 3)
+        and geometry.groups == 1
         and geometry.strides == geometry.dilation == (1, 1)
         and x.dtype == jnp.float32
         and min(kernel.shape[2:]) >= 256

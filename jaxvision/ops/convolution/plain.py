@@ -15,6 +15,7 @@ Those of strided convolutions and most weight gradients are faster in other form
 
 from collections.abc import Sequence
 
+import jax.numpy as jnp
 from jax import lax
 
 from jaxvision.ops.convolution.geometry import Pads, Two, pad
@@ -47,6 +48,7 @@ def convolve(
     strides: Two,
     pads: Pads,
     dilation: Two = (1, 1),
+    groups: int = 1,
 ) -> Array:
     """`native`, after padding by hand where XLA would leave its fast kernels.
 
@@ -66,23 +68,41 @@ def convolve(
     )
     if not fits:
         x_BxHxWxC, pads = pad(x_BxHxWxC, pads), ((0, 0), (0, 0))
-    return native(x_BxHxWxC, kernel_KxKxCxO, strides, pads, dilation)
+    return native(x_BxHxWxC, kernel_KxKxCxO, strides, pads, dilation, groups)
 
 
 def input_gradient(
     dy_BxhxwxO: Array,
     kernel_KxKxCxO: Array,
+    groups: int,
     size: Sequence[int],
+    strides: Two,
     pads: Pads,
     dilation: Two = (1, 1),
 ) -> Array:
-    """Convolve dy with the mirrored kernel; for a convolution without strides."""
-    outputs, reach = dy_BxhxwxO.shape[1:3], kernel_KxKxCxO.shape[:2]
-    back = pads_back(size, outputs, reach, pads, dilation)
-    # The barrier keeps XLA from folding the mirror into a slower kind of convolution.
-    mirrored_KxKxOxC = lax.rev(kernel_KxKxCxO, (0, 1)).swapaxes(2, 3)
-    mirrored_KxKxOxC = lax.optimization_barrier(mirrored_KxKxOxC)
-    return convolve(dy_BxhxwxO, mirrored_KxKxOxC, (1, 1), back, dilation)
+    """Convolve dy with the mirrored kernel."""
+    # The barrier keeps XLA from folding the mirror, and the gaps that strides leave,
+    # into a slower kind of convolution.
+    spread, mirrored = lax.optimization_barrier(
+        mirror(dy_BxhxwxO, kernel_KxKxCxO, groups, strides)
+    )
+    reach = kernel_KxKxCxO.shape[:2]
+    back = pads_back(size, spread.shape[1:3], reach, pads, dilation)
+    return convolve(spread, mirrored, (1, 1), back, dilation, groups)
+
+
+def mirror(
+    dy_BxhxwxO: Array, kernel_KxKxcxO: Array, groups: int, strides: Two
+) -> tuple[Array, Array]:
+    """What the input gradient convolves: dy spread over the pixels that it came from,
+    and the kernel mirrored and transposed inside each group."""
+    *reach, taken, made = kernel_KxKxcxO.shape
+    split = lax.rev(kernel_KxKxcxO, (0, 1)).reshape(*reach, taken, groups, -1)
+    mirrored = split.transpose(0, 1, 4, 3, 2).reshape(*reach, made // groups, -1)
+    if strides != (1, 1):
+        gaps = ((0, 0, 0), (0, 0, strides[0] - 1), (0, 0, strides[1] - 1), (0, 0, 0))
+        dy_BxhxwxO = lax.pad(dy_BxhxwxO, jnp.zeros((), dy_BxhxwxO.dtype), gaps)
+    return dy_BxhxwxO, mirrored
 
 
 def pads_back(
@@ -110,23 +130,31 @@ def weight_gradient(
     pads: Pads,
     dilation: Two = (1, 1),
 ) -> Array:
-    """Convolve the images with dy as the kernel: channels as batch, batch as channels.
-
-    Its output must be as large as the kernel, which decides the padding at the end.
-    """
+    """Convolve the images with dy as the kernel, batch as channels, channels as batch."""
     size, outputs = x_BxHxWxC.shape[1:3], dy_BxhxwxO.shape[1:3]
+    dkernel_CxKxKxO = native(
+        x_BxHxWxC.transpose(3, 1, 2, 0),
+        dy_BxhxwxO.transpose(1, 2, 0, 3),
+        dilation,
+        pads_by_kernel(size, outputs, reach, strides, pads, dilation),
+        dilation=strides,
+    )
+    return dkernel_CxKxKxO.transpose(1, 2, 0, 3)
+
+
+def pads_by_kernel(
+    size: Sequence[int],
+    outputs: Sequence[int],
+    reach: Sequence[int],
+    strides: Two,
+    pads: Pads,
+    dilation: Two = (1, 1),
+) -> Pads:
+    """Padding of the images that makes the weight gradient as large as the kernel."""
     rows, columns = (
         (low, (k - 1) * d + 1 + (o - 1) * s - n - low)
         for n, k, o, s, (low, _), d in zip(
             size, reach, outputs, strides, pads, dilation, strict=True
         )
     )
-
-    dkernel_CxKxKxO = native(
-        x_BxHxWxC.transpose(3, 1, 2, 0),
-        dy_BxhxwxO.transpose(1, 2, 0, 3),
-        dilation,
-        (rows, columns),
-        dilation=strides,
-    )
-    return dkernel_CxKxKxO.transpose(1, 2, 0, 3)
+    return rows, columns

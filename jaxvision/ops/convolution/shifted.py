@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from jax import lax
 
+from jaxvision.ops.convolution import plain
 from jaxvision.ops.convolution.geometry import Pads, Two, pad, windows
-from jaxvision.ops.convolution.plain import pads_back
 from jaxvision.ops.convolution.slices import share_of_device
 from jaxvision.types import Array
 
@@ -46,14 +46,10 @@ def input_gradient(
     dilation: Two,
 ) -> Array:
     """The same of dy, with the kernel mirrored and transposed inside each group."""
-    *reach, taken, made = kernel_KxKxcxO.shape
-    split = lax.rev(kernel_KxKxcxO, (0, 1)).reshape(*reach, taken, groups, -1)
-    mirrored = split.transpose(0, 1, 4, 3, 2).reshape(*reach, made // groups, -1)
-    if strides != (1, 1):  # spread dy over the pixels that it came from
-        gaps = ((0, 0, 0), (0, 0, strides[0] - 1), (0, 0, strides[1] - 1), (0, 0, 0))
-        dy_BxhxwxO = lax.pad(dy_BxhxwxO, jnp.zeros((), dy_BxhxwxO.dtype), gaps)
-    back = pads_back(size, dy_BxhxwxO.shape[1:3], reach, pads, dilation)
-    return convolve(dy_BxhxwxO, mirrored, (1, 1), back, dilation)
+    spread, mirrored = plain.mirror(dy_BxhxwxO, kernel_KxKxcxO, groups, strides)
+    reach = kernel_KxKxcxO.shape[:2]
+    back = plain.pads_back(size, spread.shape[1:3], reach, pads, dilation)
+    return convolve(spread, mirrored, (1, 1), back, dilation)
 
 
 def weight_gradient(

@@ -1,0 +1,44 @@
+"""Batch normalisation by the statistics of the batch, written so that little is kept.
+
+Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import lax
+
+from jaxvision.types import Array
+
+
+class Statistics(NamedTuple):
+    """Of each channel, [C] in at least float32."""
+
+    mean: Array
+    variance: Array
+
+
+def statistics(x: Array) -> Statistics:
+    """Mean and biased variance of [...,C] over all but its last axis.
+
+    The variance is E[x²] - E[x]², which reads x once, and never below 0.
+    """
+    axes = tuple(range(x.ndim - 1))
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    mean = x.mean(axes)
+    # Not `jnp.square(x)`, whose gradient keeps 2x.
+    return Statistics(mean, jnp.maximum((x * x).mean(axes) - mean**2, 0))
+
+
+def batch_norm(
+    x: Array, scale: Array, bias: Array, epsilon: float
+) -> tuple[Array, Statistics]:
+    """`(x - mean) · scale / √(variance + ε) + bias`, and the statistics, of [...,C].
+
+    Computed as `x · a + b` of two numbers a channel.  The gradient then needs x alone,
+    which the convolution before it has written anyway; `x - mean` would be written and
+    read once more, as large as x.
+    """
+    of_batch = statistics(x)
+    a = scale * lax.rsqrt(of_batch.variance + epsilon)
+    return x.astype(a.dtype) * a + (bias - of_batch.mean * a), of_batch
