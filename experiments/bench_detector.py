@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxvision import onednn
 from jaxvision.ops.augment import normalise
 from jaxvision.ops.convolution import conv2d
 from jaxvision.types import Array, Batch
@@ -113,4 +114,4 @@ def make_step() -> tuple[Any, Callable[..., tuple[Any, Array]]]:
         changes, momentum = optimizer.update(gradients, momentum)
         return (optax.apply_updates(params, changes), momentum), value
 
-    return (params, optimizer.init(params)), jax.jit(step, donate_argnums=0)
+    return (params, optimizer.init(params)), onednn.jit(step, donate_argnums=0)

@@ -29,7 +29,7 @@ import tyro
 from rich.console import Console
 
 from experiments import cifar10_resnet20, mnist_lenet5
-from jaxvision import record
+from jaxvision import onednn, record
 from jaxvision.engine import sharding
 from jaxvision.engine.loop import fit
 from jaxvision.types import Experiment
@@ -123,7 +123,7 @@ def make_bare(experiment: Experiment):
         updates, opt_state = transform.update(gradients, opt_state, params)
         return optax.apply_updates(params, updates), model_state, opt_state
 
-    jitted = jax.jit(step, donate_argnums=(0, 1, 2))
+    jitted = onednn.jit(step, donate_argnums=(0, 1, 2))
     example = jnp.zeros_like(batches[0]["image"][:1])
     variables = dict(jax.jit(model.init)(jax.random.key(0), example))
     params = variables.pop("params")

@@ -25,7 +25,7 @@ import tyro
 
 from experiments.bench_ops import timer
 from experiments.bench_speed import conv_norm_relu, slides
-from jaxvision import models, record
+from jaxvision import models, onednn, record
 from jaxvision.errors import UsageError
 from jaxvision.types import Array
 
@@ -67,7 +67,7 @@ def main(config: Config) -> int:
 
 
 def compiled(function: Callable[..., Any], *operands: Any) -> Callable[[], Any]:
-    return partial(jax.jit(function).lower(*operands).compile(), *operands)
+    return partial(onednn.jit(function), *operands)
 
 
 def resnet20(batch: int) -> tuple[Callable[[Any, Array], Any], Any, Array]:

@@ -6,7 +6,8 @@
 Milliseconds of the output, of the gradient by the images and of that by the kernel, and
 how many times as long XLA and PyTorch take for the same, in turns in the same run:
 above 1 we are ahead.  XLA's own is `lax.conv_general_dilated`, `lax.reduce_window` and
-`jax.image.resize` with the gradients that JAX derives; PyTorch is in channels-last.
+`jax.image.resize` with the gradients that JAX derives, in `jax.jit`; PyTorch is in
+channels-last.
 
 With `--compare` a row fails that has lost two thirds of its recorded lead over XLA.
 """
@@ -31,7 +32,7 @@ from rich.table import Table
 
 from experiments.bench_speed import slides
 from experiments.peers import peer
-from jaxvision import record
+from jaxvision import onednn, record
 from jaxvision.errors import UsageError, unknown
 from jaxvision.ops.convolution import conv2d, plain
 from jaxvision.ops.pooling import max_pool
@@ -171,10 +172,10 @@ def measure(op: Op, torch: Callable[..., Any] | None, rounds: int) -> dict[str, 
         torch("make", op.torch, op.images, op.kernel, op.options)
 
     found = {}
-    for part, name in enumerate(PARTS[: 1 + len(shapes)]):
+    for part, title in enumerate(PARTS[: 1 + len(shapes)]):
         sides = {
-            "ours": timer(compile_part(op.ours, operands, part)),
-            "xla": timer(compile_part(op.xla, operands, part)),
+            "ours": timer(compile_part(onednn.jit, op.ours, operands, part)),
+            "xla": timer(compile_part(jax.jit, op.xla, operands, part)),
         }
         if torch is not None:
             sides["torch"] = partial(torch, "seconds", part)
@@ -184,23 +185,28 @@ def measure(op: Op, torch: Callable[..., Any] | None, rounds: int) -> dict[str, 
             for side, seconds in sides.items():
                 time.sleep(PAUSE)
                 least[side] = min(least[side], seconds(calls[side]))
-        found[f"{name}_ms"] = 1000 * least["ours"]
-        found[f"{name}_xla_ratio"] = least["xla"] / least["ours"]
+        found[f"{title}_ms"] = 1000 * least["ours"]
+        found[f"{title}_xla_ratio"] = least["xla"] / least["ours"]
         if torch is not None:
-            found[f"{name}_torch_ratio"] = least["torch"] / least["ours"]
+            found[f"{title}_torch_ratio"] = least["torch"] / least["ours"]
     return found
 
 
-def compile_part(function: Callable, operands: list[jax.Array], part: int) -> Callable:
+def compile_part(
+    jit: Callable[..., Callable],
+    function: Callable,
+    operands: list[jax.Array],
+    part: int,
+) -> Callable:
     """The output (part 0), or its gradient by operand part - 1, without arguments."""
     if part == 0:
-        return partial(jax.jit(function).lower(*operands).compile(), *operands)
+        return partial(jit(function), *operands)
     dy = function(*operands) + 1
 
     def gradient(dy, *operands):
         return jax.vjp(function, *operands)[1](dy)[part - 1]
 
-    return partial(jax.jit(gradient).lower(dy, *operands).compile(), dy, *operands)
+    return partial(jit(gradient), dy, *operands)
 
 
 def timer(call: Callable[[], Any]) -> Callable[[int], float]:

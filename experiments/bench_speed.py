@@ -30,7 +30,7 @@ import optax
 import tyro
 
 from experiments.peers import peer
-from jaxvision import models, record
+from jaxvision import models, onednn, record
 from jaxvision.errors import UsageError, unknown
 from jaxvision.ops.batch_norm import batch_norm
 from jaxvision.ops.convolution import conv2d
@@ -147,7 +147,8 @@ def make_ours(row: str) -> tuple[Callable[[int], float], float]:
     params, model_state = variables
     state = (params, model_state, transform.init(params))
     started = time.perf_counter()
-    compiled = jax.jit(dispatch, donate_argnums=0).lower(state).compile()
+    compiled = onednn.jit(dispatch, donate_argnums=0)
+    compiled.lower(state).compile()
     compile_seconds = time.perf_counter() - started
 
     def seconds(dispatches: int) -> float:

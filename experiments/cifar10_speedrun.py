@@ -41,7 +41,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.peers import peer
-from jaxvision import data, record
+from jaxvision import data, onednn, record
 from jaxvision.errors import UsageError, check
 from jaxvision.ops.convolution import conv2d
 from jaxvision.ops.pooling import max_pool
@@ -748,7 +748,8 @@ def check_sizes(config: Config, recipe: Recipe, resident: Data) -> None:
 def compiled(run, *arguments):
     """The program, after a call that does not count, and the seconds to compile it."""
     started = time.perf_counter()
-    program = jax.jit(run).lower(*arguments).compile()
+    program = onednn.jit(run)
+    program.lower(*arguments).compile()
     seconds = time.perf_counter() - started
     jax.block_until_ready(program(*arguments))
     return program, seconds

@@ -49,7 +49,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.peers import peer
-from jaxvision import data, record
+from jaxvision import data, onednn, record
 from jaxvision.errors import UsageError, check
 from jaxvision.ops.convolution import conv2d
 from jaxvision.ops.pooling import max_pool
@@ -228,8 +228,8 @@ def ours(function: Callable, together: int, arrays: Arrays, recipe: Recipe) -> W
         return jnp.stack([jax.random.key(seed) for seed in seeds])
 
     started = time.perf_counter()
-    program = jax.jit(functools.partial(function, recipe=recipe))
-    compiled = program.lower(keys(range(together)), arrays).compile()
+    compiled = onednn.jit(functools.partial(function, recipe=recipe))
+    compiled.lower(keys(range(together)), arrays).compile()
     compile_seconds = time.perf_counter() - started
 
     def run(seeds):

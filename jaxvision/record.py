@@ -29,6 +29,8 @@ def provenance(program: str, arguments: list[str]) -> dict[str, Any]:
         "git_dirty": dirty,
         **versions(),
         "platform": f"{platform.system()} {platform.machine()}",
+        # The number of simulated devices and the libraries XLA may call change bits.
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
 
 

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import warnings
 from pathlib import Path
 
 import jax
@@ -25,6 +26,9 @@ def enable_cache() -> Path | None:
     if not os.access(folder, os.W_OK):
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
+    # XLA cannot write programs that call oneDNN, and JAX would say so for each.
+    unable = "Error writing persistent compilation cache entry .*std::bad_alloc"
+    warnings.filterwarnings("ignore", unable, UserWarning)
     # By default only programs that took a second or more are kept.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

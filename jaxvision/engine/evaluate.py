@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from jaxvision import onednn
 from jaxvision.engine.sharding import (
     EvaluationItems,
     place_resident,
@@ -37,7 +38,7 @@ def make_evaluate(
     def add(sums, *arguments):
         return jax.tree.map(jnp.add, sums, batch_sums(*arguments))
 
-    add = jax.jit(add, donate_argnums=0, out_shardings=replicated(mesh))
+    add = onednn.jit(add, donate_argnums=0, out_shardings=replicated(mesh))
 
     def evaluate(params, model_state):
         sums = None
@@ -99,7 +100,7 @@ def predict(
         batch = pipeline.fetch(resident, item, jax.random.key(0))
         return task.predict(forward, batch), item["mask"]
 
-    predict_batch = jax.jit(predict_batch, out_shardings=replicated(mesh))
+    predict_batch = onednn.jit(predict_batch, out_shardings=replicated(mesh))
     batches = []
     for item in EvaluationItems(mesh, pipeline):
         batch, mask = to_host(predict_batch(params, model_state, resident, item))

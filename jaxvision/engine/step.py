@@ -9,6 +9,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
+from jaxvision import onednn
 from jaxvision.engine import compilation
 from jaxvision.engine.sharding import over_batch, replicated, shard_state
 from jaxvision.engine.state import TrainState
@@ -175,7 +176,7 @@ def make_train_step(
             wish=None if wishes is None else jnp.max(wishes),
         )
 
-    return jax.jit(
+    return onednn.jit(
         train_step, donate_argnums=0, out_shardings=(shardings, replicated(mesh))
     )
 

@@ -136,9 +136,7 @@ every_kind = pytest.mark.parametrize(
 @pytest.fixture
 def table(request, monkeypatch):
     """Choose from this table of `cpu`, whatever this machine has."""
-    monkeypatch.setattr(
-        cpu.onednn, "available", lambda dtype: request.param == "oneDNN"
-    )
+    monkeypatch.setattr(cpu, "is_chosen", lambda dtype: request.param == "oneDNN")
     if "eight_devices" not in request.node.name:
         monkeypatch.setattr(jax, "device_count", lambda: 1)
     return request.param

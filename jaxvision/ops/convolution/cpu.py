@@ -1,7 +1,7 @@
 """Convolution on CPU: which of the exact forms computes what.
 
-The first line that fits decides, for the output and for each gradient by itself.  Where
-XLA can call oneDNN:
+The first line that fits decides, for the output and for each gradient by itself.  In a
+program that may call oneDNN (`jaxvision.onednn`):
 
                                                         output    by images  by kernel
     a kernel that meets padding with many of its taps   taps      taps       taps
@@ -10,7 +10,7 @@ XLA can call oneDNN:
     strides                                             plain     patches    onednn
     all others, also groups                             plain     plain      onednn
 
-and where it cannot, on other processors or because the flags came too late:
+and in all others:
 
     groups of up to 4 channels, such as depthwise       shifted   shifted    shifted
     larger groups                                       blocks of them, as below
@@ -37,6 +37,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxvision.onednn import is_chosen
 from jaxvision.ops.convolution import (
     onednn,
     packed,
@@ -159,7 +160,7 @@ def _can_call_onednn(x, kernel, groups) -> bool:
     # Of several devices each would compute groups of more than one channel for the
     # whole batch: https://github.com/openxla/xla/issues/47945
     stays = groups == 1 or kernel.shape[2] == 1 or jax.device_count() == 1
-    return stays and onednn.available(x.dtype)
+    return stays and is_chosen(x.dtype)
 
 
 def _suits_winograd(x, kernel, geometry) -> bool:

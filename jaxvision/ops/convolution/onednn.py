@@ -1,36 +1,20 @@
-"""Convolution by oneDNN, which XLA calls where `jaxvision.flags` could ask for it.
+"""Convolution by oneDNN, in programs that may call it (`jaxvision.onednn`).
 
 XLA hands it every convolution without negative padding and without gaps between the
 pixels, in groups or not, inside of loops as well.  It has no gradients, so the one by
 the kernel is written here as a convolution of that kind; `plain` has the one by images.
 """
 
-import functools
 import math
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import DTypeLike
 
 from jaxvision.ops.convolution import plain, shifted
 from jaxvision.ops.convolution.geometry import Pads, Two, pad
 from jaxvision.ops.convolution.slices import share_of_device
 from jaxvision.types import Array
-
-
-@functools.cache
-def available(dtype: DTypeLike) -> bool:
-    """Whether XLA hands convolutions of this type to oneDNN in this process.
-
-    It has to compile one to tell: flags that came too late are in the environment, too.
-    """
-    images = jax.ShapeDtypeStruct((1, 8, 8, 16), dtype)
-    kernel = jax.ShapeDtypeStruct((3, 3, 16, 16), dtype)
-    same = (1, 1), (1, 1)
-    one = jax.jit(lambda x, kernel: plain.native(x, kernel, (1, 1), same))
-    return "__onednn$convolution" in one.lower(images, kernel).compile().as_text()
 
 
 def weight_gradient(

@@ -130,7 +130,7 @@ def weight_gradient(
     pads: Pads,
     dilation: Two = (1, 1),
 ) -> Array:
-    """Convolve the images with dy as the kernel, batch as channels, channels as batch."""
+    """Convolve the images with dy as the kernel: batch and channels change places."""
     size, outputs = x_BxHxWxC.shape[1:3], dy_BxhxwxO.shape[1:3]
     dkernel_CxKxKxO = native(
         x_BxHxWxC.transpose(3, 1, 2, 0),
