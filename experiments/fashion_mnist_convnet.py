@@ -85,7 +85,7 @@ def build(config: Config) -> Experiment:
         test=data.evaluation(splits.test, 1000, transform=prepare),
         steps=steps,
         seed=config.seed,
-        steps_per_dispatch=4,
+        steps_per_dispatch=10,
         pictures=visualise.classification(classes),
         reference=PUBLISHED.get(config.dataset),
     )
