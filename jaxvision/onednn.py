@@ -15,6 +15,7 @@ that would be wrong.
 import contextlib
 import contextvars
 import functools
+import os
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -47,8 +48,10 @@ def works() -> bool:
     """Whether XLA calls oneDNN here when it is given the options.
 
     It does not on other processors, and another version may not know the options.
+    Nor does it where `XLA_FLAGS` says no, for programs that are kept on the disk.
     """
-    if jax.default_backend() != "cpu":
+    refused = "--xla_cpu_experimental_onednn_custom_call=false"
+    if jax.default_backend() != "cpu" or refused in os.environ.get("XLA_FLAGS", ""):
         return False
     images = jax.ShapeDtypeStruct((1, 8, 8, 16), jnp.float32)
     kernel = jax.ShapeDtypeStruct((3, 3, 16, 16), jnp.float32)

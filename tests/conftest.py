@@ -1,4 +1,8 @@
-"""Every test sees eight devices, so that sharding mistakes show on a laptop."""
+"""Every test sees eight devices, so that sharding mistakes show on a laptop.
+
+And compiles without oneDNN, so that programs come from the cache: most runs here are of
+a few steps.  Experiments in processes of their own and the tests of `onednn` have it.
+"""
 
 import os
 
@@ -7,7 +11,9 @@ import pytest
 # Before JAX is imported, which is not before the first test module.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+    os.environ.get("XLA_FLAGS", "")
+    + " --xla_force_host_platform_device_count=8"
+    + " --xla_cpu_experimental_onednn_custom_call=false"
 )
 
 

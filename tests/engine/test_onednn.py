@@ -11,7 +11,21 @@ import pytest
 from jaxvision import onednn
 from jaxvision.ops.convolution import conv2d
 
-works = pytest.mark.skipif(not onednn.works(), reason="XLA has no oneDNN here")
+
+@pytest.fixture(autouse=True)
+def unrefused(monkeypatch):
+    """The other tests refuse oneDNN in `XLA_FLAGS`."""
+    monkeypatch.setenv("XLA_FLAGS", "")
+    onednn.works.cache_clear()
+    yield
+    onednn.works.cache_clear()
+
+
+@pytest.fixture
+def works():
+    if not onednn.works():
+        pytest.skip("XLA has no oneDNN here")
+
 
 ACTIVATIONS = {
     "silu": nn.silu,
@@ -52,18 +66,20 @@ def test_it_works_where_it_did():
 
 def test_options_that_xla_does_not_know_are_not_given(monkeypatch):
     monkeypatch.setattr(onednn, "OPTIONS", {"xla_cpu_of_another_version": True})
-    onednn.works.cache_clear()
-    try:
-        assert not onednn.works()
-        x, kernel, _ = operands()
-        np.testing.assert_allclose(
-            onednn.jit(conv2d)(x, kernel), conv2d(x, kernel), atol=1e-4
-        )
-    finally:
-        onednn.works.cache_clear()
+    assert not onednn.works()
+    x, kernel, _ = operands()
+    np.testing.assert_allclose(
+        onednn.jit(conv2d)(x, kernel), conv2d(x, kernel), atol=1e-4
+    )
 
 
-@works
+def test_the_user_can_refuse_it(monkeypatch):
+    flag = "--xla_cpu_experimental_onednn_custom_call=false"
+    monkeypatch.setenv("XLA_FLAGS", f"--xla_other=1 {flag}")
+    assert not onednn.works()
+
+
+@pytest.mark.usefixtures("works")
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_what_follows_a_product_reads_the_product(name):
     """XLA joins activations to it; here others want it as well, as gradients do."""
@@ -94,7 +110,7 @@ def test_what_follows_a_product_reads_the_product(name):
     jax.tree.map(compare, got, wanted)
 
 
-@works
+@pytest.mark.usefixtures("works")
 def test_a_program_that_xla_gets_wrong_is_compiled_without():
     x, kernel, _ = operands()
 
@@ -110,7 +126,7 @@ def test_a_program_that_xla_gets_wrong_is_compiled_without():
     assert calls_onednn(loss(nn.relu))
 
 
-@works
+@pytest.mark.usefixtures("works")
 def test_other_shapes_are_looked_at_again():
     """A product of this kind is handed to oneDNN only when it is large enough."""
 
@@ -124,14 +140,14 @@ def test_other_shapes_are_looked_at_again():
         np.testing.assert_allclose(program(x, x / size), gate(x, x / size), atol=1e-5)
 
 
-@works
+@pytest.mark.usefixtures("works")
 def test_programs_of_others_are_left_alone():
     x, kernel, _ = operands()
     text = jax.jit(conv2d).lower(x, kernel).compile().as_text()
     assert not calls_onednn(text)
 
 
-@works
+@pytest.mark.usefixtures("works")
 def test_inside_another_program_it_is_that_program():
     x, kernel, _ = operands()
     inner = onednn.jit(conv2d)
@@ -139,7 +155,7 @@ def test_inside_another_program_it_is_that_program():
     np.testing.assert_allclose(got[:, 0], conv2d(x, kernel), atol=1e-4)
 
 
-@works
+@pytest.mark.usefixtures("works")
 def test_a_program_is_compiled_once():
     x, kernel, _ = operands()
     program = onednn.jit(lambda x, kernel: nn.relu(conv2d(x, kernel)))

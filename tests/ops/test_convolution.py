@@ -118,6 +118,7 @@ COMBINED = {
     },
     "oneDNN": {
         "depthwise",
+        "one channel a group, large maps",
         "small groups",
         "large groups",
         "tiny maps",
