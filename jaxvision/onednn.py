@@ -105,11 +105,11 @@ class _Program:
             return self._without[0](*arguments)
         shapes = tuple(getattr(leaf, "shape", None) for leaf in leaves)
         if shapes not in self._checked:
-            self._checked.add(shapes)
             # JAX keeps what it compiles here for the call that follows.
             if _JOINED.search(self.lower(*arguments).compile().as_text()):
                 function, options = self._without
                 self._jitted = jax.jit(function, **options)
+            self._checked.add(shapes)
         return self._jitted(*arguments)
 
     def lower(self, *arguments):

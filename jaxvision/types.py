@@ -180,7 +180,7 @@ class Experiment(NamedTuple):
     steps_per_dispatch: int = 1
     """Steps that run on the device for each call from Python, in a `lax.scan`.  More
     than one pays where Python is slower than a step, and on CPU, where the memory of a
-    step is then allocated once: ResNet-20 gains a half from 10.  Belongs to the
+    step is then allocated once: ResNet-20 nearly doubles by 10.  Belongs to the
     numbers: another value compiles another program, which may round differently."""
     accumulate: int = 1
     """Parts in which a batch goes through the model, one after the other, with one

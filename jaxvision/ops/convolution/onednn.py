@@ -102,13 +102,11 @@ def _depthwise(x_BxHxWxC, dy_BxhxwxC, reach, strides, pads):
     """Images as the third axis."""
     channels = x_BxHxWxC.shape[3]
     x, rows, columns = _cropped(x_BxHxWxC, dy_BxhxwxC, reach, strides, pads)
-    if strides != (1, 1):  # oneDNN is slow at kernels with gaps, not with zeros
-        gaps = ((0, 0, 0), (0, 0, strides[0] - 1), (0, 0, strides[1] - 1), (0, 0, 0))
-        zero = jnp.zeros((), dy_BxhxwxC.dtype)
-        dy_BxhxwxC = lax.optimization_barrier(lax.pad(dy_BxhxwxC, zero, gaps))
+    # oneDNN is slow at kernels with gaps, not with zeros.
+    dy = lax.optimization_barrier(plain.spread(dy_BxhxwxC, strides))
     dkernel = lax.conv_general_dilated(
         x[None],
-        dy_BxhxwxC[:, :, :, None],
+        dy[:, :, :, None],
         (1, 1, 1),
         ((0, 0), rows, columns),
         feature_group_count=channels,

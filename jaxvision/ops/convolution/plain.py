@@ -83,26 +83,30 @@ def input_gradient(
     """Convolve dy with the mirrored kernel."""
     # The barrier keeps XLA from folding the mirror, and the gaps that strides leave,
     # into a slower kind of convolution.
-    spread, mirrored = lax.optimization_barrier(
+    dy, mirrored = lax.optimization_barrier(
         mirror(dy_BxhxwxO, kernel_KxKxCxO, groups, strides)
     )
-    reach = kernel_KxKxCxO.shape[:2]
-    back = pads_back(size, spread.shape[1:3], reach, pads, dilation)
-    return convolve(spread, mirrored, (1, 1), back, dilation, groups)
+    back = pads_back(size, dy.shape[1:3], mirrored.shape[:2], pads, dilation)
+    return convolve(dy, mirrored, (1, 1), back, dilation, groups)
 
 
 def mirror(
     dy_BxhxwxO: Array, kernel_KxKxcxO: Array, groups: int, strides: Two
 ) -> tuple[Array, Array]:
-    """What the input gradient convolves: dy spread over the pixels that it came from,
-    and the kernel mirrored and transposed inside each group."""
+    """What the input gradient convolves: dy as `spread` has it, and the kernel mirrored
+    and transposed inside each group."""
     *reach, taken, made = kernel_KxKxcxO.shape
     split = lax.rev(kernel_KxKxcxO, (0, 1)).reshape(*reach, taken, groups, -1)
     mirrored = split.transpose(0, 1, 4, 3, 2).reshape(*reach, made // groups, -1)
-    if strides != (1, 1):
-        gaps = ((0, 0, 0), (0, 0, strides[0] - 1), (0, 0, strides[1] - 1), (0, 0, 0))
-        dy_BxhxwxO = lax.pad(dy_BxhxwxO, jnp.zeros((), dy_BxhxwxO.dtype), gaps)
-    return dy_BxhxwxO, mirrored
+    return spread(dy_BxhxwxO, strides), mirrored
+
+
+def spread(dy_BxhxwxO: Array, strides: Two) -> Array:
+    """dy over the pixels that it came from, with zeros between."""
+    if strides == (1, 1):
+        return dy_BxhxwxO
+    gaps = ((0, 0, 0), (0, 0, strides[0] - 1), (0, 0, strides[1] - 1), (0, 0, 0))
+    return lax.pad(dy_BxhxwxO, jnp.zeros((), dy_BxhxwxO.dtype), gaps)
 
 
 def pads_back(

@@ -46,10 +46,9 @@ def input_gradient(
     dilation: Two,
 ) -> Array:
     """The same of dy, with the kernel mirrored and transposed inside each group."""
-    spread, mirrored = plain.mirror(dy_BxhxwxO, kernel_KxKxcxO, groups, strides)
-    reach = kernel_KxKxcxO.shape[:2]
-    back = plain.pads_back(size, spread.shape[1:3], reach, pads, dilation)
-    return convolve(spread, mirrored, (1, 1), back, dilation)
+    dy, mirrored = plain.mirror(dy_BxhxwxO, kernel_KxKxcxO, groups, strides)
+    back = plain.pads_back(size, dy.shape[1:3], mirrored.shape[:2], pads, dilation)
+    return convolve(dy, mirrored, (1, 1), back, dilation)
 
 
 def weight_gradient(
