@@ -78,8 +78,8 @@ FORMS = {
     ),
     "few channels": (
         ((16, 9, 8, 3), (3, 3, 3, 20), dict(strides=2)),
-        ("plain.convolve", "patches.input_gradient", "plain.weight_gradient"),
-        ("plain.convolve", "patches.input_gradient", "onednn.weight_gradient"),
+        ("plain.convolve", "phases.input_gradient", "plain.weight_gradient"),
+        ("plain.convolve", "phases.input_gradient", "onednn.weight_gradient"),
     ),
     "many channels": (
         ((64, 32, 32, 64), (2, 1, 64, 32), dict()),
@@ -88,6 +88,11 @@ FORMS = {
     ),
     "strides": (
         ((16, 9, 8, 20), (3, 3, 20, 17), dict(strides=(2, 3))),
+        ("plain.convolve", "phases.input_gradient", "patches.weight_gradient"),
+        ("plain.convolve", "phases.input_gradient", "onednn.weight_gradient"),
+    ),
+    "strides, many channels": (
+        ((16, 9, 8, 65), (3, 3, 65, 17), dict(strides=(2, 3))),
         ("plain.convolve", "patches.input_gradient", "patches.weight_gradient"),
         ("plain.convolve", "patches.input_gradient", "onednn.weight_gradient"),
     ),
@@ -115,6 +120,7 @@ COMBINED = {
         "large groups",
         "few channels",
         "many channels",
+        "strides, many channels",
     },
     "oneDNN": {
         "depthwise",
@@ -125,6 +131,7 @@ COMBINED = {
         "3×3",
         "few channels",
         "many channels",
+        "strides, many channels",
     },
 }
 every_kind = pytest.mark.parametrize(
@@ -225,7 +232,7 @@ def test_values_and_gradients_are_native_in_the_form_of_the_table(
 
         monkeypatch.setattr(module, name, spied)
 
-    modules = ["onednn", "packed", "patches", "plain", "shifted", "winograd"]
+    modules = "onednn packed patches phases plain shifted winograd".split()
     for module in (getattr(cpu, name) for name in modules):
         for name in ("convolve", "input_gradient", "weight_gradient"):
             if hasattr(module, name) and (module, name) != (cpu.plain, "convolve"):
@@ -353,7 +360,7 @@ def test_slices_change_nothing(monkeypatch):
     """All forms that cut a batch, in as many slices as there are images."""
 
     def sweep():
-        examples = [example(form) for form in ("3×3", "strides", "few channels")]
+        examples = [example(form) for form in ("3×3", "strides, many channels")]
         return [
             (conv2d(x, w, **options), *gradients(conv2d, x, w, **options))
             for x, w, options in examples

@@ -7,6 +7,7 @@ program that may call oneDNN (`jaxvision.onednn`):
     a kernel that meets padding with many of its taps   taps      taps       taps
     1×1 with strides, no padding                        as without, of the pixels seen
     3×3, no strides, 256 channels or more, float32      winograd  winograd   onednn
+    strides, up to 64 channels                          plain     phases     onednn
     strides                                             plain     patches    onednn
     all others, also groups                             plain     plain      onednn
 
@@ -18,7 +19,9 @@ and in all others:
     1×1, no padding                                     pointwise pointwise  pointwise
     3×3, no strides, 256 channels or more, float32      winograd  winograd   patches
     up to 4 channels to up to 16, no strides            packed    patches    plain
+    less than 16 channels, strides                      plain     phases     plain
     less than 16 channels                               plain     patches    plain
+    strides, up to 64 channels                          plain     phases     patches
     strides                                             plain     patches    patches
     many channels on large maps                         plain     plain      patches
     all others                                          plain     plain      plain
@@ -42,6 +45,7 @@ from jaxvision.ops.convolution import (
     onednn,
     packed,
     patches,
+    phases,
     plain,
     pointwise,
     shifted,
@@ -139,6 +143,8 @@ def _backward(geometry, residuals, dy_BxhxwxO):
         )
     if _suits_winograd(x, kernel, geometry):
         dx = winograd.input_gradient(dy, kernel, size, pads)
+    elif groups == 1 and strides != dilation == (1, 1) and taken <= 64:
+        dx = phases.input_gradient(dy, kernel, size, strides, pads)
     elif groups == 1 and (strides != (1, 1) or (taken < 16 and not fast)):
         dx = patches.input_gradient(dy, kernel, size, *slide)
     else:
