@@ -514,14 +514,19 @@ def test_shard_map(form):
 
 @every_form
 def test_gradients_are_canonical_convolutions(table, form):
-    """Any other order of axes is hundreds of times slower inside `lax.scan`."""
+    """Any other order of axes is hundreds of times slower inside `lax.scan`.
+
+    But oneDNN takes the kernel in any.
+    """
     images, kernel, options = example(form)
     differentiate = partial(gradients, conv2d, **options)
     jaxpr = str(jax.make_jaxpr(differentiate)(images, kernel))
     orders = re.findall(r"lhs_spec=(.*), rhs_spec=(.*), out_spec=([^)]*\))", jaxpr)
+    depth = "(0, 4, 1, 2, 3)"
     assert set(orders) <= {
         ("(0, 3, 1, 2)", "(3, 2, 0, 1)", "(0, 3, 1, 2)"),
-        ("(0, 4, 1, 2, 3)", "(4, 3, 0, 1, 2)", "(0, 4, 1, 2, 3)"),
+        (depth, "(4, 3, 0, 1, 2)", depth),
+        (depth, "(4, 0, 1, 2, 3)" if table == "oneDNN" else None, depth),
     }
     if table == "without oneDNN":
         assert set(re.findall("feature_group_count=(.*)", jaxpr)) <= {"1"}

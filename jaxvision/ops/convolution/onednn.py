@@ -66,11 +66,12 @@ def _dense(x_BxHxWxC, dy_BxhxwxO, reach, strides, pads, dilation):
     kernel = dy_BxhxwxO.reshape(-1, slices, *dy_BxhxwxO.shape[1:])
     dkernel = lax.conv_general_dilated(
         images.transpose(1, 2, 3, 0)[None],
-        kernel.transpose(1, 2, 3, 0, 4),
+        kernel,
         (1, 1, 1),
         ((0, 0), rows, (columns[0] * channels, columns[1] * channels)),
         rhs_dilation=(1, strides[0], strides[1] * channels),
-        dimension_numbers=("NDHWC", "DHWIO", "NDHWC"),
+        # oneDNN puts the kernel in an order of its own, from any.
+        dimension_numbers=("NDHWC", "IDHWO", "NDHWC"),
     )
     return dkernel.reshape(*reach, channels, made)
 
