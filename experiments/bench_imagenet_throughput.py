@@ -85,8 +85,9 @@ class Config:
     """Begin no measurement later than so long after the launch, and end the last."""
     torch_python: Path | None = None
     """Interpreter in which `import torch` works; None: no comparison."""
-    torch_modes: tuple[str, ...] = ("default", "max-autotune")
-    """Of torch.compile; the fastest counts.  `eager` does not compile."""
+    torch_modes: tuple[str, ...] = ()
+    """Of torch.compile, whose fastest counts; `eager` does not compile.  None given:
+    `default` and `max-autotune`, but on CPU `eager`."""
     photos: Path | None = None
     """A folder of JPEG files, searched in all depths, to train on as well."""
     profile: Path | None = None
@@ -149,7 +150,8 @@ def sized(config: Config, platform: str) -> Config:
         batch_sizes=config.batch_sizes or ((4,) if on_cpu else (256, 512, 1024)),
         image_size=config.image_size or (32 if on_cpu else 224),
         steps=config.steps or (3 if on_cpu else 30),
-        torch_modes=("eager",) if on_cpu else config.torch_modes,
+        torch_modes=config.torch_modes
+        or (("eager",) if on_cpu else ("default", "max-autotune")),
     )
 
 

@@ -593,8 +593,8 @@ class Config:
     """Train so many seeds in one program, too; 0: do not."""
     torch_python: Path | None = None
     """Interpreter in which `import torch` works; None: no comparison."""
-    torch_mode: str = "max-autotune"
-    """How torch.compile compiles, on a GPU."""
+    torch_mode: str | None = None
+    """Of torch.compile; None: `max-autotune` on a GPU, and not compiled on CPU."""
     dataset: str = "cifar10"
     """Of 32×32 colour images in ten classes."""
     epochs: float | None = None

@@ -324,14 +324,19 @@ def version():
 
 
 def begin(recipe, file, mode):
-    """Compile the network, and warm it up by a run on labels that mean nothing."""
+    """Compile the network, and warm it up by a run on labels that mean nothing.
+
+    `mode` is torch.compile's; None is the best on a GPU, and on CPU not to compile.
+    """
     global newton_schulz, prepared
     torch.backends.cudnn.benchmark = True
     with np.load(file) as arrays:
         data = {name: torch.from_numpy(arrays[name]).to(DEVICE) for name in arrays}
     data = {name: v.long() if "labels" in name else v for name, v in data.items()}
     net = Network(recipe)
-    if ON_GPU:
+    if mode is None and ON_GPU:
+        mode = "max-autotune"
+    if mode is not None:
         newton_schulz = torch.compile(newton_schulz)
         net.compile(mode=mode)
         labels = torch.randint(10, data["train_labels"].shape, device=DEVICE)

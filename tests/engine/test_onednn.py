@@ -176,7 +176,10 @@ def test_it_computes_every_convolution_of_a_training_loop():
     draw = np.random.default_rng(0).standard_normal
     images = jnp.asarray(draw((32, 16, 16, 16)), jnp.float32)
     shapes = {"whole": (3, 3, 16, 24), "strided": (3, 3, 24, 32), "one": (3, 3, 1, 32)}
-    kernels = {name: jnp.asarray(draw(s), jnp.float32) / 12 for name, s in shapes.items()}
+    kernels = {
+        name: jnp.asarray(draw(shape), jnp.float32) / 12
+        for name, shape in shapes.items()
+    }
 
     def loss(kernels, images):
         y = nn.relu(conv2d(images, kernels["whole"]))

@@ -232,7 +232,7 @@ def test_values_and_gradients_are_native_in_the_form_of_the_table(
 
         monkeypatch.setattr(module, name, spied)
 
-    modules = "onednn packed patches phases plain shifted winograd".split()
+    modules = ["onednn", "packed", "patches", "phases", "plain", "shifted", "winograd"]
     for module in (getattr(cpu, name) for name in modules):
         for name in ("convolve", "input_gradient", "weight_gradient"):
             if hasattr(module, name) and (module, name) != (cpu.plain, "convolve"):

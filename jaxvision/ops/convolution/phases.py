@@ -1,10 +1,10 @@
 """The gradient by images of a convolution with strides, without multiplying zeros.
 
 Pixel s·j + r meets the taps k ≡ r + padding (mod s) alone, tap k at output
-j + (r + padding - k) / s.  So the pixels of one phase r are a convolution of dy, without
-strides, by a part of the kernel.  The phases of a row's pixels are the channels of one
-convolution, in which a phase with fewer taps than another has zeros; rows that meet
-outputs at the same distances share it.
+j + (r + padding - k) / s.  So the pixels of one phase r are a convolution of dy,
+without strides, by a part of the kernel.  The phases of a row's pixels are the channels
+of one convolution, in which a phase with fewer taps than another has zeros; rows that
+meet outputs at the same distances share it.
 """
 
 import itertools
@@ -41,8 +41,8 @@ def input_gradient(
         return tuple(np.flatnonzero(rows_TxS[:, row] < reach[0]))
 
     parts = []
-    for distances, rows in itertools.groupby(range(strides[0]), met):
-        rows = list(rows)
+    for distances, alike in itertools.groupby(range(strides[0]), met):
+        rows = list(alike)
         if not distances:
             nothing = (batch, h, len(rows), w, strides[1], channels)
             parts.append(jnp.zeros(nothing, dy.dtype))
