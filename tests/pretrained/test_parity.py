@@ -20,6 +20,7 @@ from jaxvision.engine.state import count
 from jaxvision.errors import UsageError
 from jaxvision.layers.conv_norm import basic_conv
 from jaxvision.models import inception
+from jaxvision.ops import convolution
 from jaxvision.pretrained import keys
 from tools import parity_inputs as inputs
 
@@ -52,6 +53,22 @@ if os.environ.get("PARITY") == "all":
 else:
     NAMES = SMALLEST
 TABLE = Path(__file__).parent / "parity.tsv"
+
+
+@pytest.fixture(autouse=True)
+def convolution_as_on_accelerators(monkeypatch):
+    """The forms for CPU have tests of their own, and take the compiler twice as long.
+
+    `make parity` compares networks that are made of them.
+    """
+    if os.environ.get("PARITY") != "all":
+        monkeypatch.setattr(
+            convolution.cpu,
+            "convolve",
+            lambda images, kernel, geometry: convolution.plain.native(
+                images, kernel, *geometry
+            ),
+        )
 
 
 def published_shapes(name, size, source=None):
