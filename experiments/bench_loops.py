@@ -138,7 +138,7 @@ def blocks(unroll: int, width: int = 48, checkpoint: bool = False):
     return jax.grad(loss), params, x
 
 
-LOOPS = {
+LOOPS: dict[str, Callable[..., Any]] = {
     "steps": steps,
     "accumulation": accumulation,
     "blocks": blocks,
