@@ -1,6 +1,6 @@
 """What a loop inside a program costs: `lax.scan` against the same written out.
 
-    python -m experiments.bench_loops                                  (about a minute)
+    python -m experiments.bench_loops                               (about two minutes)
 
 XLA's own gradients of convolutions are up to 190 times slower inside a loop on CPU,
 https://github.com/jax-ml/jax/issues/12868; ours should not be.  Loops over training

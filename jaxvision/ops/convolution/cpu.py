@@ -141,11 +141,12 @@ def _backward(geometry, residuals, dy_BxhxwxO):
             shifted.input_gradient(dy, kernel, groups, size, *slide),
             shifted.weight_gradient(x, dy, groups, reach, *slide),
         )
+    strided = groups == 1 and strides != (1, 1)
     if _suits_winograd(x, kernel, geometry):
         dx = winograd.input_gradient(dy, kernel, size, pads)
-    elif groups == 1 and strides != dilation == (1, 1) and taken <= 64:
+    elif strided and dilation == (1, 1) and taken <= 64:
         dx = phases.input_gradient(dy, kernel, size, strides, pads)
-    elif groups == 1 and (strides != (1, 1) or (taken < 16 and not fast)):
+    elif strided or (taken < 16 and not fast):
         dx = patches.input_gradient(dy, kernel, size, *slide)
     else:
         dx = plain.input_gradient(dy, kernel, groups, size, *slide)

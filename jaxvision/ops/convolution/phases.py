@@ -35,7 +35,6 @@ def input_gradient(
     h, w = (-(-n // s) for n, s in zip(size, strides, strict=True))
     # Tap K, which is none, has zeros.
     kernel = jnp.pad(kernel_KxKxCxO, ((0, 0), (0, 1), (0, 0), (0, 0)))
-    dy = lax.optimization_barrier(dy_BxhxwxO)
 
     def met(row):
         return tuple(np.flatnonzero(rows_TxS[:, row] < reach[0]))
@@ -45,7 +44,7 @@ def input_gradient(
         rows = list(alike)
         if not distances:
             nothing = (batch, h, len(rows), w, strides[1], channels)
-            parts.append(jnp.zeros(nothing, dy.dtype))
+            parts.append(jnp.zeros(nothing, dy_BxhxwxO.dtype))
             continue
         chosen = kernel[rows_TxS[np.ix_(distances, rows)]][:, :, columns_TxS]
         part_TxTxOxC = chosen.transpose(0, 2, 5, 1, 3, 4).reshape(
@@ -57,7 +56,7 @@ def input_gradient(
             (-left, w + left + len(columns_TxS) - 1 - outputs[1]),
         )
         part_TxTxOxC = lax.optimization_barrier(part_TxTxOxC)
-        part = plain.convolve(dy, part_TxTxOxC, (1, 1), around)
+        part = plain.convolve(dy_BxhxwxO, part_TxTxOxC, (1, 1), around)
         part = part.reshape(batch, h, w, len(rows), strides[1], channels)
         parts.append(part.transpose(0, 1, 3, 2, 4, 5))
     dx = jnp.concatenate(parts, 2).reshape(batch, h * strides[0], -1, channels)
@@ -66,7 +65,7 @@ def input_gradient(
 
 
 def _taps(reach: int, stride: int, low: int) -> tuple[int, np.ndarray]:
-    """The least distance j - output, and which tap has it: [distances,phases].
+    """The least distance output - j, and which tap has it: [distances,phases].
 
     It is `reach` where a phase has no tap of that distance.
     """
