@@ -32,6 +32,7 @@ import tyro
 from experiments.peers import peer
 from jaxvision import models, onednn, record
 from jaxvision.errors import UsageError, unknown
+from jaxvision.ops.activation import relu
 from jaxvision.ops.batch_norm import batch_norm
 from jaxvision.ops.convolution import conv2d
 from jaxvision.ops.pooling import max_pool
@@ -198,7 +199,7 @@ def make_network(row: str, images: Array, classes: int):
 
 def conv_norm_relu(param, x: Array, made: int, strides: int = 1, **options) -> Array:
     """3×3 convolution, batch normalisation (without running averages), ReLU."""
-    return jax.nn.relu(conv_norm(param, x, made, strides, **options))
+    return relu(conv_norm(param, x, made, strides, **options))
 
 
 def conv_norm(param, x: Array, made: int, strides: int = 1, *, kernel: int = 3):
@@ -219,7 +220,7 @@ def resnet18_cifar(param, x: Array, classes: int) -> Array:
             y = conv_norm(param, y, made)
             if strides > 1:
                 x = conv_norm(param, x, made, strides, kernel=1)
-            x = jax.nn.relu(x + y)
+            x = relu(x + y)
     return x.mean((1, 2)) @ param(512, classes) + param(classes)
 
 

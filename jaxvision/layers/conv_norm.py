@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxvision.layers.conv import Conv
 from jaxvision.layers.norm import BatchNorm, batch_norm
+from jaxvision.ops.activation import relu
 from jaxvision.ops.convolution import Padding, Pair, pair
 
 Array = jax.Array
@@ -27,7 +28,7 @@ def conv_norm(
     padding: Padding | None = None,
     groups: int = 1,
     norm: Callable[..., nn.Module] = BatchNorm,
-    activation: Callable[[Array], Array] | None = nn.relu,
+    activation: Callable[[Array], Array] | None = relu,
     dtype: Any = jnp.float32,
     kernel_init: Callable[..., Array] = he_fan_out,
 ) -> Array:
@@ -62,7 +63,7 @@ class ConvNorm(nn.Module):
     padding: Padding | None = None
     groups: int = 1
     norm: Callable[..., nn.Module] = BatchNorm
-    activation: Callable[[Array], Array] | None = nn.relu
+    activation: Callable[[Array], Array] | None = relu
     dtype: Any = jnp.float32
     kernel_init: Callable[..., Array] = he_fan_out
     names: tuple[str, str] = ("0", "1")

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 
 from jaxvision.layers.conv import Conv
+from jaxvision.ops.activation import relu
 
 Array = jax.Array
 
@@ -18,7 +19,7 @@ class SqueezeExcite(nn.Module):
     """
 
     features: int
-    activation: Callable[[Array], Array] = nn.relu
+    activation: Callable[[Array], Array] = relu
     gate: Callable[[Array], Array] = nn.sigmoid
 
     @nn.compact

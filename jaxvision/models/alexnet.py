@@ -23,6 +23,7 @@ from jaxvision.layers.classifier import classify
 from jaxvision.layers.conv import Conv
 from jaxvision.layers.local_response import local_response_norm
 from jaxvision.models.variant import Variant
+from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import adaptive_avg_pool, max_pool
 
 
@@ -53,21 +54,21 @@ class AlexNet(nn.Module):
         x = conv(one, 11, strides=4, padding=self.stem_padding, name="features.0")(
             images
         )
-        x = self._normalised(nn.relu(x))
+        x = self._normalised(relu(x))
         outputs["stage1"] = x = max_pool(x, 3, 2)
         x = conv(two, 5, padding=2, groups=self.groups, name="features.3")(x)
-        x = self._normalised(nn.relu(x))
+        x = self._normalised(relu(x))
         outputs["stage2"] = x = max_pool(x, 3, 2)
-        x = nn.relu(conv(three, name="features.6")(x))
-        x = nn.relu(conv(four, groups=self.groups, name="features.8")(x))
-        x = nn.relu(conv(five, groups=self.groups, name="features.10")(x))
+        x = relu(conv(three, name="features.6")(x))
+        x = relu(conv(four, groups=self.groups, name="features.8")(x))
+        x = relu(conv(five, groups=self.groups, name="features.10")(x))
         outputs["stage3"] = x = max_pool(x, 3, 2)
 
         dropped = nn.Dropout(self.dropout, deterministic=not train)
         if self.fully_convolutional:
             slide = partial(Conv, padding="VALID", dtype=self.dtype)
-            x = nn.relu(slide(4096, 6, name="classifier.1")(dropped(x)))
-            x = nn.relu(slide(4096, 1, name="classifier.4")(dropped(x)))
+            x = relu(slide(4096, 6, name="classifier.1")(dropped(x)))
+            x = relu(slide(4096, 1, name="classifier.4")(dropped(x)))
             outputs["pre_logits"] = x
             if self.num_classes:
                 logits = slide(self.num_classes, 1, name="classifier.6")(x)
@@ -77,8 +78,8 @@ class AlexNet(nn.Module):
         # Channels first, which is the order of the published weights.
         x = x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)
         dense = partial(nn.Dense, dtype=self.dtype)
-        x = nn.relu(dense(4096, name="classifier.1")(dropped(x)))
-        x = nn.relu(dense(4096, name="classifier.4")(dropped(x)))
+        x = relu(dense(4096, name="classifier.1")(dropped(x)))
+        x = relu(dense(4096, name="classifier.4")(dropped(x)))
         return classify(
             outputs,
             x,

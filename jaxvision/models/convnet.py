@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxvision.errors import check
 from jaxvision.layers.conv import Conv
 from jaxvision.models.variant import OURS, Variant
+from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import max_pool
 
 
@@ -57,16 +58,14 @@ class ConvNet(nn.Module):
         x = images.astype(self.dtype)
         for block in range(self.m):
             for _ in range(self.n):
-                x = nn.relu(
-                    Conv(features[block], self.kernel_size, dtype=self.dtype)(x)
-                )
+                x = relu(Conv(features[block], self.kernel_size, dtype=self.dtype)(x))
             if self.pool:
                 x = max_pool(x, 2)
             outputs[f"block{block + 1}"] = x
         x = x.reshape(x.shape[0], -1)
         for _ in range(self.k):
             x = nn.Dropout(self.dropout, deterministic=not train)(x)
-            x = nn.relu(nn.Dense(self.hidden, dtype=self.dtype)(x))
+            x = relu(nn.Dense(self.hidden, dtype=self.dtype)(x))
         outputs["pre_logits"] = x
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         if self.num_classes:

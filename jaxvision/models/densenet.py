@@ -18,6 +18,7 @@ from jaxvision.layers.classifier import classify
 from jaxvision.layers.conv import Conv
 from jaxvision.layers.norm import batch_norm
 from jaxvision.models.variant import Variant
+from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import avg_pool, global_avg_pool, max_pool
 
 
@@ -32,9 +33,9 @@ class DenseLayer(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        y = nn.relu(self.norm(name="norm1")(x))
+        y = relu(self.norm(name="norm1")(x))
         y = self.conv(4 * self.growth, kernel_size=1, name="conv1")(y)
-        y = nn.relu(self.norm(name="norm2")(y))
+        y = relu(self.norm(name="norm2")(y))
         y = self.conv(self.growth, padding=1, name="conv2")(y)
         y = nn.Dropout(self.dropout, deterministic=self.deterministic)(y)
         return jnp.concatenate([x, y], -1)
@@ -70,7 +71,7 @@ class DenseNet(nn.Module):
             not train,
         )
         x = conv(2 * self.growth, 7, 2, padding=3, name="features.conv0")(images)
-        x = nn.relu(norm(name="features.norm0")(x))
+        x = relu(norm(name="features.norm0")(x))
         outputs = {"stem": x}
         x = max_pool(x, 3, 2, padding=1)
         for stage, depth in enumerate(self.depths, 1):
@@ -79,10 +80,10 @@ class DenseNet(nn.Module):
             outputs[f"stage{stage}"] = x
             if stage < len(self.depths):
                 transition = f"features.transition{stage}"
-                x = nn.relu(norm(name=f"{transition}.norm")(x))
+                x = relu(norm(name=f"{transition}.norm")(x))
                 x = conv(x.shape[-1] // 2, 1, name=f"{transition}.conv")(x)
                 x = avg_pool(x, 2)
-        x = nn.relu(norm(name="features.norm5")(x))
+        x = relu(norm(name="features.norm5")(x))
         return classify(
             outputs,
             global_avg_pool(x),

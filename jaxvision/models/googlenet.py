@@ -20,6 +20,7 @@ from jaxvision.layers.classifier import classify
 from jaxvision.layers.conv_norm import basic_conv
 from jaxvision.layers.imagenet import from_imagenet_statistics
 from jaxvision.models.variant import Variant
+from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import adaptive_avg_pool, global_avg_pool, max_pool
 
 INCEPTION = {
@@ -69,7 +70,7 @@ class AuxiliaryHead(nn.Module):
         x = self.conv(128, 1, name="conv")(adaptive_avg_pool(x, 4))
         # Channels first, which is the order of the published weights.
         x = x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)
-        x = self.dropout(nn.relu(nn.Dense(1024, dtype=self.dtype, name="fc1")(x)))
+        x = self.dropout(relu(nn.Dense(1024, dtype=self.dtype, name="fc1")(x)))
         logits = nn.Dense(self.num_classes, dtype=self.dtype, name="fc2")(x)
         return logits.astype(jnp.float32)
 

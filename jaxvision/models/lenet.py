@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxvision.errors import UsageError
 from jaxvision.layers.conv import Conv
 from jaxvision.models.variant import OURS, Variant
+from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import avg_pool, max_pool
 
 
@@ -73,6 +74,6 @@ class LeNet5(nn.Module):
 VARIANTS = {
     "lenet5": Variant(LeNet5, (32, 32, 1), OURS),
     "lenet5_relu": Variant(
-        partial(LeNet5, activation=nn.relu, pool=max_pool), (32, 32, 1), OURS
+        partial(LeNet5, activation=relu, pool=max_pool), (32, 32, 1), OURS
     ),
 }

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.models.variant import OURS, Variant
+from jaxvision.ops.activation import relu
 
 
 class MLP(nn.Module):
@@ -24,7 +25,7 @@ class MLP(nn.Module):
 
     num_classes: int = 10
     hidden: Sequence[int] = ()
-    activation: Callable[[jax.Array], jax.Array] = nn.relu
+    activation: Callable[[jax.Array], jax.Array] = relu
     dtype: Any = jnp.float32
 
     @nn.compact

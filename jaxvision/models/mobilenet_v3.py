@@ -20,6 +20,7 @@ from jaxvision.layers.norm import batch_norm
 from jaxvision.layers.squeeze_excite import SqueezeExcite
 from jaxvision.models.timm_names import LAYERS, STEM, in_stages
 from jaxvision.models.variant import Rules, Variant
+from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import global_avg_pool
 
 
@@ -35,7 +36,7 @@ class Row(NamedTuple):
     strides: int
 
 
-RE, HS = nn.relu, nn.hard_swish
+RE, HS = relu, nn.hard_swish
 
 LARGE = (
     Row(3, 16, 16, False, RE, 1),

@@ -23,6 +23,7 @@ from jaxvision.layers.conv_norm import ConvNorm
 from jaxvision.layers.norm import batch_norm
 from jaxvision.layers.squeeze_excite import SqueezeExcite
 from jaxvision.models.variant import Variant
+from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import global_avg_pool
 
 
@@ -48,7 +49,7 @@ class Bottleneck(nn.Module):
         y = conv_norm(features, 1, activation=None, name="f.c")(y)
         if x.shape != y.shape:
             x = conv_norm(features, 1, strides=strides, activation=None, name="proj")(x)
-        return nn.relu(x + y)
+        return relu(x + y)
 
 
 class RegNet(nn.Module):

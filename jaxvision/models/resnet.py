@@ -25,6 +25,7 @@ from jaxvision.layers.conv_norm import he_fan_out
 from jaxvision.layers.norm import batch_norm
 from jaxvision.layers.squeeze_excite import SqueezeExcite
 from jaxvision.models.variant import Variant
+from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import global_avg_pool, max_pool
 
 
@@ -43,13 +44,13 @@ class BasicBlock(nn.Module):
     def __call__(self, x):
         conv, norm, features = self.conv, self.norm, self.features
         y = conv(features, strides=self.strides, padding=1, name="conv1")(x)
-        y = nn.relu(norm(name="bn1")(y))
+        y = relu(norm(name="bn1")(y))
         y = conv(features, padding=1, name="conv2")(y)
         # A block that begins as the identity: Goyal et al. 2017, section 5.1.
         y = norm(name="bn2", scale_init=nn.initializers.zeros)(y)
         if self.squeeze:
             y = SqueezeExcite(features // 16, name="se")(y)
-        return nn.relu(_shortcut(x, y, self.strides, conv, norm) + y)
+        return relu(_shortcut(x, y, self.strides, conv, norm) + y)
 
 
 class Bottleneck(nn.Module):
@@ -73,16 +74,16 @@ class Bottleneck(nn.Module):
         inner = self.features * self.group_width // 64 * self.groups
         outer = self.features * self.expansion
         y = conv(inner, kernel_size=1, name="conv1")(x)
-        y = nn.relu(norm(name="bn1")(y))
+        y = relu(norm(name="bn1")(y))
         y = conv(
             inner, strides=self.strides, padding=1, groups=self.groups, name="conv2"
         )(y)
-        y = nn.relu(norm(name="bn2")(y))
+        y = relu(norm(name="bn2")(y))
         y = conv(outer, kernel_size=1, name="conv3")(y)
         y = norm(name="bn3", scale_init=nn.initializers.zeros)(y)
         if self.squeeze:
             y = SqueezeExcite(outer // 16, name="se")(y)
-        return nn.relu(_shortcut(x, y, self.strides, conv, norm) + y)
+        return relu(_shortcut(x, y, self.strides, conv, norm) + y)
 
 
 class ResNet(nn.Module):
@@ -110,7 +111,7 @@ class ResNet(nn.Module):
         make_block = nn.remat(self.block) if self.remat else self.block
 
         x = conv(self.width, kernel_size=7, strides=2, padding=3, name="conv1")(images)
-        x = nn.relu(norm(name="bn1")(x))
+        x = relu(norm(name="bn1")(x))
         outputs = {"stem": x}
         x = max_pool(x, 3, 2, padding=1)
         for stage, depth in enumerate(self.depths):

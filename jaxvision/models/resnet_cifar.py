@@ -15,6 +15,7 @@ from jaxvision.layers.classifier import classify
 from jaxvision.layers.conv import Conv
 from jaxvision.layers.norm import batch_norm
 from jaxvision.models.variant import OURS, Variant
+from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import global_avg_pool
 
 
@@ -29,7 +30,7 @@ class BasicBlock(nn.Module):
     @nn.compact
     def __call__(self, x):
         y = self.conv(self.features, strides=self.strides)(x)
-        y = nn.relu(self.norm()(y))
+        y = relu(self.norm()(y))
         y = self.norm()(self.conv(self.features)(y))
 
         # Option A: subsample, and fill the new channels with zeros.
@@ -38,7 +39,7 @@ class BasicBlock(nn.Module):
         shortcut = jnp.pad(
             shortcut, ((0, 0), (0, 0), (0, 0), (new // 2, new - new // 2))
         )
-        return nn.relu(shortcut + y)
+        return relu(shortcut + y)
 
 
 class CifarResNet(nn.Module):
@@ -59,7 +60,7 @@ class CifarResNet(nn.Module):
         norm = batch_norm(train=train, dtype=self.dtype)
         make_block = nn.remat(BasicBlock) if self.remat else BasicBlock
 
-        x = nn.relu(norm(name="stem_norm")(conv(self.width, name="stem")(images)))
+        x = relu(norm(name="stem_norm")(conv(self.width, name="stem")(images)))
         outputs = {"stem": x}
         for stage in range(3):
             for block in range(self.blocks):

@@ -20,6 +20,7 @@ from jaxvision.layers.conv import Conv
 from jaxvision.layers.conv_norm import he_fan_out
 from jaxvision.layers.norm import batch_norm
 from jaxvision.models.variant import Variant
+from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import global_avg_pool, max_pool
 
 
@@ -35,11 +36,11 @@ class BasicBlock(nn.Module):
     @nn.compact
     def __call__(self, x):
         conv, features, strides = self.conv, self.features, self.strides
-        y = nn.relu(self.norm(name="norm1")(x))
+        y = relu(self.norm(name="norm1")(x))
         if strides != 1 or x.shape[-1] != features:
             x = conv(features, 1, strides=strides, name="downsample.conv")(y)
         y = conv(features, 3, strides=strides, padding=1, name="conv1")(y)
-        y = nn.relu(self.norm(name="norm2")(y))
+        y = relu(self.norm(name="norm2")(y))
         return x + conv(features, 3, padding=1, name="conv2")(y)
 
 
@@ -56,13 +57,13 @@ class Bottleneck(nn.Module):
     def __call__(self, x):
         conv, features, strides = self.conv, self.features, self.strides
         outer = features * self.expansion
-        y = nn.relu(self.norm(name="norm1")(x))
+        y = relu(self.norm(name="norm1")(x))
         if strides != 1 or x.shape[-1] != outer:
             x = conv(outer, 1, strides=strides, name="downsample.conv")(y)
         y = conv(features, 1, name="conv1")(y)
-        y = nn.relu(self.norm(name="norm2")(y))
+        y = relu(self.norm(name="norm2")(y))
         y = conv(features, 3, strides=strides, padding=1, name="conv2")(y)
-        y = nn.relu(self.norm(name="norm3")(y))
+        y = relu(self.norm(name="norm3")(y))
         return x + conv(outer, 1, name="conv3")(y)
 
 
@@ -101,7 +102,7 @@ class ResNetV2(nn.Module):
                     name=f"stages.{stage}.blocks.{block}",
                 )(x)
             outputs[f"stage{stage + 1}"] = x
-        x = nn.relu(norm(name="norm")(x))
+        x = relu(norm(name="norm")(x))
         outputs["pre_logits"] = x = global_avg_pool(x)
         if self.num_classes:
             # The published head is a 1×1 convolution.

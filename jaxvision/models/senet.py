@@ -21,6 +21,7 @@ from jaxvision.layers.conv_norm import conv_norm
 from jaxvision.layers.norm import batch_norm
 from jaxvision.layers.squeeze_excite import SqueezeExcite
 from jaxvision.models.variant import Variant
+from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import global_avg_pool, max_pool
 
 
@@ -47,7 +48,7 @@ class Bottleneck(nn.Module):
                 activation=None,
                 names=("downsample.0", "downsample.1"),
             )
-        return nn.relu(x + y)
+        return relu(x + y)
 
 
 class SENet(nn.Module):

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from jaxvision.layers.conv import Conv
 from jaxvision.models.variant import Variant
+from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import global_avg_pool, max_pool
 
 
@@ -30,10 +31,10 @@ class Fire(nn.Module):
     @nn.compact
     def __call__(self, x):
         conv = partial(Conv, dtype=self.dtype)
-        x = nn.relu(conv(self.squeeze, 1, name="squeeze")(x))
+        x = relu(conv(self.squeeze, 1, name="squeeze")(x))
         one = conv(self.features, 1, name="expand1x1")(x)
         three = conv(self.features, 3, padding=1, name="expand3x3")(x)
-        return nn.relu(jnp.concatenate([one, three], -1))
+        return relu(jnp.concatenate([one, three], -1))
 
 
 class SqueezeNet(nn.Module):
@@ -56,7 +57,7 @@ class SqueezeNet(nn.Module):
     def __call__(self, images, *, train: bool):
         features, size = self.stem
         conv = partial(Conv, dtype=self.dtype, padding="VALID")
-        x = nn.relu(conv(features, size, strides=2, name="features.0")(images))
+        x = relu(conv(features, size, strides=2, name="features.0")(images))
         outputs: dict[str, jax.Array] = {}
         # The published weights count the stem, its activation and poolings as layers.
         for layer, fire in enumerate(self.layers, 2):
@@ -75,7 +76,7 @@ class SqueezeNet(nn.Module):
                 kernel_init=nn.initializers.normal(0.01),
                 name="classifier.1",
             )(x)
-            outputs["logits"] = global_avg_pool(nn.relu(scores).astype(jnp.float32))
+            outputs["logits"] = global_avg_pool(relu(scores).astype(jnp.float32))
         return outputs
 
 

@@ -31,6 +31,7 @@ from jaxvision.layers.windows import (
     relative_position_index,
 )
 from jaxvision.models.variant import Variant
+from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import global_avg_pool
 
 init = nn.initializers.truncated_normal(0.02)
@@ -98,7 +99,7 @@ class WindowAttentionV2(WindowAttention):
 
     def position_bias(self):
         """Section 3.3: from the logarithm of offsets, which larger windows share."""
-        hidden = nn.relu(nn.Dense(512, name="cpb_mlp.0")(_log_offsets(self.window)))
+        hidden = relu(nn.Dense(512, name="cpb_mlp.0")(_log_offsets(self.window)))
         table = nn.Dense(self.heads, use_bias=False, name="cpb_mlp.2")(hidden)
         table = table.reshape(-1, self.heads)
         bias = table[relative_position_index(self.window)].transpose(2, 0, 1)[None]

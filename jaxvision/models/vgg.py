@@ -20,6 +20,7 @@ from jaxvision.layers.conv import Conv
 from jaxvision.layers.conv_norm import he_fan_out
 from jaxvision.layers.norm import batch_norm
 from jaxvision.models.variant import Variant
+from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import adaptive_avg_pool, max_pool
 
 FEATURES = (64, 128, 256, 512, 512)
@@ -50,7 +51,7 @@ class VGG(nn.Module):
                 x = conv(FEATURES[stage], name=f"features.{layer}")(x)
                 if self.normalise:
                     x = norm(name=f"features.{layer + 1}")(x)
-                x = nn.relu(x)
+                x = relu(x)
                 layer += 3 if self.normalise else 2
             x = max_pool(x, 2)
             layer += 1
@@ -62,8 +63,8 @@ class VGG(nn.Module):
             nn.Dense, dtype=self.dtype, kernel_init=nn.initializers.normal(0.01)
         )
         dropped = nn.Dropout(self.dropout, deterministic=not train)
-        x = dropped(nn.relu(dense(4096, name="classifier.0")(x)))
-        x = nn.relu(dense(4096, name="classifier.3")(x))
+        x = dropped(relu(dense(4096, name="classifier.0")(x)))
+        x = relu(dense(4096, name="classifier.3")(x))
         return classify(
             outputs,
             x,

@@ -21,6 +21,7 @@ from jaxvision.layers.conv import Conv
 from jaxvision.layers.conv_norm import he_fan_out
 from jaxvision.layers.norm import batch_norm
 from jaxvision.models.variant import Variant
+from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import global_avg_pool, max_pool
 
 
@@ -53,7 +54,7 @@ class Block(nn.Module):
         y, layer = x, 0
         for i, features in enumerate(self.features):
             if i > 0 or self.first_rectified:
-                y = nn.relu(y)
+                y = relu(y)
                 layer += 1
             y = SeparableConv(features, self.conv, name=f"rep.{layer}")(y)
             y = self.norm(name=f"rep.{layer + 1}")(y)
@@ -88,8 +89,8 @@ class Xception(nn.Module):
         outputs: dict[str, jax.Array] = {}
 
         # Entry flow.
-        x = nn.relu(norm(name="bn1")(conv(32, 3, strides=2, name="conv1")(images)))
-        x = nn.relu(norm(name="bn2")(conv(64, 3, name="conv2")(x)))
+        x = relu(norm(name="bn1")(conv(32, 3, strides=2, name="conv1")(images)))
+        x = relu(norm(name="bn2")(conv(64, 3, name="conv2")(x)))
         outputs["stage1"] = x
         x = block((128, 128), 2, first_rectified=False, name="block1")(x)
         outputs["stage2"] = x
@@ -101,8 +102,8 @@ class Xception(nn.Module):
         outputs["stage4"] = x
         # Exit flow.
         x = block((728, 1024), 2, name="block12")(x)
-        x = nn.relu(norm(name="bn3")(SeparableConv(1536, conv, name="conv3")(x)))
-        x = nn.relu(norm(name="bn4")(SeparableConv(2048, conv, name="conv4")(x)))
+        x = relu(norm(name="bn3")(SeparableConv(1536, conv, name="conv3")(x)))
+        x = relu(norm(name="bn4")(SeparableConv(2048, conv, name="conv4")(x)))
         outputs["stage5"] = x
         return classify(
             outputs,

@@ -372,6 +372,30 @@ def test_slices_change_nothing(monkeypatch):
     assert_close(jax.jit(lambda: sweep())(), whole)
 
 
+def test_short_rows_of_the_weight_gradient_are_halved():
+    """Else oneDNN lets one of two cores compute two of its three rows."""
+
+    def parts(channels, size):
+        x, dy = (
+            jax.ShapeDtypeStruct((32, 9, 8, n), jnp.float32) for n in (channels, 8)
+        )
+        pads = ((size // 2, size // 2),) * 2
+        slide = ((size, size), (1, 1), pads, (1, 1))
+        made = jax.make_jaxpr(
+            lambda x, dy: cpu.onednn.weight_gradient(x, dy, 1, *slide)
+        )(x, dy)
+        (images,) = (
+            equation.invars[0].aval.shape
+            for equation in made.eqns
+            if equation.primitive is lax.conv_general_dilated_p
+        )
+        assert images[1:] == (2, 9, 8 * channels // images[0], 16)
+        return images[0]
+
+    assert [parts(channels, 3) for channels in (15, 16, 17, 30, 32)] == [1, 2, 1, 2, 1]
+    assert parts(16, 5) == 1
+
+
 @every_kind
 def test_second_derivatives_are_native(table, form):
     images, kernel, options = example(form)

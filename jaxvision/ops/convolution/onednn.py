@@ -47,7 +47,8 @@ def _dense(x_BxHxWxC, dy_BxhxwxO, reach, strides, pads, dilation):
 
     Along that axis dy steps by whole pixels and the output by single channels, so that
     its K·C places are columns and channels of the kernel.  All images as channels would
-    need no third axis for the rest of them, but 16 at a time are a tenth faster.
+    need no third axis for the rest of them, but 16 at a time are a tenth faster.  The
+    batch is one image, or two for the halves of few channels.
     """
     batch, _, _, channels = x_BxHxWxC.shape
     made = dy_BxhxwxO.shape[3]
@@ -62,17 +63,25 @@ def _dense(x_BxHxWxC, dy_BxhxwxO, reach, strides, pads, dilation):
     x, rows, columns = _cropped(x_BxHxWxC, dy_BxhxwxO, reach, strides, pads)
     # What a device holds of the batch stays there: slices vary faster than channels.
     slices = math.gcd(share_of_device(batch), max(1, batch // 16))
-    images = x.reshape(-1, slices, x.shape[1], x.shape[2] * channels)
-    kernel = dy_BxhxwxO.reshape(-1, slices, *dy_BxhxwxO.shape[1:])
+    # oneDNN divides the output among cores by rows, and rows of 96 places or more once
+    # again: of three short rows one core would compute two.
+    columns_out = reach[1] * channels
+    halved = reach[0] <= 3 and 48 <= columns_out < 96 and channels % 2 == 0
+    parts = 2 if halved else 1
+    taken = channels // parts
+    height, width = x.shape[1:3]
+    images = x.reshape(-1, slices, height, width, parts, taken)
+    images = images.transpose(4, 1, 2, 3, 5, 0)
     dkernel = lax.conv_general_dilated(
-        images.transpose(1, 2, 3, 0)[None],
-        kernel,
+        images.reshape(parts, slices, height, width * taken, -1),
+        dy_BxhxwxO.reshape(-1, slices, *dy_BxhxwxO.shape[1:]),
         (1, 1, 1),
-        ((0, 0), rows, (columns[0] * channels, columns[1] * channels)),
-        rhs_dilation=(1, strides[0], strides[1] * channels),
+        ((0, 0), rows, (columns[0] * taken, columns[1] * taken)),
+        rhs_dilation=(1, strides[0], strides[1] * taken),
         # oneDNN puts the kernel in an order of its own, from any.
         dimension_numbers=("NDHWC", "IDHWO", "NDHWC"),
     )
+    dkernel = jnp.moveaxis(dkernel.reshape(parts, *reach, taken, made), 0, 2)
     return dkernel.reshape(*reach, channels, made)
 
 
