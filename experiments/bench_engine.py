@@ -36,10 +36,11 @@ from jaxvision.types import Experiment
 
 CASES = {
     "lenet5": (mnist_lenet5, "synthetic:28x28x1", 430),
-    "resnet20": (cifar10_resnet20, "synthetic:32x32x3", 28),
+    "resnet20": (cifar10_resnet20, "synthetic:32x32x3", 39),
 }
 """For each model: its experiment, a data set, and the steps of each round.  430 steps
-are an epoch of MNIST; at the end of a round the engine logs, validates and saves."""
+are an epoch of MNIST, 39 are one dispatch of ResNet-20; at the end of a round the
+engine logs, validates and saves."""
 
 
 @dataclasses.dataclass(frozen=True)

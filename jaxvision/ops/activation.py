@@ -27,5 +27,6 @@ def _relu(x: Array) -> Array:
 
 @_relu.defjvp
 def _derivative(primals, tangents):
-    y = lax.optimization_barrier(_relu(*primals))
-    return y, jnp.where(lax.stop_gradient(y) > 0, *tangents, 0)
+    (x,), (dx,) = primals, tangents
+    y = lax.optimization_barrier(_relu(x))
+    return y, jnp.where(lax.stop_gradient(y) > 0, dx, 0)
