@@ -1,6 +1,6 @@
 """What a loop inside a program costs: `lax.scan` against the same written out.
 
-    python -m experiments.bench_loops                               (about three minutes)
+    python -m experiments.bench_loops                             (about three minutes)
 
 XLA's own gradients of convolutions are up to 190 times slower inside a loop on CPU,
 https://github.com/jax-ml/jax/issues/12868; ours should not be.  Loops over training
@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -134,7 +133,7 @@ def blocks(unroll: int, width: int = 64, size: int = 16, checkpoint: bool = Fals
 
 def encoder_blocks(unroll: int, checkpoint: bool = False):
     """Those of ViT-Ti, each on 64 tokens of 16 images."""
-    block = EncoderBlock(3, 768, nn.Dropout(0, deterministic=True), jnp.float32)
+    block = EncoderBlock(3, 768, dropout=lambda y: y, dtype=jnp.float32)
     draw = np.random.default_rng(0).standard_normal
     x = jnp.asarray(draw((16, 64, 192)), jnp.float32)
     keys = jax.random.split(jax.random.key(0), COUNT)

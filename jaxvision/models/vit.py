@@ -29,7 +29,7 @@ class EncoderBlock(nn.Module):
     heads: int
     hidden: int
     """Units of the perceptron."""
-    dropout: nn.Module
+    dropout: Callable[[jax.Array], jax.Array]
     dtype: Any
 
     @nn.compact
