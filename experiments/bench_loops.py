@@ -142,7 +142,7 @@ def encoder_blocks(unroll: int, checkpoint: bool = False):
 
 
 def stacked(
-    block: Callable[[Any, Array], Array],
+    block: Callable[[Any, Array], Any],
     params: Any,
     x: Array,
     unroll: int,
