@@ -87,18 +87,20 @@ def resnet20(batch: int) -> tuple[Callable[[Any, Array], Any], Any, Array]:
     return jax.grad(loss), params, images
 
 
-def steps(unroll: int):
+def descend(gradient, params, batches=None, *, length=None, unroll=1):
     """Gradient descent, a batch a step."""
+
+    def step(params, batch):
+        slopes = gradient(params, batch)
+        return jax.tree.map(lambda p, s: p - 1e-3 * s, params, slopes), None
+
+    return jax.lax.scan(step, params, batches, length=length, unroll=unroll)[0]
+
+
+def steps(unroll: int):
+    """Gradient descent on COUNT batches."""
     gradient, params, images = resnet20(64)
-
-    def descend(params, images):
-        def step(params, batch):
-            slopes = gradient(params, batch)
-            return jax.tree.map(lambda p, s: p - 1e-3 * s, params, slopes), None
-
-        return jax.lax.scan(step, params, images, unroll=unroll)[0]
-
-    return descend, params, images
+    return partial(descend, gradient, unroll=unroll), params, images
 
 
 def accumulation(unroll: int):
@@ -125,8 +127,11 @@ def blocks(unroll: int, width: int = 64, size: int = 16, checkpoint: bool = Fals
 
     def block(params, x):
         rest = iter(params)
-        y = conv_norm_relu(lambda *shape: next(rest), x, width)
-        return relu(x + conv_norm(lambda *shape: next(rest), y, width))
+
+        def param(*shape):
+            return next(rest)
+
+        return relu(x + conv_norm(param, conv_norm_relu(param, x, width), width))
 
     return stacked(block, params, x, unroll, checkpoint)
 
@@ -161,14 +166,10 @@ def stacked(
         y, _ = jax.lax.scan(lambda x, p: (block(p, x), None), x, params, unroll=unroll)
         return jnp.square(y).mean()
 
-    def descend(params, x):
-        def step(params, _):
-            slopes = jax.grad(loss)(params, x)
-            return jax.tree.map(lambda p, s: p - 1e-3 * s, params, slopes), None
+    def train(params, x):
+        return descend(lambda p, _: jax.grad(loss)(p, x), params, length=5)
 
-        return jax.lax.scan(step, params, length=5)[0]
-
-    return descend, params, x
+    return train, params, x
 
 
 LOOPS: dict[str, Callable[..., Any]] = {
