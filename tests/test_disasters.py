@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -35,6 +36,13 @@ def train(workdir, experiment, **upkeep):
             console=Console(file=file, width=250),
             upkeep=Upkeep(**upkeep),
         )
+
+
+def await_file(path):
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} was not written"
+        time.sleep(0.01)
 
 
 def said(workdir):
@@ -147,6 +155,8 @@ def test_a_vanished_workdir_ends_the_run_with_the_reason(tmp_path):
         def __next__(self):
             self._drawn += 1
             if self._drawn == 14:
+                # Else the thread that writes the checkpoint may be the first to fail.
+                await_file(tmp_path / "run" / "checkpoints" / "8")
                 (tmp_path / "run").rename(tmp_path / "gone")
             return next(self._items)
 
