@@ -32,15 +32,15 @@ parity: $(READY) ## Compare every model with its reference, and write the table 
 WITH_TORCH = $(if $(TORCH_PYTHON),--torch-python "$(TORCH_PYTHON)")
 
 bench: $(READY) ## Speed on CPU against the recorded one (TORCH_PYTHON= for PyTorch's)
-	@$(BIN)/python -m experiments.bench_ops --rounds 3 --compare $(WITH_TORCH)
-	@$(BIN)/python -m experiments.bench_loops --rounds 3 --compare
+	@$(BIN)/python -m benchmarks.ops --rounds 3 --compare $(WITH_TORCH)
+	@$(BIN)/python -m benchmarks.loops --rounds 3 --compare
 	@if [ -n "$(TORCH_PYTHON)" ]; then \
-	    $(BIN)/python -m experiments.bench_speed --rounds 3 --compare $(WITH_TORCH); \
+	    $(BIN)/python -m benchmarks.speed --rounds 3 --compare $(WITH_TORCH); \
 	fi
 
 bench-gpu: $(READY) ## Speed on one GPU: CIFAR-10 to 94 %, ImageNet models
-	@$(BIN)/python -m experiments.cifar10_speedrun --vmap 8 $(WITH_TORCH)
-	@$(BIN)/python -m experiments.bench_imagenet_throughput $(WITH_TORCH)
+	@$(BIN)/python -m benchmarks.cifar10_speedrun --vmap 8 $(WITH_TORCH)
+	@$(BIN)/python -m benchmarks.imagenet_throughput $(WITH_TORCH)
 
 lint: $(READY) ## Check style, format, who imports whom, and types
 	$(BIN)/ruff check

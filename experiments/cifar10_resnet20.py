@@ -18,7 +18,7 @@ from typing import Literal
 
 from jaxvision import data, models, optim, tasks, visualise
 from jaxvision.ops.augment import compose, normalise, random_flip, random_shift
-from jaxvision.run import run
+from jaxvision.runs import run
 from jaxvision.types import Experiment, Reference
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from jaxvision import data, models, optim, tasks, visualise
 from jaxvision.ops.augment import compose, normalise, random_flip
-from jaxvision.run import run
+from jaxvision.runs import run
 from jaxvision.types import Experiment, Reference
 
 PUBLISHED = {

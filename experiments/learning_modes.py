@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from jaxvision import data, models, optim, tasks, visualise
 from jaxvision.ops.augment import normalise
-from jaxvision.run import run_variants
+from jaxvision.runs import run_variants
 from jaxvision.types import Experiment
 
 ALL = 0

@@ -12,7 +12,7 @@ from typing import Literal
 
 from jaxvision import data, models, optim, tasks, visualise
 from jaxvision.ops.augment import compose, normalise, pad, random_shift
-from jaxvision.run import run
+from jaxvision.runs import run
 from jaxvision.types import Experiment, Reference
 
 PUBLISHED = {

@@ -13,7 +13,7 @@ from typing import Literal
 
 from jaxvision import data, losses, models, optim, tasks, visualise
 from jaxvision.ops.augment import normalise
-from jaxvision.run import run
+from jaxvision.runs import run
 from jaxvision.types import Experiment, Reference
 
 LOSSES = {

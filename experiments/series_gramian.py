@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from jaxvision import data, models, optim, tasks, visualise
 from jaxvision.ops.augment import normalise
-from jaxvision.run import run
+from jaxvision.runs import run
 from jaxvision.types import Experiment
 
 

@@ -21,7 +21,7 @@ from typing import Literal
 
 from jaxvision import data, models, optim, tasks, visualise
 from jaxvision.ops.augment import compose, normalise, random_flip, random_shift
-from jaxvision.run import run
+from jaxvision.runs import run
 from jaxvision.types import Experiment
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

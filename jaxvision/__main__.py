@@ -1,6 +1,6 @@
 """`python -m jaxvision`."""
 
-from jaxvision.cli import main
+from jaxvision.commands.main import main
 
 if __name__ == "__main__":
     main()

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from jaxvision import cli
+from jaxvision.commands import main as cli
 from jaxvision.errors import UsageError
 
 
@@ -49,7 +49,7 @@ def checkout(tmp_path, monkeypatch):
 
 def test_help_is_quick_and_names_every_command():
     code = (
-        "import sys; from jaxvision.cli import main\n"
+        "import sys; from jaxvision.commands.main import main\n"
         "try: main(['--help'])\n"
         "except SystemExit as end: assert end.code == 0\n"
         "heavy = {'jax', 'flax', 'matplotlib', 'tensorflow_datasets'}\n"

@@ -4,7 +4,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from jaxvision import cli, visualise
+from jaxvision import visualise
+from jaxvision.commands import main as cli
 from jaxvision.errors import UsageError
 from jaxvision.ops.augment import gallery
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxvision import cli
-from jaxvision.data import registry, tfds_source
+from jaxvision.commands import main as cli
+from jaxvision.data import registry
 from jaxvision.data.source import fingerprint
+from jaxvision.data.tfds import source as tfds_source
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from jaxvision.engine.bad_loss import Diverged
 from jaxvision.engine.checkpoint import CheckpointError
 from jaxvision.engine.loop import Upkeep, fit
 from jaxvision.engine.state import digest
-from jaxvision.run import run
+from jaxvision.runs import run
 
 ROOT = Path(__file__).parent.parent
 

@@ -11,11 +11,11 @@ from test_experiments import launch
 from test_processes import rows
 from tiny import Config, build
 
-from jaxvision import doctor
 from jaxvision.engine import costs, sharding
 from jaxvision.errors import UsageError
-from jaxvision.options import Launch, Numerics
-from jaxvision.run import run
+from jaxvision.runs import preflight as doctor
+from jaxvision.runs import run
+from jaxvision.runs.options import Launch, Numerics
 
 
 def test_by_default_an_experiment_stays_as_it_is():

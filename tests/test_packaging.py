@@ -204,15 +204,15 @@ def test_import_contracts_hold():
         ("engine/loop.py", "import flax", "flax <- layers, models"),
         ("engine/loop.py", "import jaxvision.models", "models, tasks, optim <-"),
         ("tasks/classification.py", "import jaxvision.models", "models, tasks, optim"),
-        ("models/lenet.py", "import jaxvision.data", "data, visualise <-"),
+        ("models/lenet.py", "import jaxvision.data", "pretrained, data, visualise <-"),
         ("data/source.py", "import tensorflow", "Nobody imports TensorFlow"),
-        ("run.py", "import experiments.mnist_lenet5", "never imports an experiment"),
-        ("ops/__init__.py", "import jaxvision.layers", "The rooms stand in layers"),
-        ("attic.py", "", "The rooms stand in layers"),
+        ("runs/record.py", "import experiments.mnist_lenet5", "The package imports"),
+        ("ops/__init__.py", "import jaxvision.layers", "The packages form layers"),
+        ("attic.py", "", "The packages form layers"),
     ],
 )
 def test_import_contracts_notice(tmp_path, file, line, contract):
-    for package in ("jaxvision", "experiments"):
+    for package in ("jaxvision", "experiments", "benchmarks"):
         shutil.copytree(
             ROOT / package,
             tmp_path / package,
@@ -233,7 +233,7 @@ HEAVY = (
 )
 LIGHT = (
     "ops layers models pretrained losses metrics tasks data quality optim engine "
-    "visualise cli tables"
+    "visualise runs commands runs.tables"
 )
 
 
@@ -241,10 +241,13 @@ LIGHT = (
     ("imported", "heavy"),
     [
         ("jaxvision", f"{HEAVY} orbax jax"),
-        (" ".join(f"jaxvision.{room}" for room in LIGHT.split()), f"{HEAVY} orbax"),
+        (
+            " ".join(f"jaxvision.{package}" for package in LIGHT.split()),
+            f"{HEAVY} orbax",
+        ),
         ("experiments.mnist_lenet5", HEAVY),
     ],
-    ids=["package", "rooms", "experiment"],
+    ids=["package", "packages", "experiment"],
 )
 def test_imports_are_light(imported, heavy):
     result = subprocess.run(

@@ -147,7 +147,7 @@ def test_a_hung_collective_ends_all_processes_with_their_stacks(tmp_path):
 
 
 def test_processes_that_were_started_differently_are_refused(tmp_path):
-    from jaxvision.launch import _free_port
+    from jaxvision.runs.launch import _free_port
 
     address = f"127.0.0.1:{_free_port()}"
     processes = [

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from experiments.tiny_imagenet_resnet18 import Config, build
-from jaxvision.run import run
+from jaxvision.runs import run
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 from tiny import Config, build
 
-import jaxvision.run
-from jaxvision import sweep
+import jaxvision.runs.execute
 from jaxvision.engine import lockstep
 from jaxvision.engine.lockstep import Lockstep
 from jaxvision.engine.logging import read_rows
 from jaxvision.errors import UsageError
-from jaxvision.run import run
+from jaxvision.runs import run, sweep
 
 FAKE = """
 import json, pathlib, sys
@@ -92,7 +91,7 @@ def test_grids_that_cannot_be_read(grid, message):
 
 
 def test_the_command_line_hands_over(fake):
-    root = Path(sweep.__file__).parent.parent
+    root = Path(sweep.__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-m", "jaxvision", "sweep", "fake_experiment", "--seeds", "2",
          "--grid", "rate=1,2", "--workdir", "out", "--", "--epochs", "7"],
@@ -212,7 +211,9 @@ def test_vmapped_seeds_agree_with_those_alone(alone, tmp_path, monkeypatch):
             made.append(1) or make(*arguments)
         ),
     )
-    monkeypatch.setattr(jaxvision.run, "Lockstep", partial(Lockstep, vmapped=True))
+    monkeypatch.setattr(
+        jaxvision.runs.execute, "Lockstep", partial(Lockstep, vmapped=True)
+    )
     together(tmp_path)
     assert made == [1]
     for seed in range(2):

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxvision import tables
 from jaxvision.errors import UsageError
+from jaxvision.runs import tables
 
 ROOT = Path(__file__).parents[1]
 

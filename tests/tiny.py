@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxvision import data, models, optim, tasks
 from jaxvision.ops.augment import compose, normalise, random_flip, random_shift
-from jaxvision.run import run
+from jaxvision.runs import run
 from jaxvision.types import Experiment
 
 MODELS = {

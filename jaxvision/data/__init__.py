@@ -5,8 +5,17 @@
 """
 
 from jaxvision.data.carving import carve
-from jaxvision.data.crops import central_crop, letterbox, random_resized_crop, stretch
-from jaxvision.data.loader import Engine, evaluation, train
+from jaxvision.data.feed.crops import (
+    central_crop,
+    letterbox,
+    random_resized_crop,
+    stretch,
+)
+from jaxvision.data.feed.loader import (
+    Engine,
+    evaluation,
+    train,
+)
 from jaxvision.data.registry import load
 from jaxvision.data.source import Source, Splits
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxvision.data import decoding
-from jaxvision.data.decoding import DecodeError
+from jaxvision.data.feed.streaming import quick_fingerprint
+from jaxvision.data.files import decoding
+from jaxvision.data.files.decoding import DecodeError
 from jaxvision.data.source import Source, Splits, fingerprint, weight
-from jaxvision.data.streaming import quick_fingerprint
 from jaxvision.errors import UsageError
 from jaxvision.types import MAPS, UNKNOWN
 

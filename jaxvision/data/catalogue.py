@@ -4,7 +4,12 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxvision.data import embedded, folds, registry, scenes, synthetic
+from jaxvision.data import folds, registry
+from jaxvision.data.made import (
+    embedded,
+    scenes,
+    synthetic,
+)
 from jaxvision.data.source import Splits
 
 ONLINE = "https://www.tensorflow.org/datasets/catalog/overview"

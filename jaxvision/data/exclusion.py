@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxvision.data.feed.streaming import quick_fingerprint
 from jaxvision.data.rows import take
 from jaxvision.data.source import Source, fingerprint
-from jaxvision.data.streaming import quick_fingerprint
 from jaxvision.errors import UsageError
 
 _LISTED = 10

@@ -3,23 +3,24 @@
 import re
 from pathlib import Path
 
-from jaxvision.data import (
+from jaxvision.data import exclusion, folds
+from jaxvision.data.files import (
     arrays,
     coco,
-    embedded,
-    exclusion,
     folder,
-    folds,
     masks,
-    scenes,
-    signals,
-    synthetic,
     table,
-    tfds_source,
     voc,
     yolo,
 )
+from jaxvision.data.made import (
+    embedded,
+    scenes,
+    signals,
+    synthetic,
+)
 from jaxvision.data.source import Splits
+from jaxvision.data.tfds import source as tfds_source
 from jaxvision.errors import UsageError, unknown
 
 OWN = {

@@ -16,7 +16,7 @@ from rich.console import Console
 from jaxvision.data import registry
 from jaxvision.data.folds import assign, name_of
 from jaxvision.errors import UsageError, check
-from jaxvision.run import run
+from jaxvision.runs.execute import run
 from jaxvision.types import Experiment
 
 PROBABILITIES = "probabilities.npy"

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from jaxvision.data.decoding import DecodeError, decode
+from jaxvision.data.files.decoding import DecodeError, decode
 from jaxvision.data.source import Source
 
 THUMBNAIL = 12

@@ -12,16 +12,16 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from jaxvision import record
 from jaxvision.data import exclusion, registry
-from jaxvision.data.decoding import DecodeError
-from jaxvision.data.image_files import ImageFiles
+from jaxvision.data.files.decoding import DecodeError
+from jaxvision.data.files.image_files import ImageFiles
 from jaxvision.data.source import Source, Splits
 from jaxvision.errors import UsageError
 from jaxvision.files import replace_text
 from jaxvision.quality import findings
 from jaxvision.quality.findings import KINDS, Example, Finding, Sheet
 from jaxvision.quality.measures import Measures, image_reader, measure
+from jaxvision.runs import record
 
 _PACKAGES = ("cleanlab", "cleanvision")
 _SHOWN = 63  # images of each kind in its picture

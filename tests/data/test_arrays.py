@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxvision.data import registry
-from jaxvision.data.arrays import NAMINGS
+from jaxvision.data.files.arrays import NAMINGS
 from jaxvision.errors import UsageError
 
 rng = np.random.default_rng(0)

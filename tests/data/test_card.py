@@ -7,9 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxvision.data import card, catalogue, registry, tfds_source
+from jaxvision.data import (
+    card,
+    catalogue,
+    registry,
+)
+from jaxvision.data.feed.streaming import quick_fingerprint
 from jaxvision.data.source import Source, Splits, fingerprint
-from jaxvision.data.streaming import quick_fingerprint
+from jaxvision.data.tfds import source as tfds_source
 from jaxvision.errors import UsageError
 
 RANDOM = np.random.RandomState(0)

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from jaxvision.data import catalogue, registry, tfds_source
+from jaxvision.data import catalogue, registry
+from jaxvision.data.tfds import source as tfds_source
 
 
 def write_set(folder, splits, **files):

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxvision.data.decoding import DecodeError, decode, inspect, numbers, size
+from jaxvision.data.files.decoding import (
+    DecodeError,
+    decode,
+    inspect,
+    numbers,
+    size,
+)
 
 RGB = (np.mgrid[0:6, 0:8].sum(0)[..., None] * [18, 9, 4] + [0, 40, 90]).astype(np.uint8)
 GREY = RGB[..., 0]

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from jaxvision.data import embedded
+from jaxvision.data.made import embedded
 from jaxvision.data.source import fingerprint
 
 SPLITS = embedded.load()

@@ -9,9 +9,9 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from PIL import Image
 
 from jaxvision import data
-from jaxvision.data import loader
-from jaxvision.data.crops import Box, move_objects
-from jaxvision.data.decoding import decode
+from jaxvision.data.feed import loader
+from jaxvision.data.feed.crops import Box, move_objects
+from jaxvision.data.files.decoding import decode
 from jaxvision.data.source import Source
 from jaxvision.errors import UsageError
 from jaxvision.ops.augment import (

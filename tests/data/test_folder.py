@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from jaxvision.data import carve, registry
-from jaxvision.data.decoding import decode
-from jaxvision.data.image_files import verify
+from jaxvision.data.files.decoding import decode
+from jaxvision.data.files.image_files import verify
 from jaxvision.errors import UsageError
 
 TINY_IMAGENET = Path(__file__).parents[3] / "shared" / "datasets" / "tiny-imagenet-20"
@@ -335,7 +335,7 @@ def test_a_file_that_changed_after_it_was_looked_at(pets):
 
 
 def test_sizes_are_looked_up_once_and_again_after_a_change(pets, monkeypatch):
-    from jaxvision.data import image_files
+    from jaxvision.data.files import image_files
 
     calls = []
     inspect = image_files.inspect
@@ -356,7 +356,7 @@ def test_sizes_are_looked_up_once_and_again_after_a_change(pets, monkeypatch):
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(pets, monkeypatch):
-    from jaxvision.data import image_files
+    from jaxvision.data.files import image_files
 
     monkeypatch.setattr(image_files, "_CACHED_FROM", 10)
     monkeypatch.setattr(image_files, "user_cache", lambda: Path("/dev/null/x"))

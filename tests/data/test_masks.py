@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxvision.data import carve, image_files, registry
+from jaxvision.data import carve, registry
+from jaxvision.data.files import image_files
 from jaxvision.errors import UsageError
 
 
@@ -314,7 +315,7 @@ def test_a_mask_damaged_later_is_named_when_its_turn_comes(cells):
 def test_masks_are_counted_once_and_again_after_a_change(cells, monkeypatch):
     monkeypatch.setattr(image_files, "_CACHED_FROM", 1)
     load(cells)
-    from jaxvision.data import masks
+    from jaxvision.data.files import masks
 
     def fail(path, colours):
         raise AssertionError("counted again")

@@ -8,7 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from jaxvision.data.objects import Listed, Object, annotate, run_lengths
+from jaxvision.data.files.objects import (
+    Listed,
+    Object,
+    annotate,
+    run_lengths,
+)
 from jaxvision.errors import UsageError
 
 NAMES = ("cat", "dog")

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxvision import data
-from jaxvision.data import scenes
-from jaxvision.data.scenes import Layout, drawing
+from jaxvision.data.made import scenes
+from jaxvision.data.made.scenes import Layout, drawing
 from jaxvision.data.source import fingerprint
 from jaxvision.errors import UsageError
 
@@ -428,7 +428,7 @@ def test_names(name, shape, sizes):
 
 
 def test_a_source_is_its_scenes_however_it_is_read():
-    from jaxvision.data.decoding import decode
+    from jaxvision.data.files.decoding import decode
 
     for split, source in data.load("scenes:32x40:6:4")._asdict().items():
         arrays = source.read()

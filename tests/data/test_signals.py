@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 
 from jaxvision import data
-from jaxvision.data.signals import binaries, series, sounds, tracks
+from jaxvision.data.made.signals import (
+    binaries,
+    series,
+    sounds,
+    tracks,
+)
 from jaxvision.errors import UsageError
 from jaxvision.ops.byteplot import byte_image
 

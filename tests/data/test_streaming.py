@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from jaxvision import data
-from jaxvision.data import jpeg
-from jaxvision.data.crops import (
+from jaxvision.data.feed import jpeg
+from jaxvision.data.feed.crops import (
     Box,
     Crop,
     central_crop,
@@ -25,8 +25,8 @@ from jaxvision.data.crops import (
     random_resized_crop,
     stretch,
 )
-from jaxvision.data.decoding import DecodeError, decode
-from jaxvision.data.image_files import Annotated, splits
+from jaxvision.data.files.decoding import DecodeError, decode
+from jaxvision.data.files.image_files import Annotated, splits
 from jaxvision.data.source import Source
 from jaxvision.errors import UsageError
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxvision.data import synthetic
+from jaxvision.data.made import synthetic
 from jaxvision.data.source import fingerprint
 from jaxvision.errors import UsageError
 

@@ -21,10 +21,13 @@ from PIL import Image
 from tensorflow_datasets.image_classification import cifar, mnist
 from tensorflow_datasets.object_detection import voc
 
-from jaxvision.data import loader, registry, tensorflow_stand_in, tfds_records
+from jaxvision.data import registry
 from jaxvision.data.carving import carve
-from jaxvision.data.crops import random_resized_crop
-from jaxvision.data.tensorflow_stand_in import tensorflow_stand_in as stand_in
+from jaxvision.data.feed import loader
+from jaxvision.data.feed.crops import random_resized_crop
+from jaxvision.data.tfds import records as tfds_records
+from jaxvision.data.tfds import tensorflow_stand_in
+from jaxvision.data.tfds.tensorflow_stand_in import tensorflow_stand_in as stand_in
 from jaxvision.errors import UsageError
 
 TRAIN, TEST = 48, 12

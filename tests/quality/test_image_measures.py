@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from jaxvision.data.decoding import DecodeError
+from jaxvision.data.files.decoding import DecodeError
 from jaxvision.quality.measures import measure, sharpness, thumbnail
 
 pytest.importorskip("cleanvision", reason="needs the extra quality")

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import bench_quality
-from jaxvision import cli, data
+from benchmarks import quality as bench_quality
+from jaxvision import data
+from jaxvision.commands import main as cli
 from jaxvision.errors import UsageError
 from jaxvision.quality import report
 
@@ -203,7 +204,7 @@ def test_a_missing_extra_is_told_with_its_command(monkeypatch, capsys):
     ("arguments", "words"),
     [
         (["--labels", "experiments.lenet"], "no experiment 'experiments.lenet'"),
-        (["--labels", "experiments.bench_engine"], "has no build"),
+        (["--labels", "benchmarks.engine"], "has no build"),
         (["--labels", "experiments.mnist_lenet5", "--folds", "1"], "folds must be 2"),
         (
             ["--labels", "experiments.mnist_lenet5", "--options=--dataset cifar10"],

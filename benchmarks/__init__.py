@@ -1,0 +1,1 @@
+"""What is measured, each file one question; `peers/` are the other side of it."""

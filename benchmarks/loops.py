@@ -1,0 +1,195 @@
+"""What a loop inside a program costs: `lax.scan` against the same written out.
+
+    python -m benchmarks.loops                             (about three minutes)
+
+XLA's own gradients of convolutions are up to 190 times slower inside a loop on CPU,
+https://github.com/jax-ml/jax/issues/12868; ours should not be.  Loops over training
+steps in one dispatch, over batches whose gradients are added up, and over equal blocks
+of a network.  The ratio is the time written out over the time in the loop, in turns in
+the same run: 0.9 and more is what we want.
+"""
+
+import dataclasses
+import json
+import statistics
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from benchmarks.ops import timer
+from benchmarks.speed import (
+    conv_norm,
+    conv_norm_relu,
+    slides,
+)
+from jaxvision import models, onednn
+from jaxvision.errors import UsageError
+from jaxvision.models.vit import EncoderBlock
+from jaxvision.ops.activation import relu
+from jaxvision.runs import record
+from jaxvision.types import Array
+
+RECORD = Path(__file__).parent / "results" / "loops.json"
+COUNT = 4
+"""Rounds of each loop."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    rounds: int = 7
+    """Turns of each side; the median of their ratios counts."""
+    seconds: float = 1.0
+    """Of each turn, about."""
+    output: Path | None = None
+    """Write the numbers to this JSON file as well."""
+    compare: bool = False
+    """Fail if a ratio has fallen to a third of the recorded one."""
+
+
+def main(config: Config) -> int:
+    numbers: dict[str, Any] = record.provenance("benchmarks.loops", sys.argv[1:])
+    numbers |= {"hardware": record.hardware(jax.devices()[0].device_kind, 1)}
+    for name, make in LOOPS.items():
+        looped, written_out = (timer(compiled(*make(unroll))) for unroll in (1, COUNT))
+        calls = max(1, round(config.seconds / looped(1)))
+        ratios = [written_out(calls) / looped(calls) for _ in range(config.rounds)]
+        numbers |= {
+            f"{name}_seconds": looped(calls),
+            f"{name}_ratio": statistics.median(ratios),
+            f"{name}_ratio_min": min(ratios),
+            f"{name}_ratio_max": max(ratios),
+        }
+        print(f"{name:28}{statistics.median(ratios):6.2f}", flush=True)
+    if config.output is not None:
+        text = json.dumps(numbers, indent=2)
+        config.output.write_text(text + "\n", encoding="utf-8")
+    return slides(numbers, RECORD) if config.compare else 0
+
+
+def compiled(function: Callable[..., Any], *operands: Any) -> Callable[[], Any]:
+    return partial(onednn.jit(function), *operands)
+
+
+def resnet20(batch: int) -> tuple[Callable[[Any, Array], Any], Any, Array]:
+    """The gradient of a loss by the parameters, parameters, and COUNT batches."""
+    model = models.create("resnet20", num_classes=10)
+    draw = np.random.default_rng(0).standard_normal((COUNT, batch, 32, 32, 3))
+    images = jnp.asarray(draw, jnp.float32)
+    variables = dict(jax.jit(model.init)(jax.random.key(0), images[0, :1]))
+    params = variables.pop("params")
+
+    def loss(params, images):
+        outputs, _ = model.apply({"params": params, **variables}, images, train=True)
+        return jax.nn.logsumexp(outputs["logits"], axis=-1).mean()
+
+    return jax.grad(loss), params, images
+
+
+def descend(gradient, params, batches=None, *, length=None, unroll=1):
+    """Gradient descent, a batch a step."""
+
+    def step(params, batch):
+        slopes = gradient(params, batch)
+        return jax.tree.map(lambda p, s: p - 1e-3 * s, params, slopes), None
+
+    return jax.lax.scan(step, params, batches, length=length, unroll=unroll)[0]
+
+
+def steps(unroll: int):
+    """Gradient descent on COUNT batches."""
+    gradient, params, images = resnet20(64)
+    return partial(descend, gradient, unroll=unroll), params, images
+
+
+def accumulation(unroll: int):
+    """The mean gradient of the batches."""
+    gradient, params, images = resnet20(32)
+
+    def accumulate(params, images):
+        def add(total, batch):
+            return jax.tree.map(jnp.add, total, gradient(params, batch)), None
+
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        total, _ = jax.lax.scan(add, zeros, images, unroll=unroll)
+        return jax.tree.map(lambda sum_: sum_ / COUNT, total)
+
+    return accumulate, params, images
+
+
+def blocks(unroll: int, width: int = 64, size: int = 16, checkpoint: bool = False):
+    """Residual blocks of two convolutions."""
+    draw = np.random.default_rng(0).standard_normal
+    x = jnp.asarray(draw((32, size, size, width)), jnp.float32)
+    shapes = 2 * ((3, 3, width, width), (width,), (width,))
+    params = [jnp.asarray(0.05 * draw((COUNT, *s)), jnp.float32) for s in shapes]
+
+    def block(params, x):
+        rest = iter(params)
+
+        def param(*shape):
+            return next(rest)
+
+        return relu(x + conv_norm(param, conv_norm_relu(param, x, width), width))
+
+    return stacked(block, params, x, unroll, checkpoint)
+
+
+def encoder_blocks(unroll: int, checkpoint: bool = False):
+    """Those of ViT-Ti, each on 64 tokens of 16 images."""
+    block = EncoderBlock(3, 768, dropout=lambda y: y, dtype=jnp.float32)
+    draw = np.random.default_rng(0).standard_normal
+    x = jnp.asarray(draw((16, 64, 192)), jnp.float32)
+    keys = jax.random.split(jax.random.key(0), COUNT)
+    params = jax.jit(jax.vmap(lambda key: block.init(key, x)))(keys)
+    return stacked(lambda p, x: block.apply(p, x), params, x, unroll, checkpoint)
+
+
+def stacked(
+    block: Callable[[Any, Array], Any],
+    params: Any,
+    x: Array,
+    unroll: int,
+    checkpoint: bool,
+):
+    """Five steps of descent of equal blocks, whose parameters lie in stacks.
+
+    A loop copies what the gradient needs to stacks and back, so that the copies tell
+    where blocks are narrow.  With `checkpoint` that is the input of a block alone, and
+    the rest is computed twice.  The steps are a loop on both sides: in a dispatch of
+    one step most of the time goes to memory that is new.
+    """
+    block = jax.checkpoint(block) if checkpoint else block
+
+    def loss(params, x):
+        y, _ = jax.lax.scan(lambda x, p: (block(p, x), None), x, params, unroll=unroll)
+        return jnp.square(y).mean()
+
+    def train(params, x):
+        return descend(lambda p, _: jax.grad(loss)(p, x), params, length=5)
+
+    return train, params, x
+
+
+LOOPS: dict[str, Callable[..., Any]] = {
+    "steps": steps,
+    "accumulation": accumulation,
+    "blocks": blocks,
+    "wide_blocks": partial(blocks, width=256, size=8),
+    "checkpointed_blocks": partial(blocks, checkpoint=True),
+    "encoder_blocks": encoder_blocks,
+    "checkpointed_encoder_blocks": partial(encoder_blocks, checkpoint=True),
+}
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(tyro.cli(Config, description=__doc__)))
+    except UsageError as error:
+        sys.exit(str(error))

@@ -1,0 +1,457 @@
+"""99 % of MNIST's test images in the least wall time, against PyTorch.
+
+    python -m benchmarks.mnist_99 --torch-python PATH --output mnist_99.json
+    python -m benchmarks.mnist_99 --validation                    (how it was tuned)
+
+PATH is a Python with PyTorch, since this environment has none; its side, the same
+network and recipe, stands at the end of this file.  Both sides run in turns, a seed
+each, and a run is all that lies between images in memory and a number of errors: the
+filters, the initial weights, the shuffling, every step and the test.  Ours is one
+jitted program.  PyTorch runs eagerly, with its fused Adam, in whichever of its two
+memory layouts is faster here.
+
+Measured, 20 seeds: 99.07 ± 0.06 % of the test images, and 98.90 ± 0.07 % of those of
+validation when it was tuned, which left 50,000 to train on.  (300 steps instead of 330
+gave 99.01 ± 0.07 % on test, too near to the goal to count on.)
+
+What makes it short, found on 10,000 images held out of the training split:
+
+- Less than one epoch, 42,240 of the 60,000 training images, in small batches.
+- Label smoothing, worth 0.2 % here and free.
+- The first layer is not learned: its filters are the principal components of 5×5
+  patches, scaled to unit variance, and the same negated.  That is the first layer of
+  Keller Jordan's CIFAR-10 speedrun (https://arxiv.org/abs/2404.00498, section 3.2).
+  It does as well as a learned one, and nothing is propagated back to the images.
+
+Begun from train_mnist_fast (https://github.com/tuomaso/train_mnist_fast): 99.04 % after
+one epoch of two convolutions, 5×5 to 24 channels and 3×3 to 32, and two dense layers.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import math
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.peers import peer
+from jaxvision import data, onednn
+from jaxvision.errors import UsageError, check
+from jaxvision.ops.convolution import conv2d
+from jaxvision.ops.pooling import max_pool
+from jaxvision.runs import record
+from jaxvision.types import Array
+
+GOAL = 0.99
+
+Params = dict[str, Array]
+
+
+class Recipe(NamedTuple):
+    """Everything that decides the accuracy, for both sides."""
+
+    steps: int = 330
+    batch_size: int = 128
+    peak_lr: float = 0.01
+    warmup: float = 0.15
+    """Share of the steps in which the rate rises to its peak; then it falls to 0."""
+    betas: tuple[float, float] = (0.7, 0.9)
+    """Of Adam: forgetful, since a run is short."""
+    smoothing: float = 0.1
+    """Of labels: this much of the target is spread over all classes."""
+    filters: int = 8
+    """Principal components in the first layer, which has twice as many channels."""
+    channels: int = 32
+    hidden: int = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    torch_python: Path | None = None
+    """Interpreter in which `import torch` works; None: no comparison."""
+    seeds: int = 20
+    """Runs of each side."""
+    together: int = 5
+    """Seeds in one program, where several are trained by one; 0: do without."""
+    validation: bool = False
+    """Hold 10,000 images out of the training split and score on them, not on test."""
+    smoke: bool = False
+    """A few steps on the embedded digits: does it run?"""
+    output: Path | None = None
+    """Write the numbers to this JSON file as well."""
+
+
+class Arrays(NamedTuple):
+    """Training and test images [N,28,28,1] uint8 with their labels [N] int32."""
+
+    train_images: Array
+    train_labels: Array
+    test_images: Array
+    test_labels: Array
+
+
+# 1. The whole training as one pure function of a key.
+
+
+def train_and_test(key: Array, arrays: Arrays, recipe: Recipe) -> Array:
+    """How many of the test images a network gets right that was trained on the rest."""
+    init_key, order_key = jax.random.split(key)
+    filters = whitening(arrays.train_images, recipe.filters)
+    params = init(init_key, recipe)
+    optimizer = optax.adam(functools.partial(learning_rate, recipe), *recipe.betas)
+
+    def step(state, rows):
+        params, opt_state = state
+        images, labels = arrays.train_images[rows], arrays.train_labels[rows]
+
+        def loss(params):
+            targets = optax.smooth_labels(jax.nn.one_hot(labels, 10), recipe.smoothing)
+            logits = apply(params, filters, images)
+            return optax.softmax_cross_entropy(logits, targets).mean()
+
+        updates, opt_state = optimizer.update(jax.grad(loss)(params), opt_state)
+        return (optax.apply_updates(params, updates), opt_state), None
+
+    order = shuffled(order_key, len(arrays.train_images), recipe)
+    state = (params, optimizer.init(params))
+    (params, _), _ = jax.lax.scan(step, state, order)
+
+    def count(batch):
+        images, labels = batch
+        return (apply(params, filters, images).argmax(1) == labels).sum()
+
+    return jax.lax.map(count, batches(arrays.test_images, arrays.test_labels)).sum()
+
+
+def apply(params: Params, filters: Array, images: Array) -> Array:
+    """Logits [B,10] of images [B,28,28,1], 0 to 255."""
+    x = jax.nn.relu(conv2d(standard(images), filters, strides=2, padding="VALID"))
+    x = max_pool(conv2d(x, params["conv"], padding="VALID"), 2) + params["conv_bias"]
+    x = jax.nn.relu(x).reshape(len(x), -1)
+    x = jax.nn.relu(x @ params["hidden"] + params["hidden_bias"])
+    return x @ params["output"] + params["output_bias"]
+
+
+def init(key: Array, recipe: Recipe) -> Params:
+    """Uniform within 1/√(inputs of a unit), with biases of zero."""
+    channels, hidden = recipe.channels, recipe.hidden
+    shapes = {
+        "conv": (3, 3, 2 * recipe.filters, channels),
+        "hidden": (5 * 5 * channels, hidden),
+        "output": (hidden, 10),
+    }
+    params = {}
+    for name, shape in shapes.items():
+        key, draw = jax.random.split(key)
+        limit = 1 / math.sqrt(math.prod(shape[:-1]))
+        params[name] = jax.random.uniform(draw, shape, minval=-limit, maxval=limit)
+        params[f"{name}_bias"] = jnp.zeros(shape[-1])
+    return params
+
+
+def whitening(images: Array, count: int) -> Array:
+    """Filters [5,5,1,2·count] with outputs of unit variance, and the same negated."""
+    x = standard(images[:2000])
+    patches = jax.lax.conv_general_dilated_patches(
+        x, (5, 5), (2, 2), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    ).reshape(-1, 25)
+    variances, directions = jnp.linalg.eigh(patches.T @ patches / len(patches))
+    largest = directions[:, -count:] / jnp.sqrt(variances[-count:] + 0.01)
+    return jnp.concatenate([largest, -largest], 1).reshape(5, 5, 1, 2 * count)
+
+
+def learning_rate(recipe: Recipe, step: Array | int) -> Array:
+    """Straight up to the peak, and straight down to zero."""
+    rising = (step + 1) / (recipe.warmup * recipe.steps)
+    falling = (recipe.steps - step) / ((1 - recipe.warmup) * recipe.steps)
+    return recipe.peak_lr * jnp.minimum(1, jnp.minimum(rising, falling))
+
+
+def shuffled(key: Array, size: int, recipe: Recipe) -> Array:
+    """Rows of each step [steps, batch size]: epochs without repetition, one by one."""
+    rows = recipe.steps * recipe.batch_size
+    keys = jax.random.split(key, -(-rows // size))
+    epochs = [jax.random.permutation(key, size) for key in keys]
+    return jnp.concatenate(epochs)[:rows].reshape(recipe.steps, recipe.batch_size)
+
+
+def batches(images: Array, labels: Array) -> tuple[Array, Array]:
+    """By 500, which divides every test split here."""
+    return images.reshape(-1, 500, *images.shape[1:]), labels.reshape(-1, 500)
+
+
+def standard(images: Array) -> Array:
+    """About zero mean and unit variance over all pixels."""
+    return (images.astype(jnp.float32) / 255 - 0.1307) / 0.3081
+
+
+# 2. The ways to run it.
+
+
+def mapped(keys: Array, arrays: Arrays, recipe: Recipe) -> Array:
+    """`train_and_test` for one key after the other, in one program."""
+    return jax.lax.map(lambda key: train_and_test(key, arrays, recipe), keys)
+
+
+def vmapped(keys: Array, arrays: Arrays, recipe: Recipe) -> Array:
+    """All keys in every operation: XLA sees `len(keys)` networks side by side."""
+    return jax.vmap(lambda key: train_and_test(key, arrays, recipe))(keys)
+
+
+class Way(NamedTuple):
+    """A side of the comparison."""
+
+    run: Callable[[list[int]], tuple[float, list[int]]]
+    """`seeds -> (seconds, images right for each)`"""
+    seeds: int
+    """In one call."""
+    compile_seconds: float
+
+
+def ours(function: Callable, together: int, arrays: Arrays, recipe: Recipe) -> Way:
+    """Compiled ahead of time, as one program for so many seeds."""
+
+    def keys(seeds):
+        return jnp.stack([jax.random.key(seed) for seed in seeds])
+
+    started = time.perf_counter()
+    compiled = onednn.jit(functools.partial(function, recipe=recipe))
+    compiled.lower(keys(range(together)), arrays).compile()
+    compile_seconds = time.perf_counter() - started
+
+    def run(seeds):
+        drawn = keys(seeds)
+        started = time.perf_counter()
+        right = np.asarray(compiled(drawn, arrays))
+        return time.perf_counter() - started, right.tolist()
+
+    return Way(run, together, compile_seconds)
+
+
+@contextlib.contextmanager
+def theirs(python: Path, arrays: Arrays, recipe: Recipe) -> Iterator[Way]:
+    """PyTorch's side, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder, peer(python, TORCH) as ask:
+        file = Path(folder, "arrays.npz")
+        np.savez(file, allow_pickle=False, **arrays._asdict())
+        ask("begin", str(file), recipe._asdict())
+
+        def run(seeds):
+            seconds, right = ask("timed", seeds[0])
+            return seconds, [right]
+
+        yield Way(run, 1, 0.0)
+
+
+def measure(ways: dict[str, Way], count: int, test_size: int) -> dict[str, Any]:
+    """Every way over `count` seeds, in turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    accuracies: dict[str, list[float]] = {name: [] for name in ways}
+    calls = [
+        (start, name)
+        for start in range(count)
+        for name, way in ways.items()
+        if start % way.seeds == 0
+    ]
+    for start, name in calls:
+        way = ways[name]
+        spent, right = way.run(list(range(start, start + way.seeds)))
+        seconds[name].append(spent / way.seeds)
+        accuracies[name] += [one / test_size for one in right]
+    numbers: dict[str, Any] = {}
+    for name, way in ways.items():
+        found = accuracies[name][:count]
+        numbers |= {
+            f"{name}_accuracy": statistics.fmean(found),
+            f"{name}_accuracy_std": statistics.stdev(found) if count > 1 else None,
+            f"{name}_share_at_goal": statistics.fmean(a >= GOAL for a in found),
+            f"{name}_seconds": statistics.median(seconds[name]),
+            f"{name}_seconds_min": min(seconds[name]),
+            f"{name}_compile_seconds": way.compile_seconds,
+            f"{name}_accuracies": found,
+        }
+    return numbers
+
+
+# 3. The comparison.
+
+
+def main(config: Config) -> dict[str, Any]:
+    check(
+        (config.seeds >= 1, f"seeds must be at least 1, got {config.seeds}"),
+        (config.together >= 0, f"together must not be negative: {config.together}"),
+    )
+    arrays, recipe = load(config), Recipe()
+    if config.smoke:
+        recipe = recipe._replace(steps=10)
+    numbers: dict[str, Any] = record.provenance("benchmarks.mnist_99", sys.argv[1:])
+    numbers |= {"hardware": record.hardware(jax.devices()[0].device_kind, 1)}
+    numbers |= {"validation": config.validation, "smoke": config.smoke}
+    numbers |= {"seeds": config.seeds, "together": config.together}
+    numbers |= {f"recipe_{name}": value for name, value in recipe._asdict().items()}
+
+    ways = {"ours": ours(mapped, 1, arrays, recipe)}
+    with contextlib.ExitStack() as stack:
+        if config.torch_python is not None:
+            side = theirs(config.torch_python, arrays, recipe)
+            ways["pytorch"] = stack.enter_context(side)
+        if config.together:
+            ways["mapped"] = ours(mapped, config.together, arrays, recipe)
+            ways["vmapped"] = ours(vmapped, config.together, arrays, recipe)
+        for way in ways.values():  # the first call of any program is slower
+            way.run(list(range(way.seeds)))
+        numbers |= measure(ways, config.seeds, len(arrays.test_images))
+    print_table(list(ways), numbers)
+    if config.output is not None:
+        text = json.dumps(numbers, indent=2)
+        config.output.write_text(text + "\n", encoding="utf-8")
+    return numbers
+
+
+def load(config: Config) -> Arrays:
+    splits = data.load("mnist_5k" if config.smoke else "mnist")
+    train, test = splits.train, splits.test
+    if config.validation:
+        train, test = data.carve(train, 1000 if config.smoke else 10_000)
+    arrays = [split.read()[name] for split in (train, test) for name in FIELDS]
+    return Arrays(*map(jax.device_put, arrays))
+
+
+FIELDS = ("image", "label")
+
+
+def print_table(ways: list[str], numbers: dict[str, Any]) -> None:
+    table = Table(box=None, header_style="bold")
+    table.add_column("")
+    split = "validation" if numbers["validation"] else "test"
+    columns = (f"{split} accuracy", f"≥ {GOAL:.0%}", "a run", "compile", "× ours")
+    for name in columns:
+        table.add_column(name, justify="right")
+    for name in ways:
+        found = {
+            key.removeprefix(f"{name}_"): value
+            for key, value in numbers.items()
+            if key.startswith(f"{name}_")
+        }
+        std = found["accuracy_std"]
+        table.add_row(
+            name if name in ("ours", "pytorch") else f"{name}, {numbers['together']}",
+            f"{found['accuracy']:.3%}" + ("" if std is None else f" ± {std:.3%}"),
+            f"{found['share_at_goal']:.0%}",
+            f"{found['seconds']:.2f} s",
+            f"{found['compile_seconds']:.1f} s",
+            f"{found['seconds'] / numbers['ours_seconds']:.2f}",
+        )
+    Console(highlight=False, width=88).print(table)
+
+
+TORCH = """
+import time
+import numpy as np, torch, torch.nn.functional as F
+from torch import nn
+
+def begin(file, given):
+    # Reads the arrays, and finds the faster of two layouts.
+    global recipe, images, labels, test_images, test_labels, layout
+    recipe = given
+    arrays = np.load(file)
+    images, test_images = (
+        torch.from_numpy(arrays[name]).permute(0, 3, 1, 2)
+        for name in ("train_images", "test_images")
+    )
+    labels, test_labels = (
+        torch.from_numpy(arrays[name]).long()
+        for name in ("train_labels", "test_labels")
+    )
+    trials = {
+        layout: min(run(0, layout, 50)[0] for _ in range(3))
+        for layout in (torch.channels_last, torch.contiguous_format)
+    }
+    layout = min(trials, key=trials.get)
+
+def timed(seed):
+    return run(seed, layout, None)
+
+def standard(x):
+    return (x.float() / 255 - 0.1307) / 0.3081
+
+def whitening(count):
+    patches = F.unfold(standard(images[:2000]), 5, stride=2)
+    patches = patches.transpose(1, 2).reshape(-1, 25)
+    variances, directions = torch.linalg.eigh(patches.T @ patches / len(patches))
+    largest = directions[:, -count:] / torch.sqrt(variances[-count:] + 0.01)
+    return torch.cat([largest, -largest], 1).T.reshape(2 * count, 1, 5, 5)
+
+class Network(nn.Module):
+    def __init__(self, layout):
+        super().__init__()
+        count, channels, hidden = (recipe[k] for k in ("filters", "channels", "hidden"))
+        self.layout = layout
+        filters = whitening(count).contiguous(memory_format=layout)
+        self.register_buffer("filters", filters)
+        self.conv = nn.Conv2d(2 * count, channels, 3)
+        self.hidden = nn.Linear(25 * channels, hidden)
+        self.output = nn.Linear(hidden, 10)
+        for layer in (self.conv, self.hidden, self.output):
+            limit = layer.weight[0].numel() ** -0.5
+            nn.init.uniform_(layer.weight, -limit, limit)
+            nn.init.zeros_(layer.bias)
+        self.to(memory_format=layout)
+    def forward(self, x):
+        x = standard(x).contiguous(memory_format=self.layout)
+        x = F.relu(F.conv2d(x, self.filters, stride=2))
+        x = F.relu(F.max_pool2d(self.conv(x), 2))
+        x = F.relu(self.hidden(x.flatten(1)))
+        return self.output(x)
+
+def rate(step):
+    rising = (step + 1) / (recipe["warmup"] * recipe["steps"])
+    falling = (recipe["steps"] - step) / ((1 - recipe["warmup"]) * recipe["steps"])
+    return min(1, rising, falling)
+
+def run(seed, layout, count):
+    started = time.perf_counter()
+    torch.manual_seed(seed)
+    network, rows = Network(layout), recipe["steps"] * recipe["batch_size"]
+    optimizer = torch.optim.Adam(
+        network.parameters(), recipe["peak_lr"], recipe["betas"], fused=True
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+    epochs = -(-rows // len(images))
+    order = torch.cat([torch.randperm(len(images)) for _ in range(epochs)])[:rows]
+    for chosen in order.view(-1, recipe["batch_size"])[:count]:
+        logits = network(images[chosen])
+        optimizer.zero_grad(set_to_none=True)
+        F.cross_entropy(
+            logits, labels[chosen], label_smoothing=recipe["smoothing"]
+        ).backward()
+        optimizer.step()
+        schedule.step()
+    with torch.inference_mode():
+        right = sum(
+            int((network(x).argmax(1) == y).sum())
+            for x, y in zip(test_images.split(500), test_labels.split(500))
+        )
+    return time.perf_counter() - started, right
+"""
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Config, description=__doc__))
+    except UsageError as error:
+        sys.exit(str(error))

@@ -1,0 +1,290 @@
+"""Convolutions, pooling and up-sampling on CPU: ours against XLA's own and PyTorch's.
+
+    python -m benchmarks.ops                                  (about two minutes)
+    python -m benchmarks.ops --torch-python PATH --output ops.json
+
+Milliseconds of the output, of the gradient by the images and of that by the kernel, and
+how many times as long XLA and PyTorch take for the same, in turns in the same run:
+above 1 we are ahead.  XLA's own is `lax.conv_general_dilated`, `lax.reduce_window` and
+`jax.image.resize` with the gradients that JAX derives, in `jax.jit`; PyTorch is in
+channels-last.
+
+With `--compare` a row fails that has lost two thirds of its recorded lead over XLA.
+"""
+
+import contextlib
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+from jax import lax
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.peers import peer
+from benchmarks.speed import slides
+from jaxvision import onednn
+from jaxvision.errors import UsageError, unknown
+from jaxvision.ops.convolution import conv2d, plain
+from jaxvision.ops.pooling import max_pool
+from jaxvision.ops.upsample import conv_transpose_2x2, upsample
+from jaxvision.runs import record
+
+RECORD = Path(__file__).parent / "results" / "ops.json"
+PARTS = ("output", "by_images", "by_kernel")
+SECONDS = 0.05
+"""Of each turn of each side, about."""
+PAUSE = 0.1
+"""Before each turn: threads that have finished look for more work for a while."""
+
+
+class Op(NamedTuple):
+    """An operation, twice; `torch` and `options` name it for PyTorch's side."""
+
+    images: tuple[int, int, int, int]
+    kernel: tuple[int, int, int, int] | None
+    ours: Callable
+    xla: Callable
+    torch: str
+    options: dict[str, int]
+
+
+def convolution(images, kernel, strides=1, groups=1) -> Op:
+    half = kernel[0] // 2
+    pads = ((half, half), (half, half))
+    slide = {"strides": strides, "padding": pads, "groups": groups}
+    xla = partial(plain.native, strides=(strides, strides), pads=pads, groups=groups)
+    options = {"stride": strides, "padding": half, "groups": groups}
+    return Op(images, kernel, partial(conv2d, **slide), xla, "conv2d", options)
+
+
+def pooling(images, window, strides, padding) -> Op:
+    pads = ((padding, padding), (padding, padding))
+
+    def xla(x):
+        edges = ((0, 0), *pads, (0, 0))
+        tile, step = (1, window, window, 1), (1, strides, strides, 1)
+        return lax.reduce_window(x, -jnp.inf, lax.max, tile, step, edges)
+
+    ours = partial(max_pool, window=window, strides=strides, padding=pads)
+    options = {"kernel_size": window, "stride": strides, "padding": padding}
+    return Op(images, None, ours, xla, "max_pool2d", options)
+
+
+def doubling(images, method) -> Op:
+    batch, height, width, channels = images
+    shape = (batch, 2 * height, 2 * width, channels)
+    xla = partial(jax.image.resize, shape=shape, method=method)
+    return Op(images, None, partial(upsample, method=method), xla, method, {})
+
+
+def transposed(images, made) -> Op:
+    def xla(x, kernel):
+        return lax.conv_transpose(x, kernel, (2, 2), "VALID")
+
+    def ours(x, kernel):  # JAX's transposed convolution mirrors its kernel
+        return conv_transpose_2x2(x, kernel[::-1, ::-1])
+
+    kernel = (2, 2, images[3], made)
+    return Op(images, kernel, ours, xla, "conv_transpose2d", {"stride": 2})
+
+
+OPS = {
+    "7×7/2 3→64 at 64²": convolution((32, 64, 64, 3), (7, 7, 3, 64), 2),
+    "5×5 1→6 at 32²": convolution((128, 32, 32, 1), (5, 5, 1, 6)),
+    "3×3 16→16 at 32²": convolution((128, 32, 32, 16), (3, 3, 16, 16)),
+    "3×3 64→64 at 16²": convolution((64, 16, 16, 64), (3, 3, 64, 64)),
+    "3×3 256→256 at 8²": convolution((64, 8, 8, 256), (3, 3, 256, 256)),
+    "3×3 512→512 at 2²": convolution((64, 2, 2, 512), (3, 3, 512, 512)),
+    "3×3/2 64→128 at 16²": convolution((64, 16, 16, 64), (3, 3, 64, 128), 2),
+    "1×1 64→256 at 56²": convolution((32, 56, 56, 64), (1, 1, 64, 256)),
+    "1×1/2 256→512 at 16²": convolution((32, 16, 16, 256), (1, 1, 256, 512), 2),
+    "3×3 depthwise 144 at 16²": convolution(
+        (64, 16, 16, 144), (3, 3, 1, 144), groups=144
+    ),
+    "5×5/2 depthwise 96 at 16²": convolution(
+        (64, 16, 16, 96), (5, 5, 1, 96), 2, groups=96
+    ),
+    "3×3 in 32 groups of 4 at 16²": convolution(
+        (32, 16, 16, 128), (3, 3, 4, 128), groups=32
+    ),
+    "3×3 in 8 groups of 16 at 16²": convolution(
+        (32, 16, 16, 128), (3, 3, 16, 128), groups=8
+    ),
+    "2×2 max-pool 32 at 28²": pooling((128, 28, 28, 32), 2, 2, 0),
+    "3×3/2 max-pool 64 at 32²": pooling((32, 32, 32, 64), 3, 2, 1),
+    "nearest ×2 64 at 32²": doubling((16, 32, 32, 64), "nearest"),
+    "bilinear ×2 64 at 32²": doubling((16, 32, 32, 64), "bilinear"),
+    "2×2 transposed 64→32 at 32²": transposed((16, 32, 32, 64), 32),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    torch_python: Path | None = None
+    """Interpreter in which `import torch` works; None: no comparison with it."""
+    ops: tuple[str, ...] = tuple(OPS)
+    """Operations to measure."""
+    rounds: int = 5
+    """Turns of each side; the fastest counts, as nothing makes work faster."""
+    output: Path | None = None
+    """Write the numbers to this JSON file as well."""
+    compare: bool = False
+    """Fail if a row has lost two thirds of its recorded lead over XLA."""
+
+
+def main(config: Config) -> int:
+    for name in config.ops:
+        if name not in OPS:
+            raise unknown("operation", name, OPS)
+    numbers: dict[str, Any] = record.provenance("benchmarks.ops", sys.argv[1:])
+    numbers |= {"hardware": record.hardware(jax.devices()[0].device_kind, 1)}
+    with contextlib.ExitStack() as stack:
+        torch = None
+        if config.torch_python is not None:
+            torch = stack.enter_context(peer(config.torch_python, TORCH))
+            numbers["version_torch"] = torch("version")
+        for name in config.ops:
+            found = measure(OPS[name], torch, config.rounds)
+            print(name, *(f"{k} {v:.3g}" for k, v in found.items()), sep="  ")
+            numbers |= {f"{name} {key}": value for key, value in found.items()}
+    if config.output is not None:
+        text = json.dumps(numbers, indent=2, ensure_ascii=False)
+        config.output.write_text(text + "\n", encoding="utf-8")
+    Console().print(as_table(config.ops, numbers))
+    return slides(numbers, RECORD) if config.compare else 0
+
+
+def measure(op: Op, torch: Callable[..., Any] | None, rounds: int) -> dict[str, float]:
+    """Milliseconds of ours and the others' multiples of them, for each part."""
+    draw = np.random.default_rng(0)
+    shapes = [op.images] if op.kernel is None else [op.images, op.kernel]
+    operands = [jnp.asarray(draw.standard_normal(s), jnp.float32) for s in shapes]
+    if torch is not None:
+        torch("make", op.torch, op.images, op.kernel, op.options)
+
+    found = {}
+    for part, title in enumerate(PARTS[: 1 + len(shapes)]):
+        sides = {
+            "ours": timer(compile_part(onednn.jit, op.ours, operands, part)),
+            "xla": timer(compile_part(jax.jit, op.xla, operands, part)),
+        }
+        if torch is not None:
+            sides["torch"] = partial(torch, "seconds", part)
+        calls = {side: max(1, round(SECONDS / s(1))) for side, s in sides.items()}
+        least = dict.fromkeys(sides, float("inf"))
+        for _ in range(rounds):
+            for side, seconds in sides.items():
+                time.sleep(PAUSE)
+                least[side] = min(least[side], seconds(calls[side]))
+        found[f"{title}_ms"] = 1000 * least["ours"]
+        found[f"{title}_xla_ratio"] = least["xla"] / least["ours"]
+        if torch is not None:
+            found[f"{title}_torch_ratio"] = least["torch"] / least["ours"]
+    return found
+
+
+def compile_part(
+    jit: Callable[..., Callable],
+    function: Callable,
+    operands: list[jax.Array],
+    part: int,
+) -> Callable:
+    """The output (part 0), or its gradient by operand part - 1, without arguments."""
+    if part == 0:
+        return partial(jit(function), *operands)
+    dy = function(*operands) + 1
+
+    def gradient(dy, *operands):
+        return jax.vjp(function, *operands)[1](dy)[part - 1]
+
+    return partial(jit(gradient), dy, *operands)
+
+
+def timer(call: Callable[[], Any]) -> Callable[[int], float]:
+    """`calls -> seconds of one`."""
+
+    def seconds(calls: int) -> float:
+        started = time.perf_counter()
+        for _ in range(calls):
+            result = call()
+        jax.block_until_ready(result)
+        return (time.perf_counter() - started) / calls
+
+    seconds(1)
+    return seconds
+
+
+TORCH = """
+import time
+import torch
+from torch.nn import functional as F
+
+OPS = {
+    "nearest": lambda x: F.interpolate(x, scale_factor=2, mode="nearest"),
+    "bilinear": lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"),
+}
+
+def version():
+    return torch.__version__
+
+def make(name, images, kernel, options):
+    # From [B,H,W,C] and [K,K,C,O], into channels-last.
+    global operands, function, output
+    batch, height, width, channels = images
+    operands = [torch.randn(batch, channels, height, width)]
+    if kernel:
+        *reach, taken, made = kernel
+        ends = (taken, made) if "transpose" in name else (made, taken)
+        operands.append(torch.randn(*ends, *reach))
+    operands = [
+        each.to(memory_format=torch.channels_last).requires_grad_()
+        for each in operands
+    ]
+    op = OPS.get(name) or getattr(F, name)
+    function = lambda: op(*operands, **options)
+    output = function()
+
+def seconds(part, calls):
+    dy = torch.randn_like(output)
+    started = time.perf_counter()
+    for _ in range(calls):
+        if part == 0:
+            with torch.no_grad():
+                function()
+        else:
+            torch.autograd.grad(output, operands[part - 1], dy, retain_graph=True)
+    return (time.perf_counter() - started) / calls
+"""
+
+
+def as_table(ops: tuple[str, ...], numbers: dict[str, Any]) -> Table:
+    table = Table("", title="Milliseconds; times as long in XLA and in PyTorch")
+    for part in PARTS:
+        table.add_column(part.replace("_", " "), justify="right")
+    for op in ops:
+        cells = []
+        for part in PARTS:
+            values = (
+                numbers.get(f"{op} {part}_{name}")
+                for name in ("ms", "xla_ratio", "torch_ratio")
+            )
+            cells.append("  ".join(f"{v:.2f}" for v in values if v is not None))
+        table.add_row(op, *cells)
+    return table
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(tyro.cli(Config, description=__doc__)))
+    except UsageError as error:
+        sys.exit(str(error))

@@ -1,0 +1,282 @@
+"""Pipelines: which examples a batch is made of, and by which of two engines.
+
+In memory, the set lies on the device as arrays, the host only draws indices, and the
+jitted step gathers (see `types.Pipeline`).  Streaming, the host decodes and crops what
+a batch needs, in threads: see `streaming`.  Without a crop both give the same batches.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import numpy as np
+
+from jaxvision.data.feed.crops import Crop
+from jaxvision.data.feed.streaming import (
+    PADDING,
+    Plan,
+    draws,
+    quick_fingerprint,
+    stream,
+)
+from jaxvision.data.source import Source, fingerprint, weight
+from jaxvision.errors import UsageError, check
+from jaxvision.ops.augment import Transform
+from jaxvision.types import Batch, Pipeline, PyTree
+
+Engine = Literal["auto", "memory", "stream"]
+
+MEMORY_LIMIT = 2 << 30
+"""Bytes of a split up to which `auto` keeps it in memory, on every device.  The same
+everywhere, so that a run does not depend on the machine that it began on."""
+
+ALL = slice(None)
+
+
+def train(
+    source: Source,
+    batch_size: int,
+    *,
+    transform: Transform,
+    seed: int,
+    crop: Crop | None = None,
+    repeats: int = 1,
+    engine: Engine = "auto",
+    workers: int | None = None,
+    prefetch: int = 4,
+) -> Pipeline:
+    """Batches without end: each epoch is a new permutation, its remainder dropped.
+
+    The order depends on `seed` and the epoch alone, and the crop of an example on these
+    and the example.
+
+    Args:
+      source: what is trained on.
+      batch_size: rows of a batch, over all processes and devices.
+      transform: `(key, batch) -> batch`, from bytes to what the model takes; runs on
+        the device, with a key of the step.
+      seed: not negative.
+      crop: such as `crops.random_resized_crop(224)`; None: images as they are, which
+        then have to be of one size.
+      repeats: how often each example stands in a batch, each time with other crops and
+        transforms (Hoffer et al. 2020, https://arxiv.org/abs/1901.09335).  A pass over
+        the set then has as many times more batches.
+      engine: `auto` streams what is cropped, differs in size or exceeds `MEMORY_LIMIT`.
+      workers: decoding threads of a stream; None: one per core; 0: decode when asked.
+      prefetch: batches of a stream under way besides the one asked for.  They bound
+        its memory.
+    """
+    chosen = _engine(source, engine, crop)
+    check(
+        *_rules(source, batch_size, workers),
+        (seed >= 0, f"seed must not be negative, got {seed}"),
+        (
+            batch_size <= source.size * repeats,
+            f"batch size {batch_size} exceeds the {source.size} examples of "
+            f"{source.name}: use at most that many",
+        ),
+        (
+            repeats >= 1 and batch_size % max(repeats, 1) == 0,
+            f"repeats must divide the batch size {batch_size}, got {repeats}",
+        ),
+    )
+    distinct = batch_size // repeats
+    num_batches = source.size // distinct
+
+    @functools.lru_cache(maxsize=2)  # batches ahead may lie in the next epoch
+    def order(epoch: int) -> np.ndarray:
+        return epoch_order(source.size, seed, epoch)
+
+    def plan(number: int) -> Plan:
+        epoch, batch = divmod(number, num_batches)
+        examples = order(epoch)[batch * distinct : (batch + 1) * distinct]
+        repeat = np.tile(np.arange(repeats), distinct)
+        return Plan(
+            np.repeat(examples, repeats),
+            lambda row, example: draws(seed, epoch, example, int(repeat[row])),
+        )
+
+    @functools.cache
+    def identity() -> dict[str, Any]:
+        look = fingerprint if chosen == "memory" else quick_fingerprint
+        return {
+            "size": source.size,
+            "batch_size": batch_size,
+            "seed": seed,
+            "repeats": repeats,
+            "fingerprint": look(source),
+        }
+
+    def items(rows: slice = ALL) -> TrainItems:
+        if chosen == "memory":
+            get = _indices(plan, rows)
+        else:
+            get = stream(source, crop, plan, rows, workers=workers, prefetch=prefetch)
+        return TrainItems(get, num_batches, identity)
+
+    return _pipeline(source, batch_size, num_batches, chosen, items, transform)
+
+
+def evaluation(
+    source: Source,
+    batch_size: int,
+    *,
+    transform: Transform,
+    crop: Crop | None = None,
+    engine: Engine = "auto",
+    workers: int | None = None,
+    prefetch: int = 4,
+) -> Pipeline:
+    """One pass in order; the last batch is padded and masked, so that all count.
+
+    `crop` is such as `crops.central_crop(224)`; the other arguments are as in `train`.
+    """
+    chosen = _engine(source, engine, crop)
+    check(*_rules(source, batch_size, workers))
+    num_batches = -(-source.size // batch_size)
+
+    def plan(number: int) -> Plan:
+        examples = number * batch_size + np.arange(batch_size, dtype=np.int32)
+        examples = np.where(examples < source.size, examples, np.int32(PADDING))
+        return Plan(examples, lambda row, example: [])
+
+    def items(rows: slice = ALL) -> Iterator[dict[str, np.ndarray]]:
+        if chosen == "memory":
+            get = _indices(plan, rows)
+        else:
+            get = stream(
+                source,
+                crop,
+                plan,
+                rows,
+                workers=workers,
+                prefetch=prefetch,
+                stop=num_batches,
+            )
+        for number in range(num_batches):
+            yield get(number) | {"mask": plan(number).examples[rows] != PADDING}
+
+    return _pipeline(source, batch_size, num_batches, chosen, items, transform)
+
+
+class TrainItems:
+    """The items of `train` as an `ItemIterator`: the n-th is a function of n alone."""
+
+    def __init__(
+        self,
+        get: Callable[[int], dict[str, np.ndarray]],
+        num_batches: int,
+        identity: Callable[[], dict[str, Any]],
+    ):
+        self._get, self._num_batches, self._identity = get, num_batches, identity
+        self._number = 0
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        item = self._get(self._number)
+        self._number += 1
+        return item
+
+    def get_state(self) -> dict[str, Any]:
+        """Where the next batch comes from, and what the order depends on."""
+        epoch, batch = divmod(self._number, self._num_batches)
+        return self._identity() | {"epoch": epoch, "batch": batch}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continue from `state`.  Raises `UsageError` if it is of other data."""
+        differing = [
+            f"{name}: was {state.get(name)!r}, is {value!r}"
+            for name, value in self._identity().items()
+            if state.get(name) != value
+        ]
+        if differing:
+            raise UsageError(
+                "the training data is not what this run began with ("
+                + "; ".join(differing)
+                + "): restore the data, or start anew with another --workdir"
+            )
+        self._number = state["epoch"] * self._num_batches + state["batch"]
+
+
+def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
+    """The permutation int32 [size] in which an epoch goes through the examples.
+
+    Ranks of raw draws: NumPy guarantees their stream for all its versions, which it
+    does not for `Generator.permutation`.
+    """
+    raw = np.random.PCG64([seed, epoch]).random_raw(size)
+    return np.argsort(raw, kind="stable").astype(np.int32)
+
+
+def _pipeline(
+    source: Source,
+    batch_size: int,
+    num_batches: int,
+    engine: Engine,
+    items: Callable[..., Any],
+    transform: Transform,
+) -> Pipeline:
+    return Pipeline(
+        name=source.name,
+        batch_size=batch_size,
+        num_examples=source.size,
+        num_batches=num_batches,
+        resident=source.read if engine == "memory" else dict,
+        items=items,
+        fetch=functools.partial(_fetch, transform),
+    )
+
+
+def _indices(
+    plan: Callable[[int], Plan], rows: slice
+) -> Callable[[int], dict[str, np.ndarray]]:
+    return lambda number: {"index": np.maximum(plan(number).examples[rows], 0)}
+
+
+def _fetch(transform: Transform, resident: PyTree, item: Batch, key) -> Batch:
+    batch = dict(item)
+    if "index" in item:
+        index = batch.pop("index")
+        batch |= {name: array[index] for name, array in resident.items()}
+    return transform(key, batch)
+
+
+def _engine(source: Source, engine: Engine, crop: Crop | None) -> Engine:
+    """`memory` or `stream`.  Raises `UsageError` for one that cannot be had."""
+    one_size = None not in source.image_shape
+    if crop is None and not one_size:
+        raise UsageError(
+            f"the images of {source.name} differ in size: give the pipeline a crop, "
+            "such as data.random_resized_crop(224) in training and "
+            "data.central_crop(224) in evaluation, or resize the files"
+        )
+    check(
+        (
+            engine in ("auto", "memory", "stream"),
+            f"engine must be auto, memory or stream, got {engine!r}",
+        ),
+        (
+            engine != "memory" or crop is None,
+            "the engine memory takes images as they are: crop them by a transform on "
+            "the device, or choose the engine auto or stream",
+        ),
+    )
+    if engine != "auto":
+        return engine
+    if crop is not None:
+        return "stream"
+    fits = source.encoded is None or weight(source) <= MEMORY_LIMIT
+    return "memory" if fits else "stream"
+
+
+def _rules(
+    source: Source, batch_size: int, workers: int | None
+) -> list[tuple[bool, str]]:
+    if source.size == 0:
+        raise UsageError(f"{source.name} is empty")
+    return [
+        (batch_size >= 1, f"batch size must be positive, got {batch_size}"),
+        (
+            workers is None or workers >= 0,
+            f"workers must be a number of threads, or 0 for none, got {workers}",
+        ),
+    ]

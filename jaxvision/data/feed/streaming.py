@@ -1,0 +1,280 @@
+"""Batches that are decoded as they are needed.
+
+The host decodes, crops and resizes, in threads and a few batches ahead of their use;
+what remains, from flips to normalisation, happens inside the jitted step on uint8
+images (see `types.Pipeline`).  The n-th batch is a function of its plan, so neither
+threads nor processes nor hosts can change what comes.
+
+Threads rather than worker processes or grain.  Decoding and resizing release Python's
+lock: of the millisecond that a photograph costs at 224 pixels, 0.03 ms hold it, which
+bounds the gain at some 30 cores, and nothing is pickled or copied between processes.
+grain over the same decoder, in threads too, delivers 6 % fewer images per core
+(`benchmarks/data.py`); its processes restore a state only with the same number
+of them.  What it would do for us, order and prefetching, is a page of code here.
+"""
+
+import functools
+import hashlib
+import os
+import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxvision.data.feed.crops import (
+    DRAWS,
+    Box,
+    Crop,
+    move_objects,
+)
+from jaxvision.data.files.decoding import DecodeError
+from jaxvision.data.source import Source, fingerprint
+from jaxvision.types import MAPS, UNKNOWN
+
+PADDING = -1
+
+Choose = Callable[[int, int], Box]
+"""`(height, width) -> ` what is taken of an image of that size."""
+
+
+class Plan(NamedTuple):
+    """What a batch consists of."""
+
+    examples: np.ndarray
+    """int32 [B], their indices; `PADDING` for a row of zeros."""
+    draws: Callable[[int, int], list[float]]
+    """`(row, example) -> ` the random numbers of that row's crop."""
+
+
+def draws(seed: int, epoch: int, example: int, repeat: int = 0) -> list[float]:
+    """What the crop of an example in an epoch draws, the same in all NumPy versions."""
+    # example + 1, since 0 would give the stream of [seed, epoch], which is the order's.
+    entropy = [seed, epoch, example + 1, *([repeat] if repeat else [])]
+    raw = np.random.PCG64(entropy).random_raw(DRAWS)
+    return ((raw >> np.uint64(11)) * 2.0**-53).tolist()
+
+
+def stream(
+    source: Source,
+    crop: Crop | None,
+    plan: Callable[[int], Plan],
+    rows: slice,
+    *,
+    workers: int | None,
+    prefetch: int,
+    stop: int | None = None,
+) -> Callable[[int], dict[str, np.ndarray]]:
+    """`number -> {"image": uint8 [B,S,T,C], …}`, the given rows of a planned batch.
+
+    When a batch is asked for, those that follow are begun, up to `stop`.  Its images
+    are those of the files, or of `source.read` where there are none.
+    """
+    return _Prefetched(source, crop, plan, rows, workers, prefetch, stop).get
+
+
+def quick_fingerprint(source: Source) -> str:
+    """16 hex digits that change with the targets, the class names or most of the files.
+
+    Reads 64 files, and their maps, spread evenly over the source: a set that is
+    streamed is too large to be read for this.  Of a source without files, all is read.
+    """
+    if source.encoded is None:
+        return fingerprint(source)
+    digest = hashlib.sha256(repr((source.size, source.class_names)).encode())
+    for name, array in sorted(_targets(source).items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape};".encode())
+        digest.update(np.ascontiguousarray(array))
+    for i in np.unique(np.linspace(0, source.size - 1, 64).astype(int)).tolist():
+        digest.update(hashlib.sha256(source.encoded(i)).digest())
+        for name, values in sorted((source.maps(i) if source.maps else {}).items()):
+            digest.update(f"{name} {values.shape};".encode())
+            digest.update(np.ascontiguousarray(values))
+    return digest.hexdigest()[:16]
+
+
+class _Begun(NamedTuple):
+    """A batch under way."""
+
+    item: dict[str, np.ndarray]
+    """Is written by the tasks."""
+    tasks: list[Callable[[], None]]
+    """Each returns when it is done, or raises what went wrong."""
+
+
+class _Prefetched:
+    """Batches by number; when one is asked for, those that follow are begun too."""
+
+    def __init__(
+        self,
+        source: Source,
+        crop: Crop | None,
+        plan: Callable[[int], Plan],
+        rows: slice,
+        workers: int | None,
+        prefetch: int,
+        stop: int | None,
+    ):
+        self._source, self._plan, self._rows = source, plan, rows
+        self._ahead, self._stop = prefetch, stop
+        self._examples = functools.cache(lambda: _Examples(source, crop))
+        self._begun: dict[int, _Begun] = {}
+        self._submit: Callable[..., Callable[[], None]]
+        if workers == 0:
+            self._submit, self._ahead = functools.partial, 0
+        else:
+            pool = ThreadPoolExecutor(workers or _cores(), "decoding")
+            # What is begun is abandoned with its owner, and not waited for.
+            weakref.finalize(self, pool.shutdown, wait=False, cancel_futures=True)
+            self._submit = lambda *task: pool.submit(*task).result
+
+    def get(self, number: int) -> dict[str, np.ndarray]:
+        """The item of a batch, as soon as it is decoded."""
+        end = number + 1 + self._ahead
+        wanted = range(number, end if self._stop is None else min(end, self._stop))
+        self._begun = {n: self._begun.get(n) or self._begin(n) for n in wanted}
+        item, tasks = self._begun.pop(number)
+        try:
+            for finish in tasks:
+                finish()
+        except DecodeError:
+            from jaxvision.data.files.image_files import verify
+
+            verify(self._source)  # names all broken files at once, where it knows them
+            raise
+        return item
+
+    def _begin(self, number: int) -> _Begun:
+        plan, examples = self._plan(number), self._examples()
+        of_batch = range(len(plan.examples))[self._rows]
+        item = examples.blank(len(of_batch))
+        real = [
+            (row, of, int(plan.examples[of]))
+            for row, of in enumerate(of_batch)
+            if plan.examples[of] != PADDING
+        ]
+
+        def fill(part: list[tuple[int, int, int]]) -> None:
+            for row, of, example in part:
+                examples.fill(item, row, example, plan.draws(of, example))
+
+        parts = [real[i : i + 8] for i in range(0, len(real), 8)]
+        return _Begun(item, [self._submit(fill, part) for part in parts])
+
+
+class _Examples:
+    """Examples one by one, as rows of items."""
+
+    def __init__(self, source: Source, crop: Crop | None):
+        from jaxvision.data.feed.jpeg import cut, decode_box
+
+        self._name, self._channels = source.name, source.image_shape[2]
+        self._crop = crop or _as_it_is(source)
+        encoded = source.encoded
+        if encoded is not None:
+            self._image = lambda i, choose, out: decode_box(encoded(i), choose, out)
+            self._maps = source.maps or (lambda i: {})
+            self._targets = _targets(source)
+        else:
+            arrays = dict(source.read())
+            images = arrays.pop("image")
+            maps = {name: arrays.pop(name) for name in MAPS if name in arrays}
+
+            def image(i: int, choose: Choose, out: np.ndarray) -> tuple[Box, int, int]:
+                box = choose(*images[i].shape[:2])
+                cut(images[i], box, out)
+                return box, *images[i].shape[:2]
+
+            self._image = image
+            self._maps = lambda i: {name: array[i] for name, array in maps.items()}
+            self._targets = arrays
+        self._kinds = {
+            name: (array.shape[:-2], array.dtype)
+            for name, array in self._maps(0).items()
+        }
+
+    def blank(self, count: int) -> dict[str, np.ndarray]:
+        """An item of `count` rows of padding."""
+        size = self._crop.size
+        item = {"image": np.zeros((count, *size, self._channels), np.uint8)}
+        for name, array in self._targets.items():
+            item[name] = np.zeros((count, *array.shape[1:]), array.dtype)
+        for name, (shape, dtype) in self._kinds.items():
+            item[name] = np.zeros((count, *shape, *size), dtype)
+        if "classes" in item:
+            item["classes"][:] = -1
+        return item
+
+    def fill(
+        self,
+        item: dict[str, np.ndarray],
+        row: int,
+        example: int,
+        random: list[float],
+    ) -> None:
+        """Write an example into a row."""
+
+        def choose(height: int, width: int) -> Box:
+            return self._crop.choose(height, width, iter(random))
+
+        image = item["image"][row]
+        try:
+            box, height, width = self._image(example, choose, image)
+            maps = self._maps(example)
+        except (DecodeError, OSError) as error:
+            raise DecodeError(
+                f"image {example} of {self._name} cannot be decoded: {error}"
+            ) from error
+        targets = {name: array[example] for name, array in self._targets.items()}
+        if (box, image.shape[:2]) != (Box(0, 0, height, width), (height, width)):
+            targets = move_objects(targets, box, self._crop.size)
+        for name, value in targets.items():
+            item[name][row] = value
+        for name, value in maps.items():
+            outside = UNKNOWN if name == "segmentation" else 0
+            cut_map(value, box, item[name][row], outside)
+        if "instances" in maps and "classes" in targets:
+            item["instances"][row][targets["classes"] < 0] = 0
+
+
+def _as_it_is(source: Source) -> Crop:
+    """No crop, for images of one size."""
+    height, width, _ = source.image_shape
+    assert height is not None and width is not None  # see `loader._engine`
+
+    def choose(*size_and_draws) -> Box:
+        if size_and_draws[:2] != (height, width):
+            found = "×".join(map(str, size_and_draws[:2]))
+            raise DecodeError(f"it is {found} now, where it was {height}×{width}")
+        return Box(0, 0, height, width)
+
+    return Crop((height, width), choose)
+
+
+def cut_map(values: np.ndarray, box: Box, out: np.ndarray, outside: int) -> None:
+    """Fill `out` [...,S,T] with `box` of `values` [...,H,W]: the nearest of each."""
+    grids = []
+    for start, length, size in (
+        (box.top, box.height, out.shape[-2]),
+        (box.left, box.width, out.shape[-1]),
+    ):
+        grids.append(start + ((np.arange(size) + 0.5) * length // size).astype(int))
+    rows, columns = grids
+    height, width = values.shape[-2:]
+    inside = np.ix_((rows >= 0) & (rows < height), (columns >= 0) & (columns < width))
+    taken = values[..., rows.clip(0, height - 1)[:, None], columns.clip(0, width - 1)]
+    out[:] = outside
+    out[..., *inside] = taken[..., *inside]
+
+
+def _targets(source: Source) -> dict[str, np.ndarray]:
+    if source.targets is not None:
+        return source.targets()
+    return {name: value for name, value in source.read().items() if name != "image"}
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,1 @@
+"""One's own files: folders, tables, arrays, masks, and formats of objects."""

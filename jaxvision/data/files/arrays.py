@@ -1,0 +1,209 @@
+"""`npz:PATH`: one's own images as NumPy arrays."""
+
+import itertools
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from jaxvision.data.carving import with_test
+from jaxvision.data.files.problems import refuse
+from jaxvision.data.source import Source, Splits
+from jaxvision.errors import UsageError
+
+NAMINGS = (
+    ("image_train", "label_train", "image_test", "label_test"),
+    ("x_train", "y_train", "x_test", "y_test"),  # Keras
+    ("train_images", "train_labels", "test_images", "test_labels"),  # MedMNIST
+    ("image", "label"),
+)
+"""How the arrays may be called.  The last has no test split."""
+
+_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+def load(name: str) -> Splits:
+    """The set called `npz:PATH`, a file that `numpy.savez` wrote.
+
+    Images are uint8 [N,H,W], [N,H,W,1] or [N,H,W,3], labels whole numbers [N] or [N,1]
+    from 0 to the number of classes - 1; see `NAMINGS` for what they are called.  An
+    array `class_names`, of strings, is optional.  Without a test split, a fifth of each
+    class becomes it.  Other arrays are ignored, such as those of a validation split:
+    validation examples are carved from the training split.
+
+    Labels are checked here, of images only the shape: their values are read later.
+
+    Raises `UsageError` for whatever is not so.
+    """
+    path = Path(name.partition(":")[2]).expanduser()
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}, which {name!r} asks for")
+    keys, naming = _naming(path)
+    class_names = _class_names(path, keys)
+
+    problems: list[str] = []
+    sources = [
+        _source(name, path, image, label, split, problems)
+        for image, label, split in zip(
+            naming[::2], naming[1::2], ("train", "test"), strict=False
+        )
+    ]
+    refuse(path, problems)
+    classes = len(class_names) or int(sources[0].targets()["label"].max()) + 1  # type: ignore[misc]
+    problems = [
+        problem
+        for source, key in zip(sources, naming[1::2], strict=True)
+        for problem in _check_labels(source, key, classes)
+    ]
+    if len({source.image_shape for source in sources}) > 1:
+        shapes = " and ".join(str(source.image_shape) for source in sources)
+        problems.append(f"training and test images differ in shape: {shapes}")
+    refuse(path, problems)
+
+    names = class_names or tuple(map(str, range(classes)))
+    sources = [source._replace(class_names=names) for source in sources]
+    if len(sources) == 2:
+        return Splits(*sources)
+    return with_test(sources[0], name)
+
+
+def _naming(path: Path) -> tuple[list[str], tuple[str, ...]]:
+    try:
+        with zipfile.ZipFile(path) as file:
+            keys = [member.removesuffix(".npy") for member in file.namelist()]
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UsageError(
+            f"{path} is no .npz file, or damaged ({error}): write it with "
+            "numpy.savez(path, image=images, label=labels)"
+        ) from error
+    for naming in NAMINGS:
+        if set(naming) <= set(keys):
+            return keys, naming
+    wanted = "; or ".join(", ".join(naming) for naming in NAMINGS)
+    raise UsageError(
+        f"{path} holds {', '.join(keys) or 'nothing'}: wanted are the arrays {wanted}"
+    )
+
+
+def _class_names(path: Path, keys: list[str]) -> tuple[str, ...]:
+    if "class_names" not in keys:
+        return ()
+    names = _array(path, "class_names")
+    if names.ndim != 1 or names.dtype.kind != "U":
+        raise UsageError(
+            f"class_names in {path} is {names.dtype} {list(names.shape)}: wanted are "
+            "strings [classes]"
+        )
+    return tuple(map(str, names))
+
+
+def _source(
+    name: str, path: Path, image: str, label: str, split: str, problems: list[str]
+) -> Source:
+    shape, dtype = _header(path, image)
+    if dtype != np.uint8:
+        problems.append(f"{image} is {dtype}: wanted is uint8, from 0 to 255")
+    if len(shape) == 4 and shape[1] in (1, 3) and shape[3] not in (1, 3):
+        problems.append(
+            f"{image} is {list(shape)}, channels first: wanted are channels last, "
+            f"numpy.moveaxis({image}, 1, -1)"
+        )
+    elif len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)):
+        problems.append(
+            f"{image} is {list(shape)}: wanted is [N,H,W], [N,H,W,1] or [N,H,W,3]"
+        )
+    elif 0 in shape:
+        problems.append(f"{image} is empty: {list(shape)}")
+
+    label_shape, label_dtype = _header(path, label)
+    labels = np.zeros(0, np.int32)
+    if label_dtype.kind == "f" or (len(label_shape) == 2 and label_shape[1] > 1):
+        problems.append(
+            f"{label} is {label_dtype} {list(label_shape)}: wanted are whole numbers "
+            f"[N]; if it is one-hot, numpy.argmax({label}, axis=1)"
+        )
+    elif label_dtype.kind not in "iu" or label_shape not in (
+        shape[:1],
+        (*shape[:1], 1),
+    ):
+        problems.append(
+            f"{label} is {label_dtype} {list(label_shape)}: wanted are whole numbers, "
+            f"as many as {image} has images: {list(shape[:1])}"
+        )
+    else:
+        labels = _array(path, label).reshape(-1)
+        if labels.size and labels.max() > np.iinfo(np.int32).max:
+            problems.append(f"{label} holds {labels.max()}, out of range")
+        labels = labels.astype(np.int32)
+
+    image_shape = shape[1:] if len(shape) == 4 else (*shape[1:], 1)
+
+    def read() -> dict[str, np.ndarray]:
+        images = _array(path, image)
+        return {
+            "image": images.reshape(-1, *image_shape),
+            "label": labels.copy(),
+        }
+
+    return Source(
+        name=f"{name}:{split}",
+        size=len(labels),
+        image_shape=image_shape,  # type: ignore[arg-type]
+        class_names=(),
+        read=read,
+        targets=lambda: {"label": labels.copy()},
+    )
+
+
+def _check_labels(source: Source, key: str, classes: int) -> list[str]:
+    assert source.targets
+    labels = source.targets()["label"]
+    problems = []
+    if outside := sorted(set(labels[(labels < 0) | (labels >= classes)].tolist())):
+        problems.append(
+            f"{key} holds {', '.join(map(str, outside[:10]))}, out of range: labels "
+            f"go from 0 to {classes - 1}"
+        )
+    if source.name.endswith(":train"):
+        present = set(labels.tolist())
+        absent = (i for i in range(classes) if i not in present)
+        if first := [str(i) for i in itertools.islice(absent, 10)]:
+            problems.append(
+                f"{key} has no example of class {', '.join(first)}"
+                f"{' …' * (len(first) == 10)}: number the classes from 0 without gaps"
+            )
+        if classes < 2:
+            problems.append(
+                f"{key} has one class only: to tell classes apart takes two"
+            )
+    return problems
+
+
+def _header(path: Path, key: str) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of an array, without reading it."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as file:
+            read = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }[np.lib.format.read_magic(file)]
+            shape, _, dtype = read(file)
+            return shape, dtype
+    except _DAMAGE as error:
+        raise _damaged(path, key, error) from error
+
+
+def _array(path: Path, key: str) -> np.ndarray:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return file[key]
+    except _DAMAGE as error:
+        raise _damaged(path, key, error) from error
+
+
+def _damaged(path: Path, key: str, error: Exception) -> UsageError:
+    return UsageError(
+        f"{key} in {path} cannot be read ({error}): write it again with numpy.savez, "
+        "as an array of numbers and not of objects"
+    )

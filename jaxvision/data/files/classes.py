@@ -1,0 +1,57 @@
+"""Classes that a file declares, whether or not an example has them."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from jaxvision.data.files.problems import some
+from jaxvision.errors import UsageError
+
+FILE = "classes.txt"
+
+
+def read(path: Path) -> tuple[str, ...]:
+    """One name a line: the first is that of class 0.
+
+    Raises `UsageError` for a file that is empty or names a class twice or not at all.
+    """
+    lines = path.read_text("utf-8-sig").rstrip().splitlines()
+    names = tuple(line.strip() for line in lines)
+    check_names(path, names)
+    return names
+
+
+def check_names(path: Path, names: tuple[str, ...]) -> None:
+    """Raises `UsageError` unless there are names, all of them different."""
+    if not any(names):
+        raise UsageError(f"{path} names no class: write one name a line")
+    if not all(names):
+        raise UsageError(
+            f"{path} has no name for class {names.index('')}: every line names a class"
+        )
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(f"{path} names more than one class {some(twice)}")
+
+
+def check_used(
+    names: tuple[str, ...], train: np.ndarray, test: np.ndarray | None
+) -> list[str]:
+    """What is wrong with how often each class occurs, int [K] for each split.
+
+    A class that only the test has is a problem.  One that no example has keeps its
+    number, since the file declares it, but is warned of.
+    """
+    tested = np.zeros_like(train) if test is None else test
+    nowhere = [names[k] for k in np.flatnonzero((train == 0) & (tested == 0))]
+    if nowhere:
+        warnings.warn(
+            f"no example of {len(nowhere)} of the {len(names)} classes: "
+            f"{some(nowhere)}.  They keep their numbers; averages over classes that "
+            "count them as wrong are too low",
+            stacklevel=2,
+        )
+    return [
+        f"class {names[k]} is in the test split and not in the training split"
+        for k in np.flatnonzero((train == 0) & (tested > 0))
+    ]

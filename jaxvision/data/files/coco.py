@@ -1,0 +1,320 @@
+"""`coco:PATH`: boxes, outlines and keypoints as COCO has them, in JSON.
+
+The format: https://cocodataset.org/#format-data
+"""
+
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxvision.data.files import (
+    classes,
+    image_files,
+    listing,
+)
+from jaxvision.data.files.objects import (
+    Listed,
+    Object,
+    annotate,
+)
+from jaxvision.data.files.problems import refuse, some
+from jaxvision.data.source import Splits
+from jaxvision.errors import UsageError
+
+_LAYOUT = """\
+wanted is one JSON file for training and perhaps one for testing:
+  PATH/                                       or   PATH/
+    annotations/instances_train2017.json             train/_annotations.coco.json
+    annotations/instances_val2017.json               train/1.jpg
+    train2017/1.jpg                                  valid/_annotations.coco.json
+    val2017/2.jpg                                    valid/2.jpg"""
+
+_WANTED = {
+    "images": ("id", "file_name"),
+    "annotations": ("image_id", "category_id", "bbox"),
+    "categories": ("id", "name"),
+}
+"""The lists in a file, and what each of their entries must have."""
+
+
+def load(name: str) -> Splits:
+    """The set called `coco:PATH`, with boxes, classes, crowd, and what else there is.
+
+    PATH is a JSON file, or a folder in which, or in whose `annotations/` or `train/`,
+    there is one with `train` in its name; of several, the one that begins with
+    `instances`.  The test split is the file that has `test`, `validation`, `val` or
+    `valid` in its path in place of `train`, and annotations; without one, a fifth of
+    the images becomes it.
+
+    Images are looked for in five folders, and taken from the first that holds one of
+    them: for `annotations/instances_train2017.json` these are `annotations/` itself,
+    the `images/` in it, and beside it `train2017/`, `images/train2017/` and `images/`.
+
+    Categories become the classes from 0 on, in the order of their ids; those of the
+    training file count.  Objects with `iscrowd` are `crowd`.  If every object has a
+    `segmentation`, of polygons or run lengths, `instances` are drawn from it.  Lines of
+    `exclude.txt` in the folder of the images leave out images, by their path, and
+    annotations, as `train annotation 7` or `test annotation 7`.
+
+    Raises `UsageError` for whatever is not so, ids that occur twice or are of nothing,
+    missing images, and as `objects.annotate` does.
+    """
+    files = _files(Path(name.partition(":")[2]).expanduser())
+    problems: list[str] = []
+    numbers = _numbers(files, problems)
+    names = tuple(_name_of(files[0])[id_] for id_ in numbers)
+    folders = [_folder(file) for file in files]
+    root = Path(os.path.commonpath(folders))
+    exclude = listing.Exclude(root)
+    images = [
+        _images(root, folder, file, split, exclude, problems)
+        for folder, file, split in zip(folders, files, ("train", "test"), strict=False)
+    ]
+    exclude.check_all_found()
+    times = Counter(image.path for one in images for image in one)
+    if both := sorted(path for path, count in times.items() if count > 1):
+        problems.append(f"more than once, or in both splits: {some(both)}")
+    refuse(files[0].path, problems)
+
+    remedy = (
+        f"list them in {exclude.path}, one path or `train annotation ID` a line, to "
+        "leave them out"
+    )
+    listed = []
+    for one in images:
+        paths = tuple(image.path for image in one)
+        shapes = image_files.shapes(root, paths, remedy)
+        for image, (height, width, _) in zip(one, shapes.tolist(), strict=True):
+            if image.size not in (None, (height, width)):
+                problems.append(
+                    f"{image.path} is {height}×{width} (height × width), upright, and "
+                    f"not {image.size[0]}×{image.size[1]} as its annotations say"
+                )
+        objects = [[_object(each, numbers) for each in image.objects] for image in one]
+        listed.append(Listed(paths, shapes, objects))
+    train, *test = annotate(files[0].path, names, listed, problems)
+    return image_files.splits(
+        name, root, train, test[0] if test else None, names, remedy
+    )
+
+
+class _File(NamedTuple):
+    path: Path
+    content: Mapping[str, list[dict[str, Any]]]
+
+
+class _Image(NamedTuple):
+    path: str
+    """Relative to the root of the set."""
+    size: tuple[int, int] | None
+    """Height and width by the annotations; None if they do not say."""
+    objects: list[dict[str, Any]]
+
+
+def _files(given: Path) -> list[_File]:
+    """The training file, and the test file if there is one."""
+    path = _train_file(given) if given.is_dir() else given
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}: {_LAYOUT}")
+    train = _parse(path)
+    if not train.content["annotations"]:
+        raise UsageError(f"{path} has no annotations: {_LAYOUT}")
+    for split in listing.TEST_FOLDERS:
+        # In the last two parts alone: a folder above may well be called training.
+        inside = os.path.join(path.parent.name, path.name)
+        other = path.parent.parent / inside.replace("train", split)
+        if other != path and other.is_file():
+            test = _parse(other)
+            if test.content["annotations"]:
+                return [train, test]
+    return [train]
+
+
+def _train_file(root: Path) -> Path:
+    found = [
+        path
+        for folder in (root, root / "annotations", root / "train")
+        for path in sorted(folder.glob("*.json"))
+        if not listing.hidden(path.name)
+    ]
+    training = [path for path in found if "train" in f"{path.parent.name}/{path.name}"]
+    chosen = training or found
+    chosen = [path for path in chosen if path.name.startswith("instances")] or chosen
+    if not chosen:
+        raise UsageError(f"{root} has no JSON file with annotations: {_LAYOUT}")
+    if len(chosen) > 1:
+        raise UsageError(
+            f"{root} has several files of annotations, "
+            f"{some([path.relative_to(root).as_posix() for path in chosen])}: name the "
+            f"one for training, such as coco:{chosen[0]}"
+        )
+    return chosen[0]
+
+
+def _parse(path: Path) -> _File:
+    """A file whose entries have what they must have."""
+
+    def no_number(text: str) -> float:
+        raise ValueError(f"it holds {text}, which is no number")
+
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            content = json.load(file, parse_constant=no_number)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} is no JSON, or damaged: {error}") from error
+    if not isinstance(content, dict) or "images" not in content:
+        raise UsageError(
+            f"{path} is no COCO file: it has no list of images beside those of "
+            "annotations and categories"
+        )
+    lists = {key: content.get(key, []) for key in _WANTED}
+    problems = []
+    for key, wanted in _WANTED.items():
+        if not isinstance(lists[key], list):
+            raise UsageError(f"{path} is no COCO file: its {key} are no list")
+        for n, entry in enumerate(lists[key]):
+            problems += [f"{key}[{n}] {what}" for what in _wrong(entry, wanted)]
+    refuse(path, problems)
+    return _File(path, lists)
+
+
+def _wrong(entry: Any, wanted: Sequence[str]) -> list[str]:
+    """What is wrong with an entry of a list, whichever it is."""
+    if not isinstance(entry, dict):
+        return [f"is {entry!r:.40}, and not an object"]
+    if missing := [what for what in wanted if what not in entry]:
+        return [f"has no {' and no '.join(missing)}"]
+    wrong = [
+        f"has the {what} {entry[what]!r:.40}, and neither a number nor a text"
+        for what in wanted
+        if what != "bbox" and not isinstance(entry[what], int | str)
+    ]
+    if "bbox" in wanted and not (
+        _numbers_in(entry["bbox"]) and len(entry["bbox"]) == 4
+    ):
+        wrong.append(
+            f"has the bbox {entry['bbox']!r:.60}, and not four numbers: x, y, width, "
+            "height"
+        )
+    if not _numbers_in(entry.get("keypoints") or []) and "bbox" in wanted:
+        wrong.append(f"has keypoints {entry['keypoints']!r:.60}, and not numbers")
+    return wrong
+
+
+def _numbers_in(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(each, int | float) and math.isfinite(each) for each in value
+    )
+
+
+def _name_of(file: _File) -> dict[Any, str]:
+    """The categories' names by their ids, in order."""
+    names = {entry["id"]: str(entry["name"]) for entry in file.content["categories"]}
+    return dict(sorted(names.items(), key=lambda item: (str(type(item[0])), item)))
+
+
+def _numbers(files: Sequence[_File], problems: list[str]) -> dict[Any, int]:
+    """The class of each category id."""
+    train, *others = files
+    for file in files:
+        ids = [entry["id"] for entry in file.content["categories"]]
+        problems += [f"{file.path.name}: {t}" for t in _twice("category id", ids)]
+    names = _name_of(train)
+    classes.check_names(train.path, tuple(names.values()))
+    for file in others:
+        for id_, name in _name_of(file).items():
+            if names.get(id_) != name:
+                problems.append(
+                    f"{file.path.name}: category {id_} is {name!r}, and "
+                    f"{names.get(id_, 'none')!r} in {train.path.name}"
+                )
+    return {id_: k for k, id_ in enumerate(names)}
+
+
+def _folder(file: _File) -> Path:
+    """Where the images are."""
+    split = file.path.stem.rpartition("_")[2]
+    here, above = file.path.parent, file.path.parent.parent
+    folders = (
+        here,
+        here / "images",
+        above / split,
+        above / "images" / split,
+        above / "images",
+    )
+    names = [str(image["file_name"]) for image in file.content["images"]]
+    for folder in folders:
+        if any((folder / name).is_file() for name in names):
+            return folder
+    first = names[0] if names else "any image"
+    raise UsageError(
+        f"the images of {file.path} are nowhere: {first} is in none of "
+        f"{', '.join(map(str, folders))}"
+    )
+
+
+def _images(
+    root: Path,
+    folder: Path,
+    file: _File,
+    split: str,
+    exclude: listing.Exclude,
+    problems: list[str],
+) -> list[_Image]:
+    """The images with their annotations, without those that are left out."""
+    content, inside = file.content, folder.relative_to(root)
+    wrong: list[str] = []
+    wrong += _twice("image id", [image["id"] for image in content["images"]])
+    ids = [one["id"] for one in content["annotations"] if "id" in one]
+    wrong += _twice("annotation id", ids)
+
+    categories = _name_of(file)
+    found: dict[Any, _Image] = {}
+    left_out = set()
+    for image in content["images"]:
+        path = (inside / str(image["file_name"])).as_posix()
+        if path in exclude:
+            left_out.add(image["id"])
+            continue
+        if not (root / path).is_file():
+            wrong.append(f"image {image['id']}: there is no file {root / path}")
+        height, width = image.get("height"), image.get("width")
+        size = (height, width) if height and width else None
+        found[image["id"]] = _Image(path, size, [])
+    for n, one in enumerate(content["annotations"]):
+        # The ids of two files may be the same.
+        which = f"{split} annotation {one.get('id', f'[{n}]')}"
+        if which in exclude:
+            continue
+        if one["category_id"] not in categories:
+            wrong.append(
+                f"{which}: there is no category {one['category_id']}, only "
+                f"{some([str(id_) for id_ in categories])}"
+            )
+        elif one["image_id"] in found:
+            found[one["image_id"]].objects.append({"where": which, **one})
+        elif one["image_id"] not in left_out:
+            wrong.append(f"{which}: there is no image {one['image_id']}")
+    problems += [f"{file.path.name}: {what}" for what in wrong]
+    return list(found.values())
+
+
+def _twice(what: str, ids: Iterable[Any]) -> list[str]:
+    counts = Counter(map(str, ids))
+    return [f"{what} {id_} occurs {n} times" for id_, n in counts.items() if n > 1]
+
+
+def _object(annotation: dict[str, Any], numbers: Mapping[Any, int]) -> Object:
+    x, y, width, height = annotation["bbox"]
+    return Object(
+        where=annotation["where"],
+        category=numbers[annotation["category_id"]],
+        box=(x, y, x + width, y + height),
+        crowd=bool(annotation.get("iscrowd", 0)),
+        outline=annotation.get("segmentation") or None,
+        keypoints=annotation.get("keypoints") or (),
+    )

@@ -1,0 +1,150 @@
+"""`folder:PATH`: a folder of one's own images, sorted into one folder per class."""
+
+from pathlib import Path
+
+import numpy as np
+
+from jaxvision.data.files import listing
+from jaxvision.data.files.image_files import Annotated, splits
+from jaxvision.data.files.listing import (
+    EXTENSIONS,
+    SPLIT_FOLDERS,
+    Exclude,
+)
+from jaxvision.data.files.problems import some
+from jaxvision.data.source import Splits
+from jaxvision.errors import UsageError
+
+WORDS = ("words.txt", "classes.txt")
+"""Files that may translate folder names, one `n01443537<tab>goldfish` a line."""
+
+_LAYOUT = """\
+wanted is one folder per class, in splits or not:
+  PATH/                    or   PATH/
+    train/                        cat/
+      cat/                          1.jpg
+        1.jpg                       …
+        …                         dog/
+      dog/                          …
+        …
+    val/  (or test/)
+      …"""
+
+
+def load(name: str) -> Splits:
+    """The set called `folder:PATH`.
+
+    PATH holds `train/` and one of `test/`, `validation/`, `val/`, each with one folder
+    per class; or the class folders alone, and then a fifth of each class becomes the
+    test split.  Where there are both, `test/` is used and `val/` is not: validation
+    examples are carved from `train/`.  Images may lie deeper; symbolic links are
+    followed, to each folder once.  Hidden files are ignored, and so are those that
+    `exclude.txt` in PATH lists.
+
+    Classes are the folders of `train/`, sorted by their names.  They are called by what
+    `words.txt` in PATH says, the first of several synonyms if that is unambiguous.
+
+    Raises `UsageError` for another layout, fewer than two classes, a class without
+    images, one that only the test has, and images that cannot be read.
+    """
+    root = listing.folder(name.partition(":")[2])
+    exclude = Exclude(root)
+
+    if (root / "train").is_dir():
+        train = _classes(root, root / "train", exclude)
+        test = listing.find_test(
+            root, train, lambda split: _classes(root, split, exclude), _LAYOUT
+        )
+    else:
+        train = _classes(root, root, exclude)
+        test = None
+    _check(root, train, test)
+    exclude.check_all_found()
+
+    indices = {folder: i for i, folder in enumerate(train)}
+    return splits(
+        name,
+        root,
+        train=_labelled(train, indices),
+        test=None if test is None else _labelled(test, indices),
+        class_names=_class_names(root, list(train)),
+        remedy=exclude.remedy,
+    )
+
+
+def _classes(root: Path, split: Path, exclude: Exclude) -> dict[str, list[str]]:
+    """The images in each folder of `split`, as paths relative to `root`, sorted."""
+    return {
+        folder: [
+            path for path in listing.images(root, split / folder) if path not in exclude
+        ]
+        for folder in sorted(
+            entry.name
+            for entry in split.iterdir()
+            if entry.is_dir() and not listing.hidden(entry.name)
+        )
+    }
+
+
+def _check(
+    root: Path, train: dict[str, list[str]], test: dict[str, list[str]] | None
+) -> None:
+    if not train:
+        flat = len([p for p in root.iterdir() if p.suffix.lower() in EXTENSIONS])
+        raise UsageError(
+            f"{root} has no class folders"
+            + f", but {flat} images of unknown class" * bool(flat)
+            + f": {_LAYOUT}"
+        )
+    problems = []
+    if test is None and (like := [f for f in train if f.lower() in SPLIT_FOLDERS]):
+        problems.append(
+            f"it has {some(like)} beside its class folders, or has splits but no "
+            f"train/: {_LAYOUT}"
+        )
+    if len(train) == 1:
+        problems.append(
+            f"it has only one class, {next(iter(train))!r}, and to tell classes "
+            f"apart takes two: {_LAYOUT}"
+        )
+    for split, classes in (("train", train), ("test", test or {})):
+        if empty := [folder for folder, paths in classes.items() if not paths]:
+            problems.append(
+                f"no image in {len(empty)} class folders of the {split} split: "
+                f"{some(empty)}.  Add images ({' '.join(sorted(EXTENSIONS))}) or "
+                "remove the folders"
+            )
+    if strange := sorted((test or {}).keys() - train.keys()):
+        problems.append(
+            f"{len(strange)} class folders of the test split are not in train/: "
+            f"{some(strange)}.  Give the folders of a class the same name in both"
+        )
+    if problems:
+        raise UsageError(f"{root} cannot be used:\n" + "\n".join(problems))
+
+
+def _labelled(classes: dict[str, list[str]], indices: dict[str, int]) -> Annotated:
+    counts = [len(paths) for paths in classes.values()]
+    labels = np.repeat([indices[folder] for folder in classes], counts)
+    return Annotated(
+        paths=tuple(path for paths in classes.values() for path in paths),
+        targets={"label": labels.astype(np.int32)},
+    )
+
+
+def _class_names(root: Path, folders: list[str]) -> tuple[str, ...]:
+    words: dict[str, str] = {}
+    for file in WORDS:
+        if (root / file).is_file():
+            for line in (root / file).read_text("utf-8-sig").splitlines():
+                folder, _, word = line.strip().partition("\t" if "\t" in line else " ")
+                if word.strip():
+                    words[folder] = word.strip()
+    full = [words.get(folder, folder) for folder in folders]
+    short = [
+        words[folder].split(",")[0] if folder in words else folder for folder in folders
+    ]
+    return tuple(
+        brief if short.count(brief) == 1 else whole
+        for brief, whole in zip(short, full, strict=True)
+    )

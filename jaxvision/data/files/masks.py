@@ -1,0 +1,291 @@
+"""`masks:PATH`: images with a mask each, which has the class of every pixel."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxvision.data.files import (
+    classes,
+    image_files,
+    listing,
+    voc,
+)
+from jaxvision.data.files.decoding import DecodeError, numbers
+from jaxvision.data.files.image_files import Annotated, ImageFiles
+from jaxvision.data.files.problems import refuse, some
+from jaxvision.data.source import Splits
+from jaxvision.errors import UsageError
+from jaxvision.types import UNKNOWN
+
+COLOURS = "label_colors.txt"
+"""What the colours of masks stand for, one `64 128 64 Animal` a line, as in CamVid."""
+
+VOID = frozenset({"void", "unknown", "unlabelled", "unlabeled", "ignore"})
+"""Names in `label_colors.txt`, in lower case, whose pixels are unknown."""
+
+Colours = dict[tuple[int, int, int], int]
+
+_LAYOUT = """\
+wanted is a mask for each image, called the same but for the extension:
+  PATH/                  or   PATH/            or   PATH/   (Pascal VOC)
+    images/                     train/                JPEGImages/1.jpg
+      1.jpg                       images/1.jpg        SegmentationClass/1.png
+    masks/                        masks/1.png         ImageSets/Segmentation/
+      1.png                     val/  (or test/)        train.txt
+                                  …                     val.txt"""
+
+
+def load(name: str) -> Splits:
+    """The set called `masks:PATH`, with `segmentation` as its annotation.
+
+    PATH holds `images/` and `masks/`, alone or in each of `train/` and one of `test/`,
+    `validation/`, `val/` (or with these in each of them); or the folders of Pascal VOC.
+    The split is found as in `folder:`, and so is what `exclude.txt` does.
+
+    The number of a pixel is its index into the mask's palette or its grey level; 255 is
+    unknown.  `classes.txt` in PATH names the classes from 0 on, one a line, and without
+    it they are called by their numbers.  `label_colors.txt` instead names the colours
+    of RGB masks; a class called void, unknown, unlabelled or ignore is unknown, and the
+    others are numbered in the order of the file.
+
+    All masks are decoded once, to see their sizes and numbers; of many that is kept in
+    the user's cache.  Masks belong to the upright image, and so does their size.
+
+    Raises `UsageError` naming the images without a mask, masks without an image, of
+    another size or with other numbers than there are classes, and unreadable files.
+    """
+    root = voc.devkit(listing.folder(name.partition(":")[2]))
+    exclude = listing.Exclude(root)
+    problems: list[str] = []
+    pairs = _pairs(root, exclude, problems)
+    exclude.check_all_found()
+    refuse(root, problems)
+
+    names, colours = _names(root)
+    found = [_look(root, split, colours, exclude.remedy) for split in pairs]
+    for split in found:
+        problems += split.wrong_sizes()
+    refuse(root, problems)
+    names = names or _numbered(root, found, problems)
+    for split in found:
+        problems += split.wrong_numbers(names)
+    refuse(root, problems)
+
+    problems += _check_classes(names, found)
+    refuse(root, problems)
+    train, *test = [split.annotated() for split in found]
+    return image_files.splits(
+        name, root, train, test[0] if test else None, names, exclude.remedy
+    )
+
+
+class Pairs(NamedTuple):
+    """The images of a split and their masks, as paths relative to the root."""
+
+    images: tuple[str, ...]
+    masks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Masks:
+    """`Source.maps` of mask files."""
+
+    root: Path
+    paths: tuple[str, ...]
+    colours: Colours | None
+
+    def __call__(self, i: int) -> dict[str, np.ndarray]:
+        path = self.root / self.paths[i]
+        try:
+            return {"segmentation": numbers(path.read_bytes(), self.colours)}
+        except (DecodeError, OSError) as error:
+            raise DecodeError(f"its mask {self.paths[i]}: {error}") from error
+
+
+class _Looked(NamedTuple):
+    """A split, and what its files were found to hold."""
+
+    pairs: Pairs
+    shapes: np.ndarray
+    """Height, width and channels of the images, int32 [N,3]."""
+    sizes: np.ndarray
+    """Height and width of the masks, int32 [N,2]."""
+    counts: np.ndarray
+    """Pixels of each number, int32 [N,256]."""
+    maps: Masks
+
+    def wrong_sizes(self) -> list[str]:
+        return [
+            f"{image} is {height}×{width} (height × width, upright), its mask {mask} "
+            f"{mask_height}×{mask_width}"
+            for image, mask, (height, width, _), (mask_height, mask_width) in zip(
+                *self.pairs, self.shapes.tolist(), self.sizes.tolist(), strict=True
+            )
+            if (height, width) != (mask_height, mask_width)
+        ]
+
+    def wrong_numbers(self, names: Sequence[str]) -> list[str]:
+        beyond = self.counts[:, len(names) : UNKNOWN] > 0
+        return [
+            f"{self.pairs.masks[i]} holds "
+            f"{some([str(k + len(names)) for k in np.flatnonzero(beyond[i])])}, and "
+            f"there are {len(names)} classes, from 0 on, and {UNKNOWN} for unknown"
+            for i in np.flatnonzero(beyond.any(axis=1))
+        ]
+
+    def pixels(self, count: int) -> np.ndarray:
+        """Pixels of each class, int64 [K]."""
+        return self.counts[:, :count].sum(axis=0, dtype=np.int64)
+
+    def annotated(self) -> Annotated:
+        return Annotated(self.pairs.images, {}, self.maps, self.shapes)
+
+
+def _pairs(root: Path, exclude: listing.Exclude, problems: list[str]) -> list[Pairs]:
+    """Of the training split, and of the test split if there is one."""
+    if voc.is_layout(root, "SegmentationClass"):
+        return [
+            Pairs(tuple(split), tuple(split.values()))
+            for split in voc.listed(
+                root, "Segmentation", "SegmentationClass/{}.png", exclude, problems
+            )
+        ]
+    folders = listing.paired_folders(root, "images", "masks")
+    test = next((split for split in listing.TEST_FOLDERS if split in folders), None)
+    if not folders:
+        raise UsageError(f"{root} has no images/ and masks/: {_LAYOUT}")
+    if test and "train" not in folders:
+        raise UsageError(f"{root} has images and masks in {test}/, but none in train/")
+    splits = [split for split in ("", "train", test) if split in folders]
+    return [_paired(root, *folders[split], exclude, problems) for split in splits]
+
+
+def _paired(
+    root: Path,
+    images: Path,
+    masks: Path,
+    exclude: listing.Exclude,
+    problems: list[str],
+) -> Pairs:
+    image_of, mask_of = (
+        listing.by_stem(root, folder, listing.images(root, folder), problems)
+        for folder in (images, masks)
+    )
+    left_out = {
+        stem
+        for found in (image_of, mask_of)
+        for stem, path in found.items()
+        if path in exclude
+    }
+    problems += [
+        f"{image_of[stem]} has no mask in {masks.relative_to(root)}/"
+        for stem in sorted(image_of.keys() - mask_of.keys() - left_out)
+    ]
+    problems += [
+        f"{mask_of[stem]} is a mask without an image in {images.relative_to(root)}/"
+        for stem in sorted(mask_of.keys() - image_of.keys() - left_out)
+    ]
+    both = sorted((image_of.keys() & mask_of.keys()) - left_out)
+    if not both and not problems:
+        problems.append(f"no images in {images.relative_to(root)}/")
+    return Pairs(
+        tuple(image_of[stem] for stem in both), tuple(mask_of[stem] for stem in both)
+    )
+
+
+def _names(root: Path) -> tuple[tuple[str, ...], Colours | None]:
+    """Those that a file in the root gives, perhaps with colours."""
+    if (root / COLOURS).is_file():
+        return _read_colours(root / COLOURS)
+    if (root / classes.FILE).is_file():
+        names = classes.read(root / classes.FILE)
+        if len(names) > UNKNOWN:
+            raise UsageError(
+                f"{root / classes.FILE} names {len(names)} classes: masks of 8 bits "
+                f"have room for {UNKNOWN}"
+            )
+        return names, None
+    return (), None
+
+
+def _read_colours(path: Path) -> tuple[tuple[str, ...], Colours]:
+    names: list[str] = []
+    colours: Colours = {}
+    problems = []
+    for line, text in enumerate(path.read_text("utf-8-sig").splitlines(), start=1):
+        if not text.strip() or text.startswith("#"):
+            continue
+        *rgb, name = text.split(maxsplit=3)
+        levels = [int(level) for level in rgb if level.isdecimal()]
+        if len(levels) != 3 or max(levels) > 255:
+            problems.append(f"line {line}: {text!r} is not such as 64 128 64 Animal")
+            continue
+        red, green, blue = levels
+        if (red, green, blue) in colours:
+            problems.append(f"line {line}: the colour of {name.strip()} is taken")
+        if name.strip().lower() in VOID:
+            colours[red, green, blue] = UNKNOWN
+        else:
+            colours[red, green, blue] = len(names)
+            names.append(name.strip())
+    if len(names) > UNKNOWN:
+        problems.append(f"{len(names)} classes: there is room for {UNKNOWN}")
+    refuse(path, problems)
+    classes.check_names(path, tuple(names))
+    return tuple(names), colours
+
+
+def _look(root: Path, pairs: Pairs, colours: Colours | None, remedy: str) -> _Looked:
+    shapes = image_files.shapes(root, pairs.images, remedy)
+    rows = image_files.survey(
+        ImageFiles(root, pairs.masks, 1, remedy),
+        f"masks {sorted((colours or {}).items())}",
+        functools.partial(_count, colours=colours),
+        2 + 256,
+    )
+    maps = Masks(root, pairs.masks, colours)
+    return _Looked(pairs, shapes, rows[:, :2], rows[:, 2:], maps)
+
+
+def _count(path: Path, colours: Colours | None) -> list[int]:
+    """Height, width and the number of pixels of each number."""
+    mask = numbers(path.read_bytes(), colours)
+    return [*mask.shape, *np.bincount(mask.ravel(), minlength=256).tolist()]
+
+
+def _numbered(
+    root: Path, splits: Sequence[_Looked], problems: list[str]
+) -> tuple[str, ...]:
+    """The numbers in the training masks as names, where nothing else names them."""
+    present = np.flatnonzero(splits[0].pixels(UNKNOWN))
+    count = int(present.max()) + 1 if len(present) else 0
+    if root.name.startswith("VOC20") and count <= 1 + len(voc.CLASSES):
+        return ("background", *voc.CLASSES)
+    if gaps := sorted(set(range(count)) - set(present.tolist())):
+        problems.append(
+            f"the training masks hold the numbers up to {count - 1}, but not "
+            f"{some([str(k) for k in gaps])}: number the classes from 0 without gaps, "
+            f"or name all of them in {root / classes.FILE}, one a line"
+        )
+    return tuple(map(str, range(count)))
+
+
+def _check_classes(names: tuple[str, ...], splits: Sequence[_Looked]) -> list[str]:
+    train, *test = [split.pixels(len(names)) for split in splits]
+    if np.count_nonzero(train) < 2:
+        held = "".join(f" ({name})" for name, n in zip(names, train, strict=True) if n)
+        hint = ""
+        if splits[0].counts[:, UNKNOWN].any():
+            hint = (
+                ".  255 means unknown; if it is a class here, say so in "
+                f"{COLOURS}: 0 0 0 background, 255 255 255 object"
+            )
+        return [
+            f"the training masks hold {np.count_nonzero(train)} class{held}, and to "
+            f"tell classes apart takes two{hint}"
+        ]
+    return classes.check_used(names, train, test[0] if test else None)

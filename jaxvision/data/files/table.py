@@ -1,0 +1,265 @@
+"""`csv:PATH` and `jsonl:PATH`: a table of one's own images and their labels."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxvision.data.files.image_files import Annotated, splits
+from jaxvision.data.files.problems import refuse, some
+from jaxvision.data.source import Splits
+from jaxvision.errors import UsageError, unknown
+
+COLUMNS = ("path", "label", "split")
+"""The last may be missing; `labels` may stand for `label`; others are ignored."""
+
+SEPARATOR = ";"
+"""Between the `labels` of an image in a CSV."""
+
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+}
+"""What `split` may say, in upper or lower case, and what it means."""
+
+_EXAMPLE = '{"path": "cat/1.jpg", "label": "cat"}'
+
+
+class _Row(NamedTuple):
+    line: int
+    path: str
+    labels: tuple[str, ...]
+    split: str
+    """One of the values of `SPLITS`, or empty."""
+
+
+def load(name: str) -> Splits:
+    """The set called `csv:PATH` or `jsonl:PATH`.
+
+    The file has one image a line: its `path`, relative to the file's own folder, its
+    `label`, a name or a whole number, and perhaps its `split`.  A CSV is separated by
+    commas and begins with the names of its columns; JSON Lines has an object a line.
+    Without a column `split`, a fifth of each class becomes the test split.  Where there
+    are rows of `test`, those of `validation` are not used: validation examples are
+    carved from `train`.
+
+    With a column `labels` in place of `label`, an image may show several classes or
+    none: `cat;dog` in a CSV, a list of names or of whole numbers in JSON Lines.  It is
+    the annotation `presence` then, and `label` otherwise.
+
+    Classes are the labels of the training rows, sorted; by value if all are numbers, so
+    that those of 1 to 10 become the classes 0 to 9, called "1" to "10".
+
+    Raises `UsageError` for what is wrong with the table, listing the lines, and for
+    images that cannot be read.
+    """
+    kind, _, given = name.partition(":")
+    table = Path(given).expanduser()
+    if not table.is_file():
+        raise UsageError(f"there is no file {table}, which {name!r} asks for")
+    problems: list[str] = []
+    try:
+        read = _csv_rows if kind == "csv" else _jsonl_rows
+        found = list(read(table, problems))
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{table} is not UTF-8: {error}.  Save it as UTF-8") from error
+    multi = any("labels" in row for _, row in found)
+    rows = list(_valid(found, table.parent, multi, problems))
+
+    if any(row.split for row in rows):
+        problems += [
+            f"line {row.line}: no split, where other lines have one"
+            for row in rows
+            if not row.split
+        ]
+    train = [row for row in rows if row.split in ("", "train")]
+    test = [row for row in rows if row.split == "test"] or [
+        row for row in rows if row.split == "validation"
+    ]
+    classes = _classes(train)
+    # Each may be but a consequence of what was found so far.
+    refuse(table, problems)
+    refuse(table, _check_classes(train, test, classes, multi))
+
+    indices = {label: i for i, label in enumerate(classes)}
+    return splits(
+        name,
+        table.parent,
+        train=_annotated(train, indices, multi),
+        test=_annotated(test, indices, multi) if test else None,
+        class_names=tuple(classes),
+        remedy=f"remove their lines from {table}",
+    )
+
+
+def _csv_rows(table: Path, problems: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    with table.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        try:
+            _check_columns(table, list(reader.fieldnames or []))
+            for row in reader:
+                if None in row:
+                    problems.append(
+                        f"line {reader.line_num}: more values than columns; put those "
+                        "with a comma into double quotes"
+                    )
+                else:
+                    yield reader.line_num, row
+        except csv.Error as error:
+            # In the first line, that of the columns, none was counted yet.
+            problems.append(f"line {max(reader.line_num, 1)}: {error}")
+
+
+def _jsonl_rows(
+    table: Path, problems: list[str]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    columns: dict[str, None] = {}
+    with table.open(encoding="utf-8-sig") as file:
+        for line, text in enumerate(file, start=1):
+            if not text.strip():
+                continue
+            try:
+                row = json.loads(text)
+            except json.JSONDecodeError as error:
+                problems.append(f"line {line}: not JSON: {error.msg}")
+                continue
+            if not isinstance(row, dict):
+                problems.append(f"line {line}: not an object such as " + _EXAMPLE)
+                continue
+            columns.update(dict.fromkeys(row))
+            yield line, row
+    if not problems:
+        _check_columns(table, list(columns))
+
+
+def _check_columns(table: Path, columns: list[str]) -> None:
+    given = [column for column in ("label", "labels") if column in columns]
+    if len(given) == 2:
+        raise UsageError(
+            f"{table} has a column 'label' and a column 'labels': keep 'label' if "
+            "every image shows one class, and 'labels' if it may show several"
+        )
+    needed = ("path", *(given or ["label"]))
+    missing = [column for column in needed if column not in columns]
+    if missing:
+        raise UsageError(
+            f"{table} has no column {' and no column '.join(map(repr, missing))}, only "
+            f"{', '.join(map(repr, columns)) or 'none at all'}: name the columns "
+            "path,label or path,label,split in the first line of a CSV, or in each "
+            f"object of JSON Lines: {_EXAMPLE}.  For several labels to an image call "
+            "the column labels"
+        )
+
+
+def _valid(
+    rows: list[tuple[int, dict[str, Any]]], root: Path, multi: bool, problems: list[str]
+) -> Iterator[_Row]:
+    """The rows in which nothing is wrong; what is, is added to `problems`."""
+    first: dict[str, int] = {}
+    for line, row in rows:
+        wrong: list[str] = []
+        labels = _labels(row, wrong) if multi else _label(row, wrong)
+
+        path = row.get("path")
+        if not isinstance(path, str) or not path.strip():
+            wrong.append("empty path")
+        elif (normal := Path(path.strip()).as_posix()) in first:
+            wrong.append(f"{path} is already in line {first[normal]}")
+        else:
+            first[normal] = line
+            if not (root / normal).is_file():
+                wrong.append(f"there is no file {root / normal}")
+
+        split = str(row.get("split") or "").strip()
+        if split and split.lower() not in SPLITS:
+            wrong.append(str(unknown("split", split, SPLITS)))
+
+        problems += [f"line {line}: {what}" for what in wrong]
+        if not wrong:
+            meant = SPLITS.get(split.lower(), "")
+            yield _Row(line, normal, labels, meant)
+
+
+def _label(row: dict[str, Any], wrong: list[str]) -> tuple[str, ...]:
+    label = row.get("label")
+    if isinstance(label, list | dict):
+        wrong.append("more than one label: call the column labels, in every line")
+    else:
+        _check_label(label, wrong)
+    return (str(label).strip(),)
+
+
+def _labels(row: dict[str, Any], wrong: list[str]) -> tuple[str, ...]:
+    given = row.get("labels")
+    if isinstance(given, str):  # of a CSV; a list of JSON is one already
+        given = given.split(SEPARATOR) if given.strip() else []
+    if not isinstance(given, list):
+        wrong.append("no labels: write [] for an image of no class")
+        return ()
+    for label in given:
+        _check_label(label, wrong)
+    labels = tuple(str(label).strip() for label in given)
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+        wrong.append(f"more than once: {some(twice)}")
+    return labels
+
+
+def _check_label(label: Any, wrong: list[str]) -> None:
+    if label is None or not str(label).strip():
+        wrong.append("empty label")
+    elif isinstance(label, float | bool | list | dict):
+        wrong.append(f"label {label!r} is neither a name nor a whole number")
+    elif _is_number(str(label)) and int(label) < 0:
+        wrong.append(f"label {label} is negative")
+
+
+def _check_classes(
+    train: list[_Row], test: list[_Row], classes: list[str], multi: bool
+) -> list[str]:
+    if not train:
+        return ["no line is of the split train"]
+    if not classes:
+        return ["no training image has a label"]
+    if len(classes) == 1 and not multi:  # among several, one may be there or not
+        return [
+            f"all training images have the label {classes[0]!r}, and to tell classes "
+            "apart takes two"
+        ]
+    known = set(classes)
+    return [
+        f"line {row.line}: no training image has the label {label!r}"
+        for row in test
+        for label in row.labels
+        if label not in known
+    ]
+
+
+def _classes(rows: list[_Row]) -> list[str]:
+    labels = {label for row in rows for label in row.labels}
+    if all(map(_is_number, labels)):
+        return sorted(labels, key=int)
+    return sorted(labels)
+
+
+def _is_number(label: str) -> bool:
+    return label.strip().removeprefix("-").isdecimal()
+
+
+def _annotated(rows: list[_Row], indices: dict[str, int], multi: bool) -> Annotated:
+    paths = tuple(row.path for row in rows)
+    if not multi:
+        labels = [indices[row.labels[0]] for row in rows]
+        return Annotated(paths, {"label": np.array(labels, np.int32)})
+    presence = np.zeros((len(rows), len(indices)), np.uint8)
+    for i, row in enumerate(rows):
+        presence[i, [indices[label] for label in row.labels]] = 1
+    return Annotated(paths, {"presence": presence})

@@ -1,0 +1,397 @@
+"""`voc:PATH`: boxes as Pascal VOC has them, in an XML file for each image.
+
+Everingham et al. 2010, https://doi.org/10.1007/s11263-009-0275-4
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
+
+import numpy as np
+
+from jaxvision.data.files import (
+    classes,
+    image_files,
+    listing,
+)
+from jaxvision.data.files.decoding import DecodeError, numbers
+from jaxvision.data.files.image_files import Annotated
+from jaxvision.data.files.objects import (
+    Listed,
+    Object,
+    annotate,
+)
+from jaxvision.data.files.problems import refuse, some
+from jaxvision.data.source import Splits
+from jaxvision.errors import UsageError
+
+CLASSES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair"),
+    *("cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant"),
+    *("sheep", "sofa", "train", "tvmonitor"),
+)
+"""Those of VOC 2007 to 2012, in their order, which is the alphabet's."""
+
+Pairs = dict[str, str]
+"""Images and their annotation files, as paths relative to the root."""
+
+_LAYOUT = """\
+wanted is an XML file for each image, called the same but for the extension:
+  PATH/                        or   PATH/          or   PATH/
+    JPEGImages/1.jpg                  train/              images/1.jpg
+    Annotations/1.xml                   1.jpg             annotations/1.xml
+    ImageSets/Main/train.txt            1.xml
+    ImageSets/Main/val.txt            test/  (or val/)"""
+
+
+def load(name: str) -> Splits:
+    """The set called `voc:PATH`, with boxes, classes and crowd.
+
+    PATH is a folder of VOCdevkit such as `VOC2007`, whose `ImageSets/Main` says which
+    images are in which split: `trainval` and `test` if the annotations of the latter
+    are there, else `train` and `val`.  Or it holds images and XML files, in folders
+    `images/` and `annotations/` or beside each other, in `train/` and `test/` or `val/`
+    or without splits; then a fifth becomes the test split.  Images in `exclude.txt` are
+    left out.
+
+    Pixels count from 1 in these files, and boxes contain their last row and column: 1 1
+    2 2 becomes 0 0 2 2.  Objects marked `difficult` are `crowd`.  Classes are those of
+    the training objects, sorted, or of `classes.txt` in PATH, one a line.  If every
+    image has a mask in `SegmentationObject/`, `instances` come from there.
+
+    Raises `UsageError` for whatever is not so, and as `objects.annotate` does.
+    """
+    root = devkit(listing.folder(name.partition(":")[2]))
+    exclude = listing.Exclude(root)
+    problems: list[str] = []
+    pairs = _pairs(root, exclude, problems)
+    exclude.check_all_found()
+    refuse(root, problems)
+
+    files = [_read(root, split, problems) for split in pairs]
+    names = _names(root, files[0])
+    listed = []
+    for split, found in zip(pairs, files, strict=True):
+        shapes = image_files.shapes(root, tuple(split), exclude.remedy)
+        _check_sizes(split, found, shapes, problems)
+        objects = [
+            _numbered(split[path], file, names, problems)
+            for path, file in zip(split, found, strict=True)
+        ]
+        listed.append(Listed(tuple(split), shapes, objects))
+    annotated = _with_masks(
+        root, annotate(root, names, listed, problems), exclude.remedy
+    )
+    train, *test = annotated
+    return image_files.splits(
+        name, root, train, test[0] if test else None, names, exclude.remedy
+    )
+
+
+@dataclass(frozen=True)
+class ObjectMasks:
+    """`Source.maps` of `SegmentationObject/`: pixels of n are those of object n."""
+
+    root: Path
+    paths: tuple[str, ...]
+    most: int
+
+    def __call__(self, i: int) -> dict[str, np.ndarray]:
+        try:
+            mask = numbers((self.root / self.paths[i]).read_bytes())
+        except (DecodeError, OSError) as error:
+            raise DecodeError(f"its mask {self.paths[i]}: {error}") from error
+        order = np.arange(1, self.most + 1)[:, None, None]
+        return {"instances": (mask == order).astype(np.uint8)}
+
+
+def devkit(root: Path) -> Path:
+    """The folder of a year, where `root` is the `VOCdevkit` that holds it."""
+    years = sorted(root.glob("VOC20[0-9][0-9]"))
+    if len(years) > 1:
+        raise UsageError(
+            f"{root} holds {some([year.name for year in years])}: name one of them, "
+            f"such as {years[0]}"
+        )
+    return years[0] if years else root
+
+
+def is_layout(root: Path, annotations: str) -> bool:
+    return all((root / part).is_dir() for part in ("JPEGImages", annotations))
+
+
+def listed(
+    root: Path,
+    kind: str,
+    annotation: str,
+    exclude: listing.Exclude,
+    problems: list[str],
+) -> list[Pairs]:
+    """The training split, and the test split if there is one.
+
+    From the lists in `ImageSets/<kind>/`; without any, all images are for training.  A
+    list of test images none of which has its annotation is passed over.
+
+    annotation: where that of an image called X lies, such as `"Annotations/{}.xml"`
+    with X in place of the braces.
+    """
+    splits = []
+    for names in _image_sets(root, kind, annotation, problems):
+        found = _images(root, names, problems)
+        problems += [
+            f"there is no file {root / annotation.format(name)}"
+            for name in names
+            if not (root / annotation.format(name)).is_file()
+        ]
+        splits.append(
+            {
+                path: annotation.format(name)
+                for name, path in found.items()
+                if path not in exclude
+            }
+        )
+    return splits
+
+
+def _image_sets(
+    root: Path, kind: str, annotation: str, problems: list[str]
+) -> list[list[str]]:
+    """Names of the images of each split."""
+    lists = {}
+    for split in ("train", "trainval", *listing.TEST_FOLDERS):
+        path = root / "ImageSets" / kind / f"{split}.txt"
+        if path.is_file():
+            lines = map(str.strip, path.read_text("utf-8-sig").splitlines())
+            lists[split] = [line for line in lines if line]
+            if twice := [n for n, count in Counter(lists[split]).items() if count > 1]:
+                problems.append(f"{path} lists {some(twice)} more than once")
+    test = next(
+        (
+            split
+            for split in listing.TEST_FOLDERS
+            if any(
+                (root / annotation.format(name)).is_file()
+                for name in lists.get(split, ())
+            )
+        ),
+        None,
+    )
+    if not lists:
+        found = listing.images(root, root / "JPEGImages")
+        return [[Path(path).stem for path in found]]
+    if test == "test" and "trainval" in lists:
+        train = "trainval"
+    elif "train" in lists:
+        train = "train"
+    else:
+        train, test = "trainval", None
+    if not lists.get(train):
+        raise UsageError(
+            f"{root / 'ImageSets' / kind} has no train.txt that lists an image"
+        )
+    if test is None:
+        return [lists[train]]
+    if both := sorted(set(lists[train]) & set(lists[test])):
+        problems.append(f"{train}.txt and {test}.txt both list {some(both)}")
+    return [lists[train], lists[test]]
+
+
+def _images(root: Path, names: Sequence[str], problems: list[str]) -> dict[str, str]:
+    """The images of these names, as paths relative to `root`."""
+    found = listing.by_stem(
+        root,
+        root / "JPEGImages",
+        listing.images(root, root / "JPEGImages"),
+        problems,
+    )
+    problems += [
+        f"there is no image {name} in {root / 'JPEGImages'}"
+        for name in names
+        if name not in found
+    ]
+    return {name: found[name] for name in names if name in found}
+
+
+def _pairs(root: Path, exclude: listing.Exclude, problems: list[str]) -> list[Pairs]:
+    if is_layout(root, "Annotations"):
+        return listed(root, "Main", "Annotations/{}.xml", exclude, problems)
+    folders = listing.paired_folders(root, "images", "annotations")
+    for split in ("train", *listing.TEST_FOLDERS):
+        if split not in folders and any((root / split).glob("*.xml")):
+            folders[split] = root / split, root / split
+    if not folders and any(root.glob("*.xml")):
+        folders[""] = root, root
+    if not folders:
+        raise UsageError(
+            f"{root} has no XML files where they are looked for: {_LAYOUT}"
+        )
+    test = next((split for split in listing.TEST_FOLDERS if split in folders), None)
+    if "" not in folders and "train" not in folders:
+        raise UsageError(f"{root} has annotations in {test}/, but none in train/")
+    splits = [split for split in ("", "train", test) if split in folders]
+    return [_beside(root, *folders[split], exclude, problems) for split in splits]
+
+
+def _beside(
+    root: Path,
+    folder: Path,
+    annotations: Path,
+    exclude: listing.Exclude,
+    problems: list[str],
+) -> Pairs:
+    found = listing.by_stem(root, folder, listing.images(root, folder), problems)
+    xml = {path.stem: path for path in annotations.glob("*.xml")}
+    left_out = {stem for stem, path in found.items() if path in exclude}
+    problems += [
+        f"{found[stem]} has no {stem}.xml in {annotations}"
+        for stem in sorted(found.keys() - xml.keys() - left_out)
+    ]
+    problems += [
+        f"{xml[stem].relative_to(root)} is without an image"
+        for stem in sorted(xml.keys() - found.keys())
+    ]
+    both = sorted((found.keys() & xml.keys()) - left_out)
+    return {found[stem]: xml[stem].relative_to(root).as_posix() for stem in both}
+
+
+class _Declared(NamedTuple):
+    name: str
+    where: str
+    box: tuple[float, ...]
+    difficult: bool
+
+
+class _File(NamedTuple):
+    """What an XML file says."""
+
+    size: tuple[int, int] | None
+    """Height and width of its image; None if it does not say."""
+    objects: list[_Declared]
+
+
+def _read(root: Path, pairs: Pairs, problems: list[str]) -> list[_File]:
+    files = []
+    for path in pairs.values():
+        try:
+            files.append(_parse(ElementTree.parse(root / path).getroot()))
+        except (ElementTree.ParseError, OSError, ValueError) as error:
+            problems.append(f"{path}: {error}")
+            files.append(_File(None, []))
+    return files
+
+
+def _parse(annotation: Any) -> _File:
+    """Raises `ValueError` for an annotation that is none."""
+    if annotation.tag != "annotation":
+        raise ValueError(f"its root is <{annotation.tag}> and not <annotation>")
+    size = annotation.find("size")
+    height, width = (
+        (0, 0)
+        if size is None
+        else (int(_number(size, side, "size")) for side in ("height", "width"))
+    )
+    objects = []
+    for n, found in enumerate(annotation.findall("object"), start=1):
+        where = f"object {n}"
+        box = found.find("bndbox")
+        if box is None:
+            raise ValueError(f"{where} has no <bndbox>")
+        left, top, right, bottom = (
+            _number(box, side, where) for side in ("xmin", "ymin", "xmax", "ymax")
+        )
+        name = (found.findtext("name") or "").strip()
+        if not name:
+            raise ValueError(f"{where} has no <name>")
+        objects.append(
+            _Declared(
+                name,
+                where,
+                (left - 1, top - 1, right, bottom),
+                (found.findtext("difficult") or "0").strip() not in ("0", ""),
+            )
+        )
+    return _File((height, width) if height and width else None, objects)
+
+
+def _number(element: Any, side: str, where: str) -> float:
+    text = (element.findtext(side) or "").strip()
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{side} of {where} is {text!r} and not a number")
+    return number
+
+
+def _names(root: Path, train: Sequence[_File]) -> tuple[str, ...]:
+    if (root / classes.FILE).is_file():
+        return classes.read(root / classes.FILE)
+    return tuple(sorted({found.name for file in train for found in file.objects}))
+
+
+def _numbered(
+    path: str, file: _File, names: tuple[str, ...], problems: list[str]
+) -> list[Object]:
+    objects = []
+    for found in file.objects:
+        if found.name not in names:
+            problems.append(
+                f"{path}, {found.where}: no training image has a {found.name!r}, and "
+                f"no {classes.FILE} declares it"
+            )
+            continue
+        left, top, right, bottom = found.box
+        objects.append(
+            Object(
+                where=found.where,
+                category=names.index(found.name),
+                box=(left, top, right, bottom),
+                crowd=found.difficult,
+            )
+        )
+    return objects
+
+
+def _check_sizes(
+    pairs: Pairs, files: Sequence[_File], shapes: np.ndarray, problems: list[str]
+) -> None:
+    for (path, xml), file, (height, width, _) in zip(
+        pairs.items(), files, shapes.tolist(), strict=True
+    ):
+        if file.size and file.size != (height, width):
+            problems.append(
+                f"{xml} says {file.size[0]}×{file.size[1]} (height × width), and "
+                f"{path} is {height}×{width}, upright"
+            )
+
+
+def _with_masks(
+    root: Path, splits: Sequence[Annotated], remedy: str
+) -> Sequence[Annotated]:
+    """With `instances`, if there is a mask of objects for every image."""
+    masks = [tuple(map(_object_mask, split.paths)) for split in splits]
+    if not all((root / path).is_file() for paths in masks for path in paths):
+        return splits
+    problems = []
+    for split, paths in zip(splits, masks, strict=True):
+        assert split.shapes is not None  # `annotate` asked for them
+        sizes = image_files.shapes(root, paths, remedy)[:, :2]
+        problems += [
+            f"{paths[i]} is {sizes[i][0]}×{sizes[i][1]} (height × width), its image "
+            f"{split.shapes[i][0]}×{split.shapes[i][1]}"
+            for i in np.flatnonzero((sizes != split.shapes[:, :2]).any(axis=1))
+        ]
+    refuse(root, problems)
+    return [
+        split._replace(maps=ObjectMasks(root, paths, split.targets["classes"].shape[1]))
+        for split, paths in zip(splits, masks, strict=True)
+    ]
+
+
+def _object_mask(image: str) -> str:
+    return f"SegmentationObject/{Path(image).stem}.png"

@@ -1,0 +1,303 @@
+"""`yolo:PATH`: boxes, outlines and keypoints as YOLO has them, a text for each image.
+
+The formats: https://docs.ultralytics.com/datasets/detect (and segment, pose)
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxvision.data.files import (
+    classes,
+    image_files,
+    listing,
+)
+from jaxvision.data.files.objects import (
+    Listed,
+    Object,
+    annotate,
+)
+from jaxvision.data.files.problems import refuse
+from jaxvision.data.source import Splits
+from jaxvision.errors import UsageError
+
+NAMES = (classes.FILE, "obj.names")
+"""Where the classes are, one name a line, if there is no `data.yaml`."""
+
+_LAYOUT = """\
+wanted is a text file for each image, called the same but for the extension:
+  PATH/                  or   PATH/             or   PATH/
+    data.yaml                   classes.txt            classes.txt
+    train/                      images/1.jpg           1.jpg
+      images/1.jpg              labels/1.txt           1.txt
+      labels/1.txt
+    val/  (or test/)"""
+
+
+def load(name: str) -> Splits:
+    """The set called `yolo:PATH`, with boxes, classes, and what else there is.
+
+    PATH, or the folder of the YAML file that PATH is, holds `images/` and `labels/`,
+    alone or in each of `train/` and one of `test/`, `validation/`, `val/`, `valid/`
+    (or with these in each of them); without splits a fifth becomes the test split.  Or
+    it holds images and texts side by side.  Where `train` and `val` or `test` in the
+    YAML file are folders of images in PATH, these are used.  Images in `exclude.txt`
+    are left out.
+
+    The classes are the `names` in `data.yaml`, or the lines of `classes.txt` or
+    `obj.names`.  A line of a text is an object: its class and, in shares of the image's
+    width and height, the box's centre, width and height; or the corners of a polygon,
+    whose box is drawn around it; or, if `data.yaml` has a `kpt_shape`, a box and its
+    keypoints.  If every object has a polygon, `instances` are drawn from them.  An
+    image without a text shows no object.
+
+    Raises `UsageError` for whatever is not so, a text without an image, lines that
+    occur twice, and as `objects.annotate` does.
+    """
+    given = Path(name.partition(":")[2]).expanduser()
+    declared = _declared(given)
+    exclude = listing.Exclude(declared.root)
+    problems: list[str] = []
+    splits = [
+        _paired(declared.root, *folders, exclude, problems)
+        for folders in _folders(declared)
+    ]
+    exclude.check_all_found()
+    if not problems and not any(text for split in splits for text in split.values()):
+        raise UsageError(f"no image of {declared.root} has a text: {_LAYOUT}")
+    refuse(declared.root, problems)
+
+    listed = []
+    for split in splits:
+        paths = tuple(split)
+        shapes = image_files.shapes(declared.root, paths, exclude.remedy)
+        objects = [
+            _read(declared, text, height, width, problems) if text else []
+            for text, (height, width, _) in zip(
+                split.values(), shapes.tolist(), strict=True
+            )
+        ]
+        listed.append(Listed(paths, shapes, objects))
+    train, *test = annotate(declared.root, declared.names, listed, problems)
+    return image_files.splits(
+        name,
+        declared.root,
+        train,
+        test[0] if test else None,
+        declared.names,
+        exclude.remedy,
+    )
+
+
+class _Declared(NamedTuple):
+    """What `data.yaml` says, or what is there without it."""
+
+    root: Path
+    names: tuple[str, ...]
+    keypoints: tuple[int, int] | None
+    """How many an object has, and numbers of each: 2 or 3."""
+    images: Mapping[str, Path]
+    """Folders of images by split, where they are there."""
+
+
+def _declared(given: Path) -> _Declared:
+    if given.suffix in (".yaml", ".yml") and given.is_file():
+        return _from_yaml(given)
+    root = listing.folder(str(given))
+    yaml = [path for path in (root / "data.yaml", root / "data.yml") if path.is_file()]
+    if yaml:
+        return _from_yaml(yaml[0])
+    for file in NAMES:
+        if (root / file).is_file():
+            return _Declared(root, classes.read(root / file), None, {})
+    raise UsageError(
+        f"{root} has neither data.yaml nor {' nor '.join(NAMES)}, which would name its "
+        f"classes: write {root / classes.FILE}, one name a line"
+    )
+
+
+def _from_yaml(path: Path) -> _Declared:
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text("utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is no YAML, or damaged: {error}") from error
+    names = content.get("names") if isinstance(content, dict) else None
+    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
+        names = [names[k] for k in range(len(names))]
+    if not isinstance(names, list):
+        raise UsageError(
+            f"{path} does not name its classes: wanted is such as names: [cat, dog], "
+            "or numbers from 0 without gaps and a name for each"
+        )
+    names = tuple(map(str, names))
+    classes.check_names(path, names)
+    if content.get("nc", len(names)) != len(names):
+        raise UsageError(f"{path} has nc: {content['nc']}, and {len(names)} names")
+    shape = content.get("kpt_shape")
+    if shape is not None and not (
+        isinstance(shape, list)
+        and len(shape) == 2
+        and isinstance(shape[0], int)
+        and shape[0] > 0
+        and shape[1] in (2, 3)
+    ):
+        raise UsageError(f"{path} has kpt_shape: {shape}: wanted is such as [17, 3]")
+    images = {}
+    for split in ("train", *listing.TEST_FOLDERS):
+        if found := _images_folder(path, content, split):
+            images[split] = found
+    return _Declared(path.parent, names, tuple(shape) if shape else None, images)
+
+
+def _images_folder(path: Path, content: Mapping[str, Any], split: str) -> Path | None:
+    """The folder a YAML file gives for a split, if it is in that of the file."""
+    value = content.get(split)
+    if not isinstance(value, str):
+        return None
+    # What other tools write is relative to here, to `path`, or to where it once was.
+    inside = Path(*(part for part in Path(value).parts if part != ".."))
+    above = Path(str(content.get("path") or "."))
+    for folder in (path.parent / above / value, path.parent / inside):
+        if folder.is_dir() and folder.resolve().is_relative_to(path.parent.resolve()):
+            return path.parent / folder.resolve().relative_to(path.parent.resolve())
+    return None
+
+
+def _folders(declared: _Declared) -> list[tuple[Path, Path]]:
+    """Images and texts of the training split, and of the test split if there is one."""
+    root = declared.root
+    found = {
+        split: (images, _labels(root, images))
+        for split, images in declared.images.items()
+    }
+    if "train" not in found:
+        found = listing.paired_folders(root, "images", "labels")
+    if not found and listing.images(root, root):
+        found[""] = root, root
+    if not found:
+        raise UsageError(f"{root} has no images/ and labels/: {_LAYOUT}")
+    train = "train" if "train" in found else ""
+    test = next((split for split in listing.TEST_FOLDERS if split in found), None)
+    if train not in found:
+        raise UsageError(f"{root} has images and labels in {test}/, but none in train/")
+    if test and found[test] != found[train]:
+        return [found[train], found[test]]
+    return [found[train]]
+
+
+def _labels(root: Path, images: Path) -> Path:
+    """The folder of the texts: `labels` where the images have `images`."""
+    parts = list(images.relative_to(root).parts)
+    if "images" in parts:
+        parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
+    return root.joinpath(*parts)
+
+
+def _paired(
+    root: Path,
+    images: Path,
+    labels: Path,
+    exclude: listing.Exclude,
+    problems: list[str],
+) -> dict[str, str]:
+    """Images and their texts, "" for none, as paths relative to the root."""
+    found = listing.by_stem(root, images, listing.images(root, images), problems)
+    texts = {
+        path.relative_to(labels).with_suffix("").as_posix(): path
+        for path in sorted(labels.rglob("*.txt"))
+        if path.name not in NAMES and not listing.hidden(path.name)
+    }
+    problems += [
+        f"{texts[stem].relative_to(root)} is without an image in "
+        f"{images.relative_to(root)}/"
+        for stem in sorted(texts.keys() - found.keys())
+    ]
+    if not found:
+        problems.append(f"no images in {images}")
+    return {
+        path: texts[stem].relative_to(root).as_posix() if stem in texts else ""
+        for stem, path in found.items()
+        if path not in exclude
+    }
+
+
+def _read(
+    declared: _Declared, text: str, height: int, width: int, problems: list[str]
+) -> list[Object]:
+    """The objects that a text lists."""
+    try:
+        content = (declared.root / text).read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"{text}: {error}")
+        return []
+    objects: list[Object] = []
+    first: dict[tuple[str, ...], int] = {}
+    for line, row in enumerate(map(str.split, content.splitlines()), start=1):
+        if not row:
+            continue
+        key = tuple(row)
+        if key in first:
+            problems.append(f"{text}, line {line}: the same as line {first[key]}")
+            continue
+        first[key] = line
+        try:
+            objects.append(_object(declared, row, f"line {line}", height, width))
+        except ValueError as error:
+            problems.append(f"{text}, line {line}: {error}")
+    return objects
+
+
+def _object(
+    declared: _Declared, row: list[str], where: str, height: int, width: int
+) -> Object:
+    """Raises `ValueError` for a row that is none."""
+    category, *rest = row
+    if not category.isdecimal() or int(category) >= len(declared.names):
+        raise ValueError(
+            f"there is no class {category}, only those from 0 to "
+            f"{len(declared.names) - 1}"
+        )
+    try:
+        values = [float(text) for text in rest]
+    except ValueError:
+        values = [math.nan]
+    if not all(map(math.isfinite, values)):
+        raise ValueError(f"{' '.join(rest)!r:.60} are not all numbers")
+
+    points, each = declared.keypoints or (0, 0)
+    if len(values) == 4 + points * each:
+        x, y, w, h = values[:4]
+        box = (
+            (x - w / 2) * width,
+            (y - h / 2) * height,
+            (x + w / 2) * width,
+            (y + h / 2) * height,
+        )
+        keypoints = _keypoints(values[4:], each, height, width) if points else []
+        return Object(where, int(category), box, keypoints=keypoints)
+    if declared.keypoints or len(values) < 6 or len(values) % 2:
+        wanted = (
+            f"a box and {points} keypoints of {each} numbers"
+            if declared.keypoints
+            else "a box of 4, or a polygon of x and y for three corners or more"
+        )
+        raise ValueError(f"{len(values)} numbers behind the class: wanted is {wanted}")
+    xs = [x * width for x in values[::2]]
+    ys = [y * height for y in values[1::2]]
+    polygon = [value for corner in zip(xs, ys, strict=True) for value in corner]
+    box = min(xs), min(ys), max(xs), max(ys)
+    return Object(where, int(category), box, outline=[polygon])
+
+
+def _keypoints(values: list[float], each: int, height: int, width: int) -> list[float]:
+    keypoints: list[float] = []
+    for k in range(0, len(values), each):
+        x, y = values[k] * width, values[k + 1] * height
+        if each == 3:
+            keypoints += (x, y, values[k + 2])
+        else:  # what has no visibility is seen, unless it has no place
+            keypoints += (x, y, 2 if x or y else 0)
+    return keypoints

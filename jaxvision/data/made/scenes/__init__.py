@@ -1,0 +1,33 @@
+"""`scenes[:HxW[xC]][:TRAIN[:TEST]]`: real digits composed into images, all known.
+
+Handwritten digits (those of `mnist_5k`) are scaled, turned, coloured and laid over each
+other on a background.  What is in an image is known completely: classes, boxes, masks,
+keypoints; over time, identities; between two views, the transform; and what an image
+was before noise.  So every task has data, without a download.
+
+Example i of a seed and a split is the same wherever it is asked for, alone or among
+others.  Training and test scenes have no digit in common.
+"""
+
+from jaxvision.data.made.scenes.composition import (
+    CLASS_NAMES,
+    KEYPOINTS,
+    Layout,
+    noisy,
+    scene,
+)
+from jaxvision.data.made.scenes.motion import sequence
+from jaxvision.data.made.scenes.splits import NAME, load
+from jaxvision.data.made.scenes.views import pair
+
+__all__ = [
+    "CLASS_NAMES",
+    "KEYPOINTS",
+    "NAME",
+    "Layout",
+    "load",
+    "noisy",
+    "pair",
+    "scene",
+    "sequence",
+]

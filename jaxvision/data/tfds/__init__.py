@@ -1,0 +1,1 @@
+"""Sets of TensorFlow Datasets, prepared and read without TensorFlow."""

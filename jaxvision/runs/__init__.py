@@ -1,0 +1,21 @@
+"""Runs: from a command line to a record, and what is done with records and runs.
+
+`run(build, Config)` is what an experiment's file calls to become a program.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxvision.runs.execute import run, run_variants
+
+__all__ = ["run", "run_variants"]
+
+_MODULE_OF = {"run": "execute", "run_variants": "execute"}
+
+
+def __getattr__(name: str) -> Any:
+    # Not earlier: commands that only look at records need no JAX.
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
