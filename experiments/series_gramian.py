@@ -69,7 +69,8 @@ def build(config: Config) -> Experiment:
         steps=steps,
         seed=config.seed,
         steps_per_dispatch=4,
-        pictures=visualise.classification(classes),
+        classes=classes,
+        show=visualise.classification,
     )
 
 

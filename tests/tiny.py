@@ -118,12 +118,18 @@ def _disturbed(pipeline, config):
         def set_state(self, state):
             self._items.set_state(state)
 
-    def fetch(resident, item, key):
-        batch = pipeline.fetch(resident, {"index": item["index"]}, key)
-        factor = item["factor"][:, None, None, None]
+    def gather(resident, item):
+        batch = pipeline.gather(resident, {"index": item["index"]})
+        return batch | {"factor": item["factor"]}
+
+    def transform(key, batch):
+        factor = batch["factor"][:, None, None, None]
+        batch = pipeline.transform(
+            key, {k: v for k, v in batch.items() if k != "factor"}
+        )
         return batch | {"image": batch["image"] * factor}
 
-    return pipeline._replace(items=Items, fetch=fetch)
+    return pipeline._replace(items=Items, gather=gather, transform=transform)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from jaxvision.data import registry
 from jaxvision.data.folds import assign, name_of
 from jaxvision.errors import UsageError, check
 from jaxvision.runs.execute import run
-from jaxvision.types import Experiment
+from jaxvision.types import Evaluation, Experiment, Task
 
 PROBABILITIES = "probabilities.npy"
 """In the run directory of a fold: float32 [n,K] of its examples, in their order."""
@@ -117,17 +117,26 @@ def _keeping(module: Any, path: Path) -> Any:
     def build(_, config: Any) -> Experiment:
         experiment: Experiment = module.build(config)
 
-        def keep(examples, predictions, metrics):
-            if "probabilities" not in predictions:
-                raise UsageError(
-                    f"{module.__name__} predicts {', '.join(predictions)} and no "
-                    "probabilities of classes: choose an experiment that classifies"
-                )
-            np.save(path, predictions["probabilities"])
-            if experiment.pictures is None:
-                return {}
-            return experiment.pictures(examples, predictions, metrics)
-
-        return experiment._replace(pictures=keep)
+        whole_fold = Evaluation(experiment.test, _keeper(experiment.task, path))
+        return experiment._replace(evaluations={"out_of_sample": whole_fold})
 
     return type("build", (), {"__module__": module.__name__, "__new__": build})
+
+
+def _keeper(task: Task, path: Path) -> Task:
+    """A task that measures nothing, and writes what `task` predicts, to `path`."""
+
+    def update(forward, batch, *, keys):
+        predictions = task.predict(forward, batch, keys=keys)
+        if "probabilities" not in predictions:
+            raise UsageError(
+                f"the experiment predicts {', '.join(predictions)} and no "
+                "probabilities of classes: choose an experiment that classifies"
+            )
+        return {}, {"probabilities": predictions["probabilities"]}
+
+    def compute(sums, rows):
+        np.save(path, rows["probabilities"])
+        return {}
+
+    return task._replace(update=update, compute=compute, measures=())

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxvision import optim
 from jaxvision.engine import sharding
-from jaxvision.engine.loop import Upkeep
+from jaxvision.engine.loop import Maintenance
 from jaxvision.errors import UsageError, check
 from jaxvision.types import Experiment
 
@@ -125,7 +125,7 @@ class Launch:
         axes = None if self.mesh is None else sharding.parse_mesh(self.mesh)
         return sharding.make_mesh(self.devices, axes)
 
-    def upkeep(self) -> Upkeep:
+    def maintenance(self) -> Maintenance:
         """What is done beside the training.  Raises `UsageError`."""
         check(
             *(
@@ -134,7 +134,7 @@ class Launch:
                 for value in [getattr(self, name)]
             )
         )
-        return Upkeep(
+        return Maintenance(
             save_every_steps=self.save_every_steps,
             save_every_minutes=self.save_every_minutes,
             stall_timeout=self.stall_timeout,

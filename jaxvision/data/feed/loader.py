@@ -222,7 +222,8 @@ def _pipeline(
         num_batches=num_batches,
         resident=source.read if engine == "memory" else dict,
         items=items,
-        fetch=functools.partial(_fetch, transform),
+        gather=_gather,
+        transform=transform,
     )
 
 
@@ -232,12 +233,12 @@ def _indices(
     return lambda number: {"index": np.maximum(plan(number).examples[rows], 0)}
 
 
-def _fetch(transform: Transform, resident: PyTree, item: Batch, key) -> Batch:
+def _gather(resident: PyTree, item: Batch) -> Batch:
     batch = dict(item)
     if "index" in item:
         index = batch.pop("index")
         batch |= {name: array[index] for name, array in resident.items()}
-    return transform(key, batch)
+    return batch
 
 
 def _engine(source: Source, engine: Engine, crop: Crop | None) -> Engine:

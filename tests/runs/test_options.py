@@ -9,13 +9,13 @@ import pytest
 from rich.console import Console
 from test_experiments import launch
 from test_processes import rows
-from tiny import Config, build
 
 from jaxvision.engine import costs, sharding
 from jaxvision.errors import UsageError
 from jaxvision.runs import preflight as doctor
 from jaxvision.runs import run
 from jaxvision.runs.options import Launch, Numerics
+from tests.tiny import Config, build
 
 
 def test_by_default_an_experiment_stays_as_it_is():
@@ -68,7 +68,7 @@ def test_numerics_that_make_no_sense(numerics, message):
 )
 def test_upkeep_that_makes_no_sense(options, message):
     with pytest.raises(UsageError, match=message):
-        options.upkeep()
+        options.maintenance()
 
 
 def test_accumulated_parts_must_divide_what_a_device_gets():
