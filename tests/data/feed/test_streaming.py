@@ -512,7 +512,7 @@ def test_the_process_ends_with_batches_under_way(tmp_path):
     path.write_bytes(encode(photo(0, 300, 400)))
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", SCRIPT, path],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         timeout=120,
