@@ -17,13 +17,12 @@ from jaxvision.data.made.scenes.composition import (
     scene,
 )
 from jaxvision.data.made.scenes.motion import sequence
-from jaxvision.data.made.scenes.splits import NAME, load
+from jaxvision.data.made.scenes.splits import load
 from jaxvision.data.made.scenes.views import pair
 
 __all__ = [
     "CLASS_NAMES",
     "KEYPOINTS",
-    "NAME",
     "Layout",
     "load",
     "noisy",
