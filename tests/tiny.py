@@ -118,12 +118,13 @@ def _disturbed(pipeline, config):
         def set_state(self, state):
             self._items.set_state(state)
 
-    def fetch(resident, item, key):
-        batch = pipeline.fetch(resident, {"index": item["index"]}, key)
-        factor = item["factor"][:, None, None, None]
+    def transform(key, batch):
+        factor = batch["factor"][:, None, None, None]
+        batch = {name: array for name, array in batch.items() if name != "factor"}
+        batch = pipeline.transform(key, batch)
         return batch | {"image": batch["image"] * factor}
 
-    return pipeline._replace(items=Items, fetch=fetch)
+    return pipeline._replace(items=Items, transform=transform)
 
 
 if __name__ == "__main__":
