@@ -58,6 +58,7 @@ def run(
     *,
     smoke: Mapping[str, Any],
     arguments: Sequence[str] | None = None,
+    name: str | None = None,
 ) -> dict[str, Any]:
     """Train, test and record the experiment that the command line asks for.
 
@@ -67,12 +68,13 @@ def run(
       Config: a frozen dataclass.  Each field is an option; its docstring is the help.
       smoke: the values of fields that make `--smoke` take a few seconds, offline.
       arguments: the command line; None: that of the process.
+      name: of the experiment; None: that of the file in which `build` is.
 
     Returns the content of `result.json`, the first of several with `--vmap-seeds`.
     Whatever else happens ends the process with a
     message and a code of its own, see `EXIT_CODES`.
     """
-    command = _parse(build, Config, smoke, arguments)
+    command = _parse(build, Config, smoke, arguments, name)
     with _exit_codes():
         command = _start(command)
         if command.launch.vmap_seeds:
@@ -128,8 +130,8 @@ class _Command:
     console: Console
 
 
-def _parse(build, Config, smoke, arguments) -> _Command:
-    file = inspect.getfile(build)
+def _parse(build, Config, smoke, arguments, name=None) -> _Command:
+    file = name or inspect.getfile(build)
     program = record.program_name(file)
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     # Smoke only changes defaults: what is given explicitly still counts.
