@@ -36,7 +36,7 @@ class Config:
     crop: int | None = None
     """Side in pixels of random resized crops, and of central crops in evaluation;
     None, for images of one size: as they are, moved by `max_shift` in training."""
-    engine: data.Engine = "auto"
+    storage: data.Storage = "auto"
     """Whether images stay in memory or are read for each batch; auto: by their size."""
     model: Literal["resnet18", "resnet34", "resnet50"] = "resnet18"
     """Each reduces 32 pixels to one, so images have 64 pixels or more."""
@@ -80,14 +80,14 @@ def build(config: Config) -> Experiment:
         transform=augment,
         seed=config.seed,
         crop=random_crop,
-        engine=config.engine,
+        storage=config.storage,
     )
     evaluation = functools.partial(
         data.evaluation,
         batch_size=250,
         transform=prepare,
         crop=central_crop,
-        engine=config.engine,
+        storage=config.storage,
     )
     steps = train_data.steps(config.epochs)
     return Experiment(

@@ -184,10 +184,11 @@ class ItemIterator(Protocol):
 class Pipeline(NamedTuple):
     """Where batches come from, cut where the host hands over to the device.
 
-    The host yields small *items* whose arrays have B rows; `gather` and `transform`
-    turn an item into a batch inside the jitted step, with the help of `resident` arrays
-    that lie on the device.  For a set that fits in memory the resident arrays are the
-    set itself and an item is B indices, so that a step costs the host next to nothing.
+    The host yields small *items* whose arrays have B rows; inside the jitted step
+    `gather` turns an item into a batch, with the help of `resident` arrays that lie on
+    the device, and `transform` augments and normalises it.  For a set that fits in
+    memory the resident arrays are the set itself and an item is B indices, so that a
+    step costs the host next to nothing.
     """
 
     name: str
@@ -202,13 +203,18 @@ class Pipeline(NamedTuple):
     whole batch, and `-> Iterator` over one pass in evaluation, whose items carry a bool
     `mask` [B], False for padding.  Items hold the given rows of each batch and no
     others, so that each of several processes reads its own."""
-    gather: Callable[[PyTree, Batch], Batch]
-    """`(resident, item) -> batch` as it was read, under jit."""
+    gather: Callable[[Mapping[str, Array], Batch], Batch]
+    """`(resident, item) -> batch`, under jit: the examples of the item as they are
+    stored, with images in bytes."""
     transform: Callable[[Array, Batch], Batch]
-    """`(key, batch) -> batch` that the model takes, under jit: augment, normalise."""
+    """`(key, batch) -> batch`, under jit: from bytes to what the model takes."""
+    preparation: Any = None
+    """A `data.feed.preparation.Preparation`, which makes the same input of images that
+    are not in the set; None where that has no meaning, as in training, whose crops are
+    random.  (`Any`, since the types do not import the package of the data.)"""
 
-    def fetch(self, resident: PyTree, item: Batch, key: Array) -> Batch:
-        """An item as a batch that the model takes, under jit."""
+    def fetch(self, resident: Mapping[str, Array], item: Batch, key: Array) -> Batch:
+        """The batch of an item, gathered and transformed, under jit."""
         return self.transform(key, self.gather(resident, item))
 
     def steps(self, epochs: float) -> int:

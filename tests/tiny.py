@@ -118,18 +118,13 @@ def _disturbed(pipeline, config):
         def set_state(self, state):
             self._items.set_state(state)
 
-    def gather(resident, item):
-        batch = pipeline.gather(resident, {"index": item["index"]})
-        return batch | {"factor": item["factor"]}
-
     def transform(key, batch):
         factor = batch["factor"][:, None, None, None]
-        batch = pipeline.transform(
-            key, {k: v for k, v in batch.items() if k != "factor"}
-        )
+        batch = {name: array for name, array in batch.items() if name != "factor"}
+        batch = pipeline.transform(key, batch)
         return batch | {"image": batch["image"] * factor}
 
-    return pipeline._replace(items=Items, gather=gather, transform=transform)
+    return pipeline._replace(items=Items, transform=transform)
 
 
 if __name__ == "__main__":

@@ -379,7 +379,7 @@ def _list_datasets(data_dir: str | None) -> None:
             name,
             _splits({part: split.size for part, split in splits._asdict().items()}),
             _shape(splits.train.image_shape),
-            catalogue.origin(name),
+            registry.origin(name),
         )
     _print(table)
 
@@ -399,9 +399,11 @@ def _list_datasets(data_dir: str | None) -> None:
         f" {name} {_shape(shape)}" for name, shape in tfds_source.offered().items()
     ]
     _print(Columns(offered, padding=(0, 2), column_first=True))
+    forms, packaged = catalogue.own()
     print(
         f"\nTheir variants, such as emnist/letters: {catalogue.ONLINE}\n"
-        f"Your own images:      {', '.join(f'{kind}:PATH' for kind in registry.OWN)}\n"
+        f"Your own data:        {', '.join(forms)}\n"
+        f"In Python packages:   {', '.join(packaged)}\n"
         "To prepare one now:   python -m jaxvision prepare NAME\n"
         "To see what it holds: python -m jaxvision datasets NAME"
     )
@@ -409,14 +411,14 @@ def _list_datasets(data_dir: str | None) -> None:
 
 def _show_card(name: str, data_dir: str | None, folder: Path) -> None:
     from jaxvision import visualise
-    from jaxvision.data import card, catalogue, registry
+    from jaxvision.data import card, registry
     from jaxvision.data.source import Splits
 
     loaded = registry.load(name, data_dir=data_dir)
     # Read once, for the numbers and for the examples.
     splits = Splits(*(split._replace(read=cache(split.read)) for split in loaded))
     found = card.card(name, splits)
-    origin = catalogue.origin(name, data_dir)
+    origin = registry.origin(name, data_dir)
     rows = card.rows(found)
     _print_rows({"data set": name, "from": origin} | rows)
 

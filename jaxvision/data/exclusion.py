@@ -56,7 +56,7 @@ def exclude(source: Source, listed: Exclusions) -> Source:
     Raises `UsageError` if it was not, if it knows nothing of the split, or if no
     example would be left.
     """
-    split = source.name.rpartition(":")[2]
+    split = source.split
     if split not in listed.parts:
         known = " and ".join(listed.parts)
         raise UsageError(
@@ -171,8 +171,7 @@ def write(
         "# An experiment takes this list as --exclude PATH.",
         "",
         *(
-            f"data {source.name.rpartition(':')[2]} {source.size} {digest} "
-            f"{source.name}"
+            f"data {source.split} {source.size} {digest} {source.name}"
             for source, digest in sources
         ),
     ]
@@ -185,5 +184,5 @@ def _other_data(source: Source, listed: Exclusions, reason: str) -> UsageError:
     return UsageError(
         f"the exclude list {listed.path} was made for other data than {source.name} "
         f"({reason}): make one for these, with python -m jaxvision quality --dataset "
-        f"{source.name.rpartition(':')[0]}"
+        f"{source.dataset}"
     )

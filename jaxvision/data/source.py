@@ -35,6 +35,16 @@ class Source(NamedTuple):
     """`i -> {"segmentation": uint8 [H,W], "instances": uint8 [M,H,W]}`: what the i-th
     image has per pixel, of that image's own size, for streaming; None for nothing."""
 
+    @property
+    def dataset(self) -> str:
+        """The name of the set that this is a split of: `"mnist"` of `"mnist:train"`."""
+        return self.name.rpartition(":")[0]
+
+    @property
+    def split(self) -> str:
+        """Which split of the set it is, such as `"train"`."""
+        return self.name.rpartition(":")[2]
+
 
 class Splits(NamedTuple):
     """The parts a data set comes in.  Validation is carved out of `train`, not here."""

@@ -5,8 +5,9 @@ on the other folds, tested on this one.  An interrupted run continues where it w
 finished ones are not repeated.
 """
 
+import functools
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,7 +59,7 @@ def out_of_sample(
         *(
             (
                 not option.startswith(("--dataset", "--workdir")),
-                f"{option} is chosen for each fold: leave it away",
+                f"{option} is set for each fold: remove it from the options",
             )
             for option in options
         ),
@@ -75,6 +76,7 @@ def out_of_sample(
                 _keeping(module, folder / PROBABILITIES),
                 module.Config,
                 smoke={},
+                name=experiment,
                 arguments=[
                     *options,
                     *("--dataset", name_of(fold, folds, dataset)),
@@ -107,20 +109,20 @@ def _module(name: str) -> Any:
     return module
 
 
-def _keeping(module: Any, path: Path) -> Any:
+def _keeping(module: Any, path: Path) -> Callable[[Any], Experiment]:
     """The experiment's `build`, with a run that also writes what it predicts to `path`.
 
-    A class, since `run` names a run by the file of its `build`, and that of a class is
-    the one of its module, whereas that of a function is where its lines stand.
+    The test split is the fold, on which the best checkpoint is evaluated once more.
     """
 
-    def build(_, config: Any) -> Experiment:
+    @functools.wraps(module.build)
+    def build(config: Any) -> Experiment:
         experiment: Experiment = module.build(config)
 
         whole_fold = Evaluation(experiment.test, _keeper(experiment.task, path))
         return experiment._replace(evaluations={"out_of_sample": whole_fold})
 
-    return type("build", (), {"__module__": module.__name__, "__new__": build})
+    return build
 
 
 def _keeper(task: Task, path: Path) -> Task:

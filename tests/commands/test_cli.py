@@ -21,6 +21,9 @@ def run(capsys, *arguments):
 
 
 RECORD = {
+    "format": 2,
+    "monitor": "accuracy",
+    "measures": {"accuracy": {"name": "accuracy", "unit": "%", "decimals": 2}},
     "experiment": "mnist_mlp",
     "dataset": "mnist",
     "seed": 0,

@@ -57,7 +57,9 @@ def test_the_list(run, prepared, monkeypatch):
     assert "torn:1.0.0 its dataset_info.json cannot be read 0.0 MB" in lines
     assert "mnist 28×28×1 photos any size×3" in lines
     assert "python -m jaxvision prepare NAME" in out
-    assert all(f"{kind}:PATH" in out for kind in registry.OWN)
+    for kind in registry.KINDS.values():
+        assert not kind.own or kind.form in out
+        assert all(example in out for example in kind.examples)
 
 
 def test_the_list_where_nothing_is_prepared(run, monkeypatch, tmp_path):

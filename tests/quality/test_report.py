@@ -208,7 +208,7 @@ def test_a_missing_extra_is_told_with_its_command(monkeypatch, capsys):
         (["--labels", "experiments.mnist_lenet5", "--folds", "1"], "folds must be 2"),
         (
             ["--labels", "experiments.mnist_lenet5", "--options=--dataset cifar10"],
-            "is chosen for each fold",
+            "is set for each fold: remove it",
         ),
         (["--output", "file/report"], "choose another --output"),
     ],
@@ -259,6 +259,8 @@ def test_labels_by_folds_end_to_end(tmp_path, monkeypatch, capsys):
         "fold:2/2:npz:digits.npz",
     ]
     assert [run["seed"] for run in runs] == [0, 0]
+    assert {run["experiment"] for run in runs} == {"mnist_lenet5"}
+    assert runs[0]["command"].startswith("python -m experiments.mnist_lenet5 --epochs")
     # Finished folds are not trained again, and the report is the same.
     capsys.readouterr()
     stamps = {path: os.stat(path).st_mtime_ns for path in tmp_path.rglob("*.npy")}

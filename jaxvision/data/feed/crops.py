@@ -6,11 +6,12 @@ of its own in `streaming`.
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxvision.errors import check
+from jaxvision.data.files.decoding import DecodeError
+from jaxvision.errors import check, unknown
 
 Size = int | tuple[int, int]
 """Height and width in pixels, or the side of a square."""
@@ -25,6 +26,15 @@ class Box(NamedTuple):
     width: int
 
 
+class Recipe(NamedTuple):
+    """How a crop was made, so that it can be saved and made again."""
+
+    name: str
+    """Of a function in `RECIPES`."""
+    arguments: dict[str, Any]
+    """As JSON has them."""
+
+
 class Crop(NamedTuple):
     """How images of any size become images of one size."""
 
@@ -33,6 +43,8 @@ class Crop(NamedTuple):
     choose: Callable[[int, int, Iterator[float]], Box]
     """`(height, width, draws) -> Box`: what is taken of an image of that size, and then
     resized.  `draws` are uniform in [0, 1); at most `DRAWS` may be taken."""
+    recipe: Recipe | None = None
+    """How to make it again; None for one's own, which cannot be saved."""
 
 
 DRAWS = 22
@@ -84,7 +96,11 @@ def random_resized_crop(
         box_height = min(height, max(round(width / ratio[0]), 1))
         return _centred(height, width, box_height, box_width)
 
-    return Crop(_pair(size), choose)
+    recipe = Recipe(
+        "random_resized_crop",
+        {"size": [*_pair(size)], "scale": [*scale], "ratio": [*ratio]},
+    )
+    return Crop(_pair(size), choose, recipe)
 
 
 def central_crop(size: Size, *, resize: float = 256 / 224) -> Crop:
@@ -103,18 +119,25 @@ def central_crop(size: Size, *, resize: float = 256 / 224) -> Crop:
         box_width = max(round(target_width * scale), 1)
         return _centred(height, width, box_height, box_width)
 
-    return Crop((target_height, target_width), choose)
+    size = target_height, target_width
+    recipe = Recipe("central_crop", {"size": [*size], "resize": resize})
+    return Crop(size, choose, recipe)
 
 
 def stretch(size: Size) -> Crop:
-    """All of the image, whatever becomes of its shape."""
-    return Crop(_pair(size), lambda height, width, draws: Box(0, 0, height, width))
+    """The whole image, resized without keeping its aspect ratio."""
+
+    def choose(height: int, width: int, draws: Iterator[float]) -> Box:
+        del draws
+        return Box(0, 0, height, width)
+
+    return Crop(_pair(size), choose, Recipe("stretch", {"size": [*_pair(size)]}))
 
 
 def letterbox(size: Size) -> Crop:
-    """All of the image in its shape, centred, with black where it does not reach.
+    """The whole image with its aspect ratio, centred, and black on two of the sides.
 
-    The class of black pixels in a `segmentation` is 255: they do not count.
+    The class of the added pixels in a `segmentation` is 255: they do not count.
     """
     target_height, target_width = _pair(size)
 
@@ -125,7 +148,50 @@ def letterbox(size: Size) -> Crop:
         box_width = max(round(target_width * scale), width)
         return _centred(height, width, box_height, box_width)
 
-    return Crop((target_height, target_width), choose)
+    size = target_height, target_width
+    return Crop(size, choose, Recipe("letterbox", {"size": [*size]}))
+
+
+def uncropped(size: Size) -> Crop:
+    """The whole image, unchanged: for images that all have this height and width.
+
+    Choosing of an image of another size raises `DecodeError`.
+    """
+    wanted = _pair(size)
+
+    def choose(height: int, width: int, draws: Iterator[float]) -> Box:
+        del draws
+        if (height, width) != wanted:
+            raise DecodeError(
+                f"it is {height}×{width} (height × width) and not {wanted[0]}×"
+                f"{wanted[1]}, and there is no crop"
+            )
+        return Box(0, 0, height, width)
+
+    return Crop(wanted, choose, Recipe("uncropped", {"size": [*wanted]}))
+
+
+RECIPES: dict[str, Callable[..., Crop]] = {
+    make.__name__: make
+    for make in (random_resized_crop, central_crop, stretch, letterbox, uncropped)
+}
+"""The functions that make crops which can be saved, by name."""
+
+
+def from_recipe(recipe: Recipe) -> Crop:
+    """The crop that a recipe describes.  Raises `UsageError` for an unknown one."""
+    if recipe.name not in RECIPES:
+        raise unknown("crop", recipe.name, RECIPES)
+    return RECIPES[recipe.name](**recipe.arguments)
+
+
+def is_random(crop: Crop) -> bool:
+    """Whether the crop draws random numbers, so that it is of no use in evaluation."""
+    try:
+        crop.choose(*crop.size, iter(()))
+    except StopIteration:
+        return True
+    return False
 
 
 def move_objects(

@@ -1,4 +1,4 @@
-"""Pipelines: which examples a batch is made of, and by which of two engines.
+"""Pipelines: which examples a batch is made of, and where the images are kept.
 
 In memory, the set lies on the device as arrays, the host only draws indices, and the
 jitted step gathers (see `types.Pipeline`).  Streaming, the host decodes and crops what
@@ -6,12 +6,13 @@ a batch needs, in threads: see `streaming`.  Without a crop both give the same b
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
 
-from jaxvision.data.feed.crops import Crop
+from jaxvision.data.feed.crops import Crop, is_random, uncropped
+from jaxvision.data.feed.preparation import Preparation
 from jaxvision.data.feed.streaming import (
     PADDING,
     Plan,
@@ -22,9 +23,11 @@ from jaxvision.data.feed.streaming import (
 from jaxvision.data.source import Source, fingerprint, weight
 from jaxvision.errors import UsageError, check
 from jaxvision.ops.augment import Transform
-from jaxvision.types import Batch, Pipeline, PyTree
+from jaxvision.types import Array, Batch, Pipeline
 
-Engine = Literal["auto", "memory", "stream"]
+Storage = Literal["auto", "memory", "stream"]
+"""Where a pipeline keeps the images: decoded, on the devices (`memory`), or as they are
+in their source, to be decoded for each batch (`stream`)."""
 
 MEMORY_LIMIT = 2 << 30
 """Bytes of a split up to which `auto` keeps it in memory, on every device.  The same
@@ -41,7 +44,7 @@ def train(
     seed: int,
     crop: Crop | None = None,
     repeats: int = 1,
-    engine: Engine = "auto",
+    storage: Storage = "auto",
     workers: int | None = None,
     prefetch: int = 4,
 ) -> Pipeline:
@@ -61,12 +64,13 @@ def train(
       repeats: how often each example stands in a batch, each time with other crops and
         transforms (Hoffer et al. 2020, https://arxiv.org/abs/1901.09335).  A pass over
         the set then has as many times more batches.
-      engine: `auto` streams what is cropped, differs in size or exceeds `MEMORY_LIMIT`.
+      storage: `memory`, `stream`, or `auto`, which streams what is cropped, differs in
+        size or exceeds `MEMORY_LIMIT`.
       workers: decoding threads of a stream; None: one per core; 0: decode when asked.
       prefetch: batches of a stream under way besides the one asked for.  They bound
         its memory.
     """
-    chosen = _engine(source, engine, crop)
+    chosen, shown = _storage(source, storage, crop)
     check(
         *_rules(source, batch_size, workers),
         (seed >= 0, f"seed must not be negative, got {seed}"),
@@ -111,7 +115,7 @@ def train(
         if chosen == "memory":
             get = _indices(plan, rows)
         else:
-            get = stream(source, crop, plan, rows, workers=workers, prefetch=prefetch)
+            get = stream(source, shown, plan, rows, workers=workers, prefetch=prefetch)
         return TrainItems(get, num_batches, identity)
 
     return _pipeline(source, batch_size, num_batches, chosen, items, transform)
@@ -123,7 +127,7 @@ def evaluation(
     *,
     transform: Transform,
     crop: Crop | None = None,
-    engine: Engine = "auto",
+    storage: Storage = "auto",
     workers: int | None = None,
     prefetch: int = 4,
 ) -> Pipeline:
@@ -131,8 +135,15 @@ def evaluation(
 
     `crop` is such as `crops.central_crop(224)`; the other arguments are as in `train`.
     """
-    chosen = _engine(source, engine, crop)
-    check(*_rules(source, batch_size, workers))
+    chosen, shown = _storage(source, storage, crop)
+    check(
+        *_rules(source, batch_size, workers),
+        (
+            not is_random(shown),
+            "the crop draws random numbers, which an evaluation does not have: use one "
+            "that does not, such as central_crop, stretch or letterbox",
+        ),
+    )
     num_batches = -(-source.size // batch_size)
 
     def plan(number: int) -> Plan:
@@ -146,7 +157,7 @@ def evaluation(
         else:
             get = stream(
                 source,
-                crop,
+                shown,
                 plan,
                 rows,
                 workers=workers,
@@ -156,7 +167,10 @@ def evaluation(
         for number in range(num_batches):
             yield get(number) | {"mask": plan(number).examples[rows] != PADDING}
 
-    return _pipeline(source, batch_size, num_batches, chosen, items, transform)
+    preparation = Preparation(source.image_shape[2], shown, transform)
+    return _pipeline(
+        source, batch_size, num_batches, chosen, items, transform, preparation
+    )
 
 
 class TrainItems:
@@ -211,19 +225,21 @@ def _pipeline(
     source: Source,
     batch_size: int,
     num_batches: int,
-    engine: Engine,
+    storage: Storage,
     items: Callable[..., Any],
     transform: Transform,
+    preparation: Preparation | None = None,
 ) -> Pipeline:
     return Pipeline(
         name=source.name,
         batch_size=batch_size,
         num_examples=source.size,
         num_batches=num_batches,
-        resident=source.read if engine == "memory" else dict,
+        resident=source.read if storage == "memory" else dict,
         items=items,
         gather=_gather,
         transform=transform,
+        preparation=preparation,
     )
 
 
@@ -233,7 +249,7 @@ def _indices(
     return lambda number: {"index": np.maximum(plan(number).examples[rows], 0)}
 
 
-def _gather(resident: PyTree, item: Batch) -> Batch:
+def _gather(resident: Mapping[str, Array], item: Batch) -> Batch:
     batch = dict(item)
     if "index" in item:
         index = batch.pop("index")
@@ -241,10 +257,15 @@ def _gather(resident: PyTree, item: Batch) -> Batch:
     return batch
 
 
-def _engine(source: Source, engine: Engine, crop: Crop | None) -> Engine:
-    """`memory` or `stream`.  Raises `UsageError` for one that cannot be had."""
-    one_size = None not in source.image_shape
-    if crop is None and not one_size:
+def _storage(
+    source: Source, storage: Storage, crop: Crop | None
+) -> tuple[Storage, Crop]:
+    """`memory` or `stream`, and what is taken of each image.
+
+    Raises `UsageError` for what cannot be had.
+    """
+    height, width, _ = source.image_shape
+    if crop is None and (height is None or width is None):
         raise UsageError(
             f"the images of {source.name} differ in size: give the pipeline a crop, "
             "such as data.random_resized_crop(224) in training and "
@@ -252,21 +273,22 @@ def _engine(source: Source, engine: Engine, crop: Crop | None) -> Engine:
         )
     check(
         (
-            engine in ("auto", "memory", "stream"),
-            f"engine must be auto, memory or stream, got {engine!r}",
+            storage in ("auto", "memory", "stream"),
+            f"storage must be auto, memory or stream, got {storage!r}",
         ),
         (
-            engine != "memory" or crop is None,
-            "the engine memory takes images as they are: crop them by a transform on "
-            "the device, or choose the engine auto or stream",
+            storage != "memory" or crop is None,
+            "storage='memory' takes images as they are: crop them by a transform on "
+            "the device, or choose storage='auto' or 'stream'",
         ),
     )
-    if engine != "auto":
-        return engine
     if crop is not None:
-        return "stream"
-    fits = source.encoded is None or weight(source) <= MEMORY_LIMIT
-    return "memory" if fits else "stream"
+        return "stream", crop
+    assert height is not None and width is not None
+    if storage == "auto":
+        fits = source.encoded is None or weight(source) <= MEMORY_LIMIT
+        storage = "memory" if fits else "stream"
+    return storage, uncropped((height, width))
 
 
 def _rules(

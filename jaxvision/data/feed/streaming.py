@@ -23,20 +23,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxvision.data.feed.crops import (
-    DRAWS,
-    Box,
-    Crop,
-    move_objects,
-)
+from jaxvision.data.feed.crops import DRAWS, Box, Crop, move_objects
+from jaxvision.data.feed.preparation import prepare
 from jaxvision.data.files.decoding import DecodeError
 from jaxvision.data.source import Source, fingerprint
 from jaxvision.types import MAPS, UNKNOWN
 
 PADDING = -1
-
-Choose = Callable[[int, int], Box]
-"""`(height, width) -> ` what is taken of an image of that size."""
 
 
 class Plan(NamedTuple):
@@ -58,7 +51,7 @@ def draws(seed: int, epoch: int, example: int, repeat: int = 0) -> list[float]:
 
 def stream(
     source: Source,
-    crop: Crop | None,
+    crop: Crop,
     plan: Callable[[int], Plan],
     rows: slice,
     *,
@@ -109,7 +102,7 @@ class _Prefetched:
     def __init__(
         self,
         source: Source,
-        crop: Crop | None,
+        crop: Crop,
         plan: Callable[[int], Plan],
         rows: slice,
         workers: int | None,
@@ -166,27 +159,18 @@ class _Prefetched:
 class _Examples:
     """Examples one by one, as rows of items."""
 
-    def __init__(self, source: Source, crop: Crop | None):
-        from jaxvision.data.feed.jpeg import cut, decode_box
-
+    def __init__(self, source: Source, crop: Crop):
         self._name, self._channels = source.name, source.image_shape[2]
-        self._crop = crop or _as_it_is(source)
-        encoded = source.encoded
-        if encoded is not None:
-            self._image = lambda i, choose, out: decode_box(encoded(i), choose, out)
+        self._crop = crop
+        if source.encoded is not None:
+            self._image: Callable[[int], bytes | np.ndarray] = source.encoded
             self._maps = source.maps or (lambda i: {})
             self._targets = _targets(source)
         else:
             arrays = dict(source.read())
             images = arrays.pop("image")
             maps = {name: arrays.pop(name) for name in MAPS if name in arrays}
-
-            def image(i: int, choose: Choose, out: np.ndarray) -> tuple[Box, int, int]:
-                box = choose(*images[i].shape[:2])
-                cut(images[i], box, out)
-                return box, *images[i].shape[:2]
-
-            self._image = image
+            self._image = images.__getitem__
             self._maps = lambda i: {name: array[i] for name, array in maps.items()}
             self._targets = arrays
         self._kinds = {
@@ -215,12 +199,10 @@ class _Examples:
     ) -> None:
         """Write an example into a row."""
 
-        def choose(height: int, width: int) -> Box:
-            return self._crop.choose(height, width, iter(random))
-
         image = item["image"][row]
         try:
-            box, height, width = self._image(example, choose, image)
+            content = self._image(example)
+            box, height, width = prepare(content, self._crop, random, image)
             maps = self._maps(example)
         except (DecodeError, OSError) as error:
             raise DecodeError(
@@ -236,20 +218,6 @@ class _Examples:
             cut_map(value, box, item[name][row], outside)
         if "instances" in maps and "classes" in targets:
             item["instances"][row][targets["classes"] < 0] = 0
-
-
-def _as_it_is(source: Source) -> Crop:
-    """No crop, for images of one size."""
-    height, width, _ = source.image_shape
-    assert height is not None and width is not None  # see `loader._engine`
-
-    def choose(*size_and_draws) -> Box:
-        if size_and_draws[:2] != (height, width):
-            found = "×".join(map(str, size_and_draws[:2]))
-            raise DecodeError(f"it is {found} now, where it was {height}×{width}")
-        return Box(0, 0, height, width)
-
-    return Crop((height, width), choose)
 
 
 def cut_map(values: np.ndarray, box: Box, out: np.ndarray, outside: int) -> None:

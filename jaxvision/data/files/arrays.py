@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxvision.data.carving import with_test
 from jaxvision.data.files.problems import refuse
+from jaxvision.data.names import Name
 from jaxvision.data.source import Source, Splits
 from jaxvision.errors import UsageError
 
@@ -23,7 +24,7 @@ NAMINGS = (
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
-def load(name: str) -> Splits:
+def load(name: Name) -> Splits:
     """The set called `npz:PATH`, a file that `numpy.savez` wrote.
 
     Images are uint8 [N,H,W], [N,H,W,1] or [N,H,W,3], labels whole numbers [N] or [N,1]
@@ -36,15 +37,15 @@ def load(name: str) -> Splits:
 
     Raises `UsageError` for whatever is not so.
     """
-    path = Path(name.partition(":")[2]).expanduser()
+    path = Path(name.rest).expanduser()
     if not path.is_file():
-        raise UsageError(f"there is no file {path}, which {name!r} asks for")
+        raise UsageError(f"there is no file {path}, which {name.text!r} asks for")
     keys, naming = _naming(path)
     class_names = _class_names(path, keys)
 
     problems: list[str] = []
     sources = [
-        _source(name, path, image, label, split, problems)
+        _source(name.text, path, image, label, split, problems)
         for image, label, split in zip(
             naming[::2], naming[1::2], ("train", "test"), strict=False
         )
@@ -65,7 +66,7 @@ def load(name: str) -> Splits:
     sources = [source._replace(class_names=names) for source in sources]
     if len(sources) == 2:
         return Splits(*sources)
-    return with_test(sources[0], name)
+    return with_test(sources[0], name.text)
 
 
 def _naming(path: Path) -> tuple[list[str], tuple[str, ...]]:

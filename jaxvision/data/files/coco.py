@@ -22,6 +22,7 @@ from jaxvision.data.files.objects import (
     annotate,
 )
 from jaxvision.data.files.problems import refuse, some
+from jaxvision.data.names import Name
 from jaxvision.data.source import Splits
 from jaxvision.errors import UsageError
 
@@ -41,7 +42,7 @@ _WANTED = {
 """The lists in a file, and what each of their entries must have."""
 
 
-def load(name: str) -> Splits:
+def load(name: Name) -> Splits:
     """The set called `coco:PATH`, with boxes, classes, crowd, and what else there is.
 
     PATH is a JSON file, or a folder in which, or in whose `annotations/` or `train/`,
@@ -63,7 +64,7 @@ def load(name: str) -> Splits:
     Raises `UsageError` for whatever is not so, ids that occur twice or are of nothing,
     missing images, and as `objects.annotate` does.
     """
-    files = _files(Path(name.partition(":")[2]).expanduser())
+    files = _files(Path(name.rest).expanduser())
     problems: list[str] = []
     numbers = _numbers(files, problems)
     names = tuple(_name_of(files[0])[id_] for id_ in numbers)
@@ -98,7 +99,7 @@ def load(name: str) -> Splits:
         listed.append(Listed(paths, shapes, objects))
     train, *test = annotate(files[0].path, names, listed, problems)
     return image_files.splits(
-        name, root, train, test[0] if test else None, names, remedy
+        name.text, root, train, test[0] if test else None, names, remedy
     )
 
 

@@ -43,6 +43,19 @@ def decode(encoded: bytes, channels: int) -> np.ndarray:
         return np.ascontiguousarray(upright(_pixels(image, channels)))
 
 
+def converted(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """Pixels uint8 [H,W,C] as `decode` would give them, uint8 [H,W,channels].
+
+    C is 1 or 3, or 2 or 4 with an alpha channel.  Raises `DecodeError` for another.
+    """
+    from PIL import Image
+
+    if not 1 <= pixels.shape[2] <= 4:
+        raise DecodeError(f"it has {pixels.shape[2]} channels: {channels} are wanted")
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    return _pixels(image, channels)
+
+
 def size(encoded: bytes) -> tuple[int, int]:
     """Height and width that `decode` would give, from the header alone.
 

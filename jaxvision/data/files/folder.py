@@ -12,6 +12,7 @@ from jaxvision.data.files.listing import (
     Exclude,
 )
 from jaxvision.data.files.problems import some
+from jaxvision.data.names import Name
 from jaxvision.data.source import Splits
 from jaxvision.errors import UsageError
 
@@ -31,7 +32,7 @@ wanted is one folder per class, in splits or not:
       …"""
 
 
-def load(name: str) -> Splits:
+def load(name: Name) -> Splits:
     """The set called `folder:PATH`.
 
     PATH holds `train/` and one of `test/`, `validation/`, `val/`, each with one folder
@@ -47,7 +48,7 @@ def load(name: str) -> Splits:
     Raises `UsageError` for another layout, fewer than two classes, a class without
     images, one that only the test has, and images that cannot be read.
     """
-    root = listing.folder(name.partition(":")[2])
+    root = listing.folder(name.rest)
     exclude = Exclude(root)
 
     if (root / "train").is_dir():
@@ -63,7 +64,7 @@ def load(name: str) -> Splits:
 
     indices = {folder: i for i, folder in enumerate(train)}
     return splits(
-        name,
+        name.text,
         root,
         train=_labelled(train, indices),
         test=None if test is None else _labelled(test, indices),

@@ -17,6 +17,7 @@ from jaxvision.data.files import (
 from jaxvision.data.files.decoding import DecodeError, numbers
 from jaxvision.data.files.image_files import Annotated, ImageFiles
 from jaxvision.data.files.problems import refuse, some
+from jaxvision.data.names import Name
 from jaxvision.data.source import Splits
 from jaxvision.errors import UsageError
 from jaxvision.types import UNKNOWN
@@ -39,7 +40,7 @@ wanted is a mask for each image, called the same but for the extension:
                                   …                     val.txt"""
 
 
-def load(name: str) -> Splits:
+def load(name: Name) -> Splits:
     """The set called `masks:PATH`, with `segmentation` as its annotation.
 
     PATH holds `images/` and `masks/`, alone or in each of `train/` and one of `test/`,
@@ -58,7 +59,7 @@ def load(name: str) -> Splits:
     Raises `UsageError` naming the images without a mask, masks without an image, of
     another size or with other numbers than there are classes, and unreadable files.
     """
-    root = voc.devkit(listing.folder(name.partition(":")[2]))
+    root = voc.devkit(listing.folder(name.rest))
     exclude = listing.Exclude(root)
     problems: list[str] = []
     pairs = _pairs(root, exclude, problems)
@@ -79,7 +80,7 @@ def load(name: str) -> Splits:
     refuse(root, problems)
     train, *test = [split.annotated() for split in found]
     return image_files.splits(
-        name, root, train, test[0] if test else None, names, exclude.remedy
+        name.text, root, train, test[0] if test else None, names, exclude.remedy
     )
 
 

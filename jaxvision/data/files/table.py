@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxvision.data.files.image_files import Annotated, splits
 from jaxvision.data.files.problems import refuse, some
+from jaxvision.data.names import Name
 from jaxvision.data.source import Splits
 from jaxvision.errors import UsageError, unknown
 
@@ -42,7 +43,7 @@ class _Row(NamedTuple):
     """One of the values of `SPLITS`, or empty."""
 
 
-def load(name: str) -> Splits:
+def load(name: Name) -> Splits:
     """The set called `csv:PATH` or `jsonl:PATH`.
 
     The file has one image a line: its `path`, relative to the file's own folder, its
@@ -62,13 +63,12 @@ def load(name: str) -> Splits:
     Raises `UsageError` for what is wrong with the table, listing the lines, and for
     images that cannot be read.
     """
-    kind, _, given = name.partition(":")
-    table = Path(given).expanduser()
+    table = Path(name.rest).expanduser()
     if not table.is_file():
-        raise UsageError(f"there is no file {table}, which {name!r} asks for")
+        raise UsageError(f"there is no file {table}, which {name.text!r} asks for")
     problems: list[str] = []
     try:
-        read = _csv_rows if kind == "csv" else _jsonl_rows
+        read = _csv_rows if name.kind == "csv" else _jsonl_rows
         found = list(read(table, problems))
     except UnicodeDecodeError as error:
         raise UsageError(f"{table} is not UTF-8: {error}.  Save it as UTF-8") from error
@@ -92,7 +92,7 @@ def load(name: str) -> Splits:
 
     indices = {label: i for i, label in enumerate(classes)}
     return splits(
-        name,
+        name.text,
         table.parent,
         train=_annotated(train, indices, multi),
         test=_annotated(test, indices, multi) if test else None,

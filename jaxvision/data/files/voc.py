@@ -26,6 +26,7 @@ from jaxvision.data.files.objects import (
     annotate,
 )
 from jaxvision.data.files.problems import refuse, some
+from jaxvision.data.names import Name
 from jaxvision.data.source import Splits
 from jaxvision.errors import UsageError
 
@@ -48,7 +49,7 @@ wanted is an XML file for each image, called the same but for the extension:
     ImageSets/Main/val.txt            test/  (or val/)"""
 
 
-def load(name: str) -> Splits:
+def load(name: Name) -> Splits:
     """The set called `voc:PATH`, with boxes, classes and crowd.
 
     PATH is a folder of VOCdevkit such as `VOC2007`, whose `ImageSets/Main` says which
@@ -65,7 +66,7 @@ def load(name: str) -> Splits:
 
     Raises `UsageError` for whatever is not so, and as `objects.annotate` does.
     """
-    root = devkit(listing.folder(name.partition(":")[2]))
+    root = devkit(listing.folder(name.rest))
     exclude = listing.Exclude(root)
     problems: list[str] = []
     pairs = _pairs(root, exclude, problems)
@@ -88,7 +89,7 @@ def load(name: str) -> Splits:
     )
     train, *test = annotated
     return image_files.splits(
-        name, root, train, test[0] if test else None, names, exclude.remedy
+        name.text, root, train, test[0] if test else None, names, exclude.remedy
     )
 
 

@@ -19,6 +19,7 @@ from jaxvision.data.files.objects import (
     annotate,
 )
 from jaxvision.data.files.problems import refuse
+from jaxvision.data.names import Name
 from jaxvision.data.source import Splits
 from jaxvision.errors import UsageError
 
@@ -35,7 +36,7 @@ wanted is a text file for each image, called the same but for the extension:
     val/  (or test/)"""
 
 
-def load(name: str) -> Splits:
+def load(name: Name) -> Splits:
     """The set called `yolo:PATH`, with boxes, classes, and what else there is.
 
     PATH, or the folder of the YAML file that PATH is, holds `images/` and `labels/`,
@@ -55,7 +56,7 @@ def load(name: str) -> Splits:
     Raises `UsageError` for whatever is not so, a text without an image, lines that
     occur twice, and as `objects.annotate` does.
     """
-    given = Path(name.partition(":")[2]).expanduser()
+    given = Path(name.rest).expanduser()
     declared = _declared(given)
     exclude = listing.Exclude(declared.root)
     problems: list[str] = []
@@ -81,7 +82,7 @@ def load(name: str) -> Splits:
         listed.append(Listed(paths, shapes, objects))
     train, *test = annotate(declared.root, declared.names, listed, problems)
     return image_files.splits(
-        name,
+        name.text,
         declared.root,
         train,
         test[0] if test else None,

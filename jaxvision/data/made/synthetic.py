@@ -4,17 +4,17 @@ import re
 
 import numpy as np
 
+from jaxvision.data.names import Name
 from jaxvision.data.source import Source, Splits
 from jaxvision.errors import UsageError
 
-NAME = "synthetic"
 SIZES = {"train": 1_024, "test": 256}
 
 _FORM = re.compile(r"synthetic(?::(\d+)x(\d+)x(\d+))?(?::(\d+))?")
 _GRID = 4
 
 
-def load(name: str) -> Splits:
+def load(name: Name) -> Splits:
     """The set called `synthetic[:HxWxC][:classes]`, 28x28x1 and 10 unless named.
 
     1,024 training and 256 test images.  Each is the mean of its class's pattern, a
@@ -22,11 +22,11 @@ def load(name: str) -> Splits:
     linear model learns it in a few steps.  Example i is the same wherever it is asked
     for, to the bit: integers only, from a stream that NumPy guarantees (NEP 19).
     """
-    match = _FORM.fullmatch(name)
+    match = _FORM.fullmatch(name.text)
     numbers = [int(number) for number in match.groups() if number] if match else [0]
     if 0 in numbers:
         raise UsageError(
-            f"cannot read {name!r}: write synthetic, synthetic:HxWxC or "
+            f"cannot read {name.text!r}: write synthetic, synthetic:HxWxC or "
             "synthetic:HxWxC:classes with positive whole numbers, "
             "such as synthetic:32x32x3:100"
         )

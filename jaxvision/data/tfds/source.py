@@ -10,7 +10,7 @@ import io
 import os
 import re
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ import numpy as np
 
 from jaxvision.data import array_cache
 from jaxvision.data.carving import with_test
-from jaxvision.data.made import embedded, synthetic
 from jaxvision.data.source import Source, Splits
 from jaxvision.data.tfds import records as tfds_records
 from jaxvision.data.tfds.preparation import (
@@ -32,10 +31,15 @@ from jaxvision.data.tfds.records import Layout, Records
 from jaxvision.errors import UsageError, unknown
 
 
-def load(name: str, data_dir: str | None = None) -> Splits:
-    """Describe the set called `name`, once it is prepared: see `registry.load`."""
+def load(
+    name: str, data_dir: str | None = None, *, others: Sequence[str] = ()
+) -> Splits:
+    """Describe the set called `name`, once it is prepared: see `registry.load`.
+
+    others: names that are not of TFDS, to be suggested for one that is not known.
+    """
     base, splits = _parse(name)
-    builder = _prepared(base, data_dir)
+    builder = _prepared(base, data_dir, others)
     layout = tfds_records.layout(base, builder.info.features)
     if splits:
         train, test = _chosen(name, builder, splits)
@@ -56,9 +60,11 @@ def load(name: str, data_dir: str | None = None) -> Splits:
     return with_test(source, base)
 
 
-def prepare(name: str, data_dir: str | None = None) -> Path:
+def prepare(
+    name: str, data_dir: str | None = None, *, others: Sequence[str] = ()
+) -> Path:
     """Prepare the set called `name` if need be: see `registry.prepare`."""
-    return Path(_prepared(_parse(name)[0], data_dir).data_path)
+    return Path(_prepared(_parse(name)[0], data_dir, others).data_path)
 
 
 def offered() -> dict[str, tuple[int | None, int | None, int]]:
@@ -84,13 +90,13 @@ def data_folder(data_dir: str | None = None) -> Path:
     return Path(folder).expanduser()
 
 
-def _prepared(name: str, data_dir: str | None) -> Any:
+def _prepared(name: str, data_dir: str | None, others: Sequence[str]) -> Any:
     """The TFDS builder of a set whose files are there.
 
     What is wrong with the set itself is said before anything is downloaded.
     """
     folder = str(data_folder(data_dir))
-    builder = _open(name, folder)
+    builder = _open(name, folder, others)
     tfds_records.layout(name, builder.info.features)
     if not builder.data_path.exists():
         download_and_prepare(name, builder)
@@ -197,7 +203,7 @@ def _source(name: str, builder: Any, layout: Layout, split: str) -> Source:
     )
 
 
-def _open(name: str, folder: str) -> Any:
+def _open(name: str, folder: str, others: Sequence[str] = ()) -> Any:
     import tensorflow_datasets as tfds
 
     try:
@@ -205,17 +211,19 @@ def _open(name: str, folder: str) -> Any:
         with quiet_logs(), contextlib.redirect_stdout(io.StringIO()):
             return tfds.builder(name, data_dir=folder)
     except Exception as error:
-        raise _cannot_open(name, folder, error) from error
+        raise _cannot_open(name, folder, others, error) from error
 
 
-def _cannot_open(name: str, folder: str, error: Exception) -> UsageError:
+def _cannot_open(
+    name: str, folder: str, others: Sequence[str], error: Exception
+) -> UsageError:
     import tensorflow_datasets as tfds
 
     catalogue = tfds.list_builders(with_community_datasets=False)
     base = re.split("[/:]", name)[0]
     variant = name.partition("/")[2].partition(":")[0]
     if base not in catalogue:
-        return unknown("dataset", name, [embedded.NAME, synthetic.NAME, *catalogue])
+        return unknown("dataset", name, [*others, *catalogue])
     if isinstance(error, ImportError) and "'tensorflow'" in str(error):
         return UsageError(
             f"dataset {name!r} needs TensorFlow: "

@@ -2,7 +2,7 @@
 
 Handwritten digits (those of `mnist_5k`) are scaled, turned, coloured and laid over each
 other on a background.  What is in an image is known completely: classes, boxes, masks,
-keypoints; over time, identities; between two views, the transform; and what an image
+keypoints; over time, identities; between two images of a scene, the transform; and what an image
 was before noise.  So every task has data, without a download.
 
 Example i of a seed and a split is the same wherever it is asked for, alone or among
@@ -17,13 +17,12 @@ from jaxvision.data.made.scenes.composition import (
     scene,
 )
 from jaxvision.data.made.scenes.motion import sequence
-from jaxvision.data.made.scenes.splits import NAME, load
-from jaxvision.data.made.scenes.views import pair
+from jaxvision.data.made.scenes.pairs import pair
+from jaxvision.data.made.scenes.splits import load
 
 __all__ = [
     "CLASS_NAMES",
     "KEYPOINTS",
-    "NAME",
     "Layout",
     "load",
     "noisy",

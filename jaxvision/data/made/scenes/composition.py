@@ -28,7 +28,7 @@ class Stream(enum.IntEnum):
     BACKGROUND = 1
     NOISE = 2
     MOTION = 3
-    VIEW = 4
+    PAIR = 4
 
 
 class Layout(NamedTuple):

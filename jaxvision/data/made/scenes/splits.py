@@ -13,18 +13,18 @@ from jaxvision.data.made.scenes.composition import (
     check_layout,
     scene,
 )
+from jaxvision.data.names import Name
 from jaxvision.data.source import Source, Splits
 from jaxvision.errors import UsageError, check
 from jaxvision.types import MAPS
 
-NAME = "scenes"
 SIZES = (4_096, 1_024)
 """Training and test scenes, unless the name says otherwise."""
 
 _FORM = re.compile(r"scenes(?::(\d+)x(\d+)(?:x(\d+))?)?(?::(\d+)(?::(\d+))?)?")
 
 
-def load(name: str) -> Splits:
+def load(name: Name) -> Splits:
     """The set called `scenes[:HxW[xC]][:TRAIN[:TEST]]`, of the layout's own defaults.
 
     `scenes:128x128x3:20000:1000` has so many training and test scenes; where only the
@@ -35,10 +35,10 @@ def load(name: str) -> Splits:
     takes 41 kB, most of it `instances`; a set that is too large can be streamed, and is
     then drawn anew in each epoch.
     """
-    match = _FORM.fullmatch(name)
+    match = _FORM.fullmatch(name.text)
     if match is None:
         raise UsageError(
-            f"cannot read {name!r}: write scenes, scenes:HxW, scenes:HxWxC or "
+            f"cannot read {name.text!r}: write scenes, scenes:HxW, scenes:HxWxC or "
             "scenes:HxWxC:TRAIN:TEST, such as scenes:64x64x3:8000:1000"
         )
     height, width, channels, train, test = match.groups()
@@ -48,7 +48,7 @@ def load(name: str) -> Splits:
     sizes = {"train": int(train or SIZES[0])}
     sizes["test"] = int(test or max(sizes["train"] // 4, 1))
     check_layout(layout)
-    check((all(sizes.values()), f"{name!r}: a split must have one scene or more"))
+    check((all(sizes.values()), f"{name.text!r}: a split must have one scene or more"))
 
     def source(split: str) -> Source:
         read = functools.partial(_stack, sizes[split], layout, split)

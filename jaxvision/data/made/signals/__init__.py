@@ -5,18 +5,3 @@
 ones that come inside Python packages, so that each kind can be tried without a
 download.  The functions that make the images are in `ops`.
 """
-
-from jaxvision.data.made.signals import (
-    binaries,
-    series,
-    sounds,
-    tracks,
-)
-
-LOADERS = {
-    "binaries": binaries.load,
-    "series": series.load,
-    "sounds": sounds.load,
-    "tracks": tracks.load,
-}
-"""By what stands before the colon."""

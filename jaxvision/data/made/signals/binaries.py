@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxvision.data.made.signals import files
+from jaxvision.data.names import Name
 from jaxvision.data.source import Splits
 from jaxvision.errors import UsageError
 from jaxvision.ops.byteplot import byte_image
@@ -19,7 +20,7 @@ FAMILIES = ("scipy", "scikit-learn", "pandas", "jaxlib", "h5py", "pyarrow", "num
 """Whose shared libraries `binaries:installed` tells apart; each has 20 or more."""
 
 
-def load(name: str) -> Splits:
+def load(name: Name) -> Splits:
     """Images [64,64,1] of whole files, bytes as grey values, shrunk to one size.
 
     `binaries:PATH` is a folder of one's own files with a folder for each class, such as
@@ -32,7 +33,7 @@ def load(name: str) -> Splits:
 
     Raises `UsageError` for empty files.
     """
-    if name != "binaries:installed":
+    if name.rest != "installed":
         return files.load(name, (), (SIDE, SIDE, 1), pictures)
     found = [
         (path, label)
@@ -41,7 +42,12 @@ def load(name: str) -> Splits:
     ]
     paths, labels = map(list, zip(*found, strict=True))
     return files.splits(
-        name, FAMILIES, files.Labelled(paths, labels), None, (SIDE, SIDE, 1), pictures
+        name.text,
+        FAMILIES,
+        files.Labelled(paths, labels),
+        None,
+        (SIDE, SIDE, 1),
+        pictures,
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxvision.data.carving import with_test
 from jaxvision.data.files import listing
+from jaxvision.data.names import Name
 from jaxvision.data.source import Source, Splits
 from jaxvision.errors import UsageError
 
@@ -29,7 +30,7 @@ class Labelled(NamedTuple):
 
 
 def load(
-    name: str, suffixes: Sequence[str], shape: tuple[int, int, int], pictures: Pictures
+    name: Name, suffixes: Sequence[str], shape: tuple[int, int, int], pictures: Pictures
 ) -> Splits:
     """`KIND:PATH`: PATH/CLASS/… or PATH/train/CLASS/… and PATH/test/CLASS/….
 
@@ -40,10 +41,7 @@ def load(
     Raises `UsageError` for another layout, fewer than two classes, and a class that is
     empty or that only the test has.
     """
-    kind, _, path = name.partition(":")
-    root = Path(path).expanduser()
-    if not path or not root.is_dir():
-        raise UsageError(f"{name!r} names no folder: write {kind}:PATH")
+    root = folder(name)
     wanted = _LAYOUT.format("|".join(s[1:] for s in suffixes) or "*")
     if (root / "train").is_dir():
         train = _folders(root / "train", suffixes)
@@ -66,13 +64,24 @@ def load(
         raise UsageError(f"{root} has class {', '.join(only)} in the test split alone")
     names = tuple(train)
     return splits(
-        name,
+        name.text,
         names,
         _label(train, names),
         None if test is None else _label(test, names),
         shape,
         pictures,
     )
+
+
+def folder(name: Name) -> Path:
+    """The folder of `KIND:PATH`.  Raises `UsageError` if there is none."""
+    root = Path(name.rest).expanduser()
+    if not root.is_dir():
+        raise UsageError(
+            f"there is no folder {root}, which {name.text!r} asks for: write "
+            f"{name.kind}:PATH"
+        )
+    return root
 
 
 def splits(

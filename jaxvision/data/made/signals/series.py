@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.data.made.signals import files
+from jaxvision.data.names import Name
 from jaxvision.data.source import Source, Splits
 from jaxvision.errors import UsageError
 from jaxvision.ops.gramian import angular_difference, piecewise_average
@@ -20,7 +21,7 @@ _SUFFIXES = (".ts", ".tsv", ".txt")
 _BATCH = 256
 
 
-def load(name: str) -> Splits:
+def load(name: Name) -> Splits:
     """Images [64,64,1] of the series of a set in the form of the UCR archive.
 
     `series:PATH` is a folder that holds `X_TRAIN` and `X_TEST` for some X, as `.ts`
@@ -34,12 +35,9 @@ def load(name: str) -> Splits:
     Raises `UsageError` if there is no such set, and for series that differ in length,
     have gaps or several values at a time.
     """
-    given = name.partition(":")[2]
-    folder = Path(given).expanduser()
-    if not given or not folder.is_dir():
-        if not given or "/" in given:
-            raise UsageError(f"{name!r} names no folder: write series:PATH")
-        folder = _packaged(given)
+    folder = Path(name.rest).expanduser()
+    if not folder.is_dir():
+        folder = files.folder(name) if "/" in name.rest else _packaged(name.rest)
     train, train_labels = _read(_part(folder, "TRAIN"))
     test, test_labels = _read(_part(folder, "TEST"))
     if train.shape[1] != test.shape[1]:

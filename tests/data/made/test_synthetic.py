@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxvision.data.made import synthetic
+from jaxvision.data import registry
 from jaxvision.data.source import fingerprint
 from jaxvision.errors import UsageError
 
@@ -19,7 +19,7 @@ FORMS = {
 @pytest.mark.parametrize("name", FORMS)
 def test_what_is_read_is_what_the_name_says(name):
     shape, classes = FORMS[name]
-    for split, source in synthetic.load(name)._asdict().items():
+    for split, source in registry.load(name)._asdict().items():
         data = source.read()
         assert source.name == f"{name}:{split}"
         assert source.image_shape == shape
@@ -30,7 +30,7 @@ def test_what_is_read_is_what_the_name_says(name):
 
 
 def test_a_nearest_mean_learned_on_train_classifies_test():
-    splits = synthetic.load("synthetic:8x8x1:20")
+    splits = registry.load("synthetic:8x8x1:20")
     train, test = (
         (d["image"].reshape(len(d["label"]), -1).astype(float), d["label"])
         for d in (source.read() for source in splits)
@@ -42,14 +42,14 @@ def test_a_nearest_mean_learned_on_train_classifies_test():
 
 def test_noise_differs_between_images_and_between_splits():
     images = [
-        i.tobytes() for s in synthetic.load("synthetic") for i in s.read()["image"]
+        i.tobytes() for s in registry.load("synthetic") for i in s.read()["image"]
     ]
     assert len(set(images)) == len(images)
 
 
 def test_pixels_are_frozen():
     """Golden numbers of other tests depend on them: a change here must be meant."""
-    assert fingerprint(synthetic.load("synthetic:4x4x3:5").train) == "d8a36e277db1c892"
+    assert fingerprint(registry.load("synthetic:4x4x3:5").train) == "d8a36e277db1c892"
 
 
 @pytest.mark.parametrize(
@@ -66,5 +66,5 @@ def test_pixels_are_frozen():
 )
 def test_a_malformed_name_is_refused_with_an_example(name):
     with pytest.raises(UsageError, match=r"synthetic:32x32x3:100") as caught:
-        synthetic.load(name)
+        registry.load(name)
     assert repr(name) in str(caught.value)

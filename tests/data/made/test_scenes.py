@@ -448,15 +448,15 @@ def test_a_source_is_its_scenes_however_it_is_read():
             )
 
 
-def test_both_engines_make_the_same_batches():
+def test_both_storages_make_the_same_batches():
     batches = []
-    for engine in ("memory", "stream"):
+    for storage in ("memory", "stream"):
         pipeline = data.train(
             data.load("scenes:32x40:24").train,
             4,
             transform=lambda key, batch: batch,
             seed=0,
-            engine=engine,
+            storage=storage,
         )
         item = next(pipeline.items())
         batches.append(pipeline.fetch(pipeline.resident(), item, None))

@@ -512,7 +512,7 @@ def test_the_process_ends_with_batches_under_way(tmp_path):
     path.write_bytes(encode(photo(0, 300, 400)))
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", SCRIPT, path],
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         timeout=120,
@@ -533,8 +533,8 @@ def test_the_process_ends_with_batches_under_way(tmp_path):
         (lambda: random_resized_crop(16, scale=(0.0, 1.0)), "scale"),
         (lambda: random_resized_crop(16, ratio=(0.0, 1.0)), "ratio"),
         (lambda: train(crop=None), "differ in size: give the pipeline a crop"),
-        (lambda: train(engine="memory"), "takes images as they are"),
-        (lambda: train(engine="grain"), "auto, memory or stream, got 'grain'"),
+        (lambda: train(storage="memory"), "takes images as they are"),
+        (lambda: train(storage="grain"), "auto, memory or stream, got 'grain'"),
         (lambda: train(repeats=4), "must divide the batch size 6, got 4"),
         (lambda: train(repeats=0), "must divide the batch size 6, got 0"),
         (lambda: evaluation(batch_size=-1), "positive, got -1"),

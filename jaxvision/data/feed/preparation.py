@@ -1,0 +1,169 @@
+"""How images become what a model takes, on the host and on the device.
+
+A pipeline prepares the images of its set, and a `Preparation` does the same to images
+from elsewhere: for prediction, and saved beside the weights.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxvision.data.feed.crops import Box, Crop, Recipe, from_recipe
+from jaxvision.data.files import decoding
+from jaxvision.data.files.decoding import DecodeError
+from jaxvision.data.files.problems import LISTED
+from jaxvision.errors import UsageError
+from jaxvision.ops import augment
+from jaxvision.ops.augment import Transform
+
+VERSION = 1
+"""Of what `Preparation.save` returns."""
+
+Picture = str | os.PathLike[str] | bytes | np.ndarray
+"""A path, the content of an image file, or pixels uint8 [H,W] or [H,W,C]."""
+
+
+class Preparation(NamedTuple):
+    """How an image becomes the input of a model, as in an evaluation pipeline."""
+
+    channels: int
+    """Of the images that `transform` takes: 1 for luma, 3 for RGB."""
+    crop: Crop
+    """Which part of an image is taken, and to what size it is resized, on the host;
+    `crops.uncropped` where all images have one size already."""
+    transform: Transform
+    """`(key, batch) -> batch` on the device, from bytes to what the model takes."""
+
+    def images(self, pictures: Sequence[Picture]) -> np.ndarray:
+        """The host's part: uint8 [N,S,T,C], decoded, cropped and resized.
+
+        Bit for bit what the pipeline streams for the same file: EXIF orientation is
+        undone, transparency laid over white, and colours become luma, or greys RGB,
+        where `channels` asks for it (see `files.decoding`).  An array gives what a
+        lossless file of its pixels would.
+
+        Raises one `UsageError` that names all pictures which cannot be read, or whose
+        size is not the one wanted where there is no crop.
+        """
+        images = np.zeros((len(pictures), *self.crop.size, self.channels), np.uint8)
+
+        def fill(i: int) -> str | None:
+            try:
+                prepare(_content(pictures[i], self.channels), self.crop, (), images[i])
+            except DecodeError as error:
+                return f"{_called(pictures[i], i)}: {error}"
+            except OSError as error:
+                return f"{_called(pictures[i], i)}: {error.strerror or error}"
+            return None
+
+        with ThreadPoolExecutor() as pool:
+            problems = [what for what in pool.map(fill, range(len(pictures))) if what]
+        if problems:
+            listed = "".join(f"\n  {problem}" for problem in problems[:LISTED])
+            if len(problems) > LISTED:
+                listed += f"\n  … and {len(problems) - LISTED} more"
+            raise UsageError(
+                f"{len(problems)} of {len(pictures)} images cannot be prepared:{listed}"
+            )
+        return images
+
+    def save(self) -> dict[str, Any]:
+        """All of it as JSON can hold it; `load` is the inverse.
+
+        Raises `UsageError` for a crop or a transform that is the user's own function.
+        """
+        crop = self.crop.recipe
+        transform = augment.recipe_of(self.transform)  # type: ignore[attr-defined]
+        if crop is None:
+            raise _unsaved("crop", self.crop.choose, "data.feed.crops")
+        if transform is None:
+            raise _unsaved("transform", self.transform, "ops.augment")
+        return {
+            "version": VERSION,
+            "channels": self.channels,
+            "crop": crop._asdict(),
+            "transform": transform,
+        }
+
+    @classmethod
+    def load(cls, saved: Mapping[str, Any]) -> "Preparation":
+        """The preparation that `save` wrote.
+
+        Raises `UsageError` for another format version, and for names it does not know.
+        """
+        version = saved.get("version")
+        if version != VERSION:
+            raise UsageError(
+                f"the preparation has the format version {version!r}, and this version "
+                f"of jaxvision reads {VERSION}: read it with the one that wrote it"
+            )
+        transform = augment.from_recipe(saved["transform"])  # type: ignore[attr-defined]
+        return cls(
+            channels=saved["channels"],
+            crop=from_recipe(Recipe(**saved["crop"])),
+            transform=transform,
+        )
+
+
+def prepare(
+    content: bytes | np.ndarray, crop: Crop, draws: Sequence[float], out: np.ndarray
+) -> tuple[Box, int, int]:
+    """Fill `out`, uint8 [S,T,C], with what the crop takes of one image.
+
+    Args:
+      content: of an image file, or pixels uint8 [H,W,C].
+      crop: of the size of `out`.
+      draws: the random numbers of the crop.
+
+    Returns the part that was taken, and the height and width of the image.  Raises
+    `DecodeError` if it cannot be decoded.
+    """
+    from jaxvision.data.feed.jpeg import cut, decode_box
+
+    def choose(height: int, width: int) -> Box:
+        return crop.choose(height, width, iter(draws))
+
+    if isinstance(content, np.ndarray):
+        height, width = content.shape[:2]
+        box = choose(height, width)
+        cut(content, box, out)
+        return box, height, width
+    return decode_box(content, choose, out)
+
+
+def _content(picture: Picture, channels: int) -> bytes | np.ndarray:
+    if not isinstance(picture, np.ndarray):
+        if channels not in (1, 3):
+            raise DecodeError(
+                f"image files give 1 or 3 channels, and {channels} are wanted: pass "
+                "pixels"
+            )
+        return picture if isinstance(picture, bytes) else Path(picture).read_bytes()
+    if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or 0 in picture.shape:
+        raise DecodeError(
+            f"it is {picture.dtype} {list(picture.shape)}: wanted are pixels uint8 "
+            "[H,W] or [H,W,C] from 0 to 255"
+        )
+    pixels = picture if picture.ndim == 3 else picture[..., None]
+    if pixels.shape[2] != channels:
+        pixels = decoding.converted(np.ascontiguousarray(pixels), channels)
+    return np.ascontiguousarray(pixels)
+
+
+def _called(picture: Picture, i: int) -> str:
+    if isinstance(picture, bytes | np.ndarray):
+        return f"image {i}"
+    return os.fspath(picture)
+
+
+def _unsaved(what: str, function: Any, module: str) -> UsageError:
+    name = getattr(function, "__qualname__", None) or repr(function)
+    return UsageError(
+        f"the {what} {name} of {getattr(function, '__module__', 'unknown origin')} "
+        f"cannot be saved: only those that functions of jaxvision.{module} make can.  "
+        "Make it of these, or keep the code and build the preparation from it again"
+    )
