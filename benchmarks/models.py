@@ -64,7 +64,8 @@ def main(config: Config) -> None:
             torch = stack.enter_context(peer(config.torch_python, "models_torch.py"))
         for name in config.models:
             found = compare(name, config, torch)
-            print(name, *(f"{key} {value:.3g}" for key, value in found.items()))
+            cells = (f"{key} {value:.3g}" for key, value in found.items())
+            print(name, *cells, sep="  ")
             numbers |= {f"{name}_{key}": value for key, value in found.items()}
     records.write(numbers, config.output)
 
