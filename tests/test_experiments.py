@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 NAMES = sorted(
     path.stem
     for path in (ROOT / "experiments").glob("*.py")
-    if "def build(" in path.read_text(encoding="utf-8")
+    if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
 )
 RESULT_KEYS = {
     "test_accuracy", "test_loss", "seed", "steps", "wall_seconds",

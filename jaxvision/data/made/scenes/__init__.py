@@ -2,8 +2,8 @@
 
 Handwritten digits (those of `mnist_5k`) are scaled, turned, coloured and laid over each
 other on a background.  What is in an image is known completely: classes, boxes, masks,
-keypoints; over time, identities; between two images of a scene, the transform; and what an image
-was before noise.  So every task has data, without a download.
+keypoints; over time, identities; between two images of a scene, the transform; and what
+an image was before noise.  So every task has data, without a download.
 
 Example i of a seed and a split is the same wherever it is asked for, alone or among
 others.  Training and test scenes have no digit in common.
