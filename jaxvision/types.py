@@ -66,10 +66,14 @@ class Model(NamedTuple):
     """A network as a pair of pure functions."""
 
     init: Callable[..., Variables]
-    """`(key, images) -> variables`; `images` may be abstract under `jax.eval_shape`."""
+    """`(key, *inputs) -> variables`; inputs may be abstract under `jax.eval_shape`."""
     apply: Callable[..., tuple[Outputs, ModelState]]
-    """`(variables, images, *, train=False, key=None) -> (outputs, model_state)`."""
-    variant: Callable[..., "Model"] | None = None
+    """`(variables, *inputs, entry=None, train=False, key=None) -> (outputs, state)`.
+
+    The first input is usually the images; a time step [B] or a condition may follow.
+    `entry` names another function of the same network, such as its encoder; None: the
+    whole network.  In training, `key` is for random draws."""
+    rebuild: Callable[..., "Model"] | None = None
     """`(dtype=…, remat=…) -> Model`: the same network with the same variables, computed
     in another precision or with activations recomputed; None: there is no other."""
 

@@ -57,12 +57,12 @@ class Numerics:
         if self.precision == "bf16_params":
             changes["param_dtype"] = jnp.bfloat16
         if model:
-            if experiment.model.variant is None:
+            if experiment.model.rebuild is None:
                 raise UsageError(
                     "the model of this experiment comes in one precision only: make it "
                     "with models.create, or leave --precision and --remat out"
                 )
-            changes["model"] = experiment.model.variant(**model)
+            changes["model"] = experiment.model.rebuild(**model)
         experiment = experiment._replace(**changes)
         check(
             (

@@ -24,7 +24,7 @@ def test_by_default_an_experiment_stays_as_it_is():
     assert Numerics().chosen() == {}
 
 
-def test_precision_changes_the_model_and_asks_it_for_its_variant():
+def test_precision_rebuilds_the_model():
     import jax
 
     images = jnp.ones((2, 8, 8, 3))
@@ -37,7 +37,7 @@ def test_precision_changes_the_model_and_asks_it_for_its_variant():
     assert Numerics(precision="bf16_params").apply(build(Config())).param_dtype
 
     bare = build(Config())
-    bare = bare._replace(model=bare.model._replace(variant=None))
+    bare = bare._replace(model=bare.model._replace(rebuild=None))
     with pytest.raises(UsageError, match="one precision only"):
         Numerics(precision="bf16").apply(bare)
     with pytest.raises(UsageError, match="option of MLP 'remat'"):
