@@ -28,7 +28,7 @@ from jaxvision import data, models, optim, tasks
 from jaxvision.engine import costs, sharding
 from jaxvision.engine.checkpoint import Checkpoints
 from jaxvision.engine.state import TrainState
-from jaxvision.engine.step import make_init, make_train_step
+from jaxvision.engine.step import Constants, make_init, make_train_step
 from jaxvision.ops.augment import compose, normalise, random_flip
 from jaxvision.types import Experiment
 
@@ -111,7 +111,7 @@ def memory(config: Config) -> list[dict[str, Any]]:
     for axes in ({"data": count}, {"fsdp": count}):
         mesh = sharding.make_mesh(None, axes)
         experiment = make_experiment(config)
-        state = make_init(experiment, mesh, experiment.train.resident()).make()
+        state = make_init(experiment, mesh, Constants.of(experiment)).make()
         held = sum(
             leaf.addressable_shards[0].data.nbytes
             for leaf in jax.tree.leaves((state.params, state.opt_state))
@@ -139,20 +139,20 @@ def speed(config: Config) -> list[dict[str, Any]]:
 
 def measure(name: str, experiment: Experiment, config: Config) -> dict[str, Any]:
     mesh = sharding.make_mesh()
-    resident = sharding.place_resident(mesh, experiment.train.resident())
-    init = make_init(experiment, mesh, resident)
+    constants = sharding.place_resident(mesh, Constants.of(experiment))
+    init = make_init(experiment, mesh, constants)
     step = make_train_step(experiment, mesh, init.shardings, log_every=100)
     state, items, times = init.make(), experiment.train.items(), []
     for number in range(config.steps + 3):
         item = sharding.stack([next(items)])
         placed = sharding.place_items(mesh, item, config.batch_size)
         began = time.perf_counter()
-        state, report = step(state, resident, placed)
+        state, report = step(state, constants, placed)
         report.bad_step.block_until_ready()
         if number >= 3:  # the first compile and warm up
             times.append(time.perf_counter() - began)
-    memory = costs.memory(experiment, mesh, resident)
-    flops = costs.flops_per_image(experiment, mesh, resident)
+    memory = costs.memory(experiment, mesh, constants.resident)
+    flops = costs.flops_per_image(experiment, mesh, constants.resident)
     rate = config.batch_size / statistics.median(times)
     row = {
         "way": name,

@@ -37,13 +37,9 @@ def mesh_of(text):
     return sharding.make_mesh(int(np.prod(list(axes.values()))), axes)
 
 
-def constants_of(experiment):
-    return Constants(experiment.train.resident(), experiment.task.frozen())
-
-
 def losses(experiment, mesh):
     """The training loss after each of the first steps, and the state after them."""
-    constants = sharding.place_resident(mesh, constants_of(experiment))
+    constants = sharding.place_resident(mesh, Constants.of(experiment))
     init = make_init(experiment, mesh, constants)
     step = make_train_step(experiment, mesh, init.shardings, log_every=1)
     state, items, found = init.make(), experiment.train.items(), []
@@ -150,7 +146,7 @@ def test_rules_that_do_not_fit_are_named():
 
     def initialise(*rules):
         experiment = build(Config())._replace(sharding=rules)
-        make_init(experiment, mesh_of("data=2,model=4"), constants_of(experiment))
+        make_init(experiment, mesh_of("data=2,model=4"), Constants.of(experiment))
 
     with pytest.raises(UsageError, match=r"'Danse' fits no parameter; .*Dense_0/bias"):
         initialise(("Danse", P()))
@@ -162,7 +158,7 @@ def test_rules_that_do_not_fit_are_named():
 
 def test_bytes_per_device_are_those_of_the_arrays():
     experiment, mesh = build(Config()), mesh_of("fsdp=8")
-    init = make_init(experiment, mesh, constants_of(experiment))
+    init = make_init(experiment, mesh, Constants.of(experiment))
     made = init.make()
     table = costs.parameter_table(init.state)
     for path, _, _, size in table:

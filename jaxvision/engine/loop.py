@@ -130,9 +130,7 @@ def _fit(
     monitored = experiment.monitored()
 
     # 1. What lies on the devices for good, and what runs there.
-    constants = sharding.place_resident(
-        mesh, Constants(train.resident(), task.frozen())
-    )
+    constants = sharding.place_resident(mesh, Constants.of(experiment))
     frozen_digest = digest(constants.frozen)
     init = make_init(experiment, mesh, constants)
     train_step = share_step(

@@ -46,6 +46,11 @@ class Constants(NamedTuple):
     frozen: PyTree
     """The task's, see `Task.frozen`."""
 
+    @classmethod
+    def of(cls, experiment: Experiment) -> "Constants":
+        """Those of an experiment, on the host; may take long the first time."""
+        return cls(experiment.train.resident(), experiment.task.frozen())
+
 
 def quotient(total: PyTree, weight: PyTree) -> Array:
     """`total / weight`, or the sum of such quotients; 0 where nothing was weighed.
