@@ -74,7 +74,7 @@ def conv_norm(
 
 
 def resnet18_cifar(param, x: Array, classes: int) -> Array:
-    """ResNet-18 whose stem is one 3×3 convolution, as everybody trains it on CIFAR."""
+    """ResNet-18 with a stem of one 3×3 convolution, as is usual for CIFAR."""
     x = conv_norm_relu(param, x, 64)
     for stage in range(4):
         for block in range(2):

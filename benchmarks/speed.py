@@ -3,15 +3,15 @@
     python -m benchmarks.speed --torch-python PATH           (about six minutes)
     make bench TORCH_PYTHON=PATH   (the same among others, compared with the record)
 
-PATH is a Python with PyTorch, since this environment has none; its side is
-`peers/speed_torch.py`.  Both sides train the same network on the same shapes from the
-same recipe: float32, cross-entropy, momentum 0.9, one batch that lies in memory.
-PyTorch has all cores and runs eagerly, in whichever of its two memory layouts is faster
-for the row, as found before the first round.  Ours runs ten steps a dispatch, and 39 of
-ResNet-20, as our experiments do.
+PATH is a Python with PyTorch, since this environment has none; it runs
+`peers/speed_torch.py`.  Both sides train the same network on the same shapes with the
+same recipe: float32, cross-entropy, momentum 0.9, one batch that is kept in memory.
+PyTorch uses all cores and runs eagerly, in whichever of its two memory layouts is
+faster for the row, as found before the first round.  Ours runs ten steps in a dispatch,
+and 39 of ResNet-20, as our experiments do.
 
-With `--compare` a row fails whose ratio is less than a third of the recorded one: wide
-enough for a busy machine, and no optimisation is lost unseen.
+With `--compare` the command fails if a ratio is less than a third of the recorded one.
+That tolerates a busy machine and still notices when an optimisation is lost.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ from jaxvision import onednn
 from jaxvision.errors import unknown
 
 ROWS = {
-    # shape of a batch, number of classes, steps in one dispatch of ours
+    # shape of a batch, number of classes, steps in one dispatch of our side
     "lenet5": ((128, 32, 32, 1), 10, 10),
     "resnet20": ((128, 32, 32, 3), 10, 39),
     "resnet18": ((64, 64, 64, 3), 1000, 10),
@@ -54,11 +54,11 @@ class Config:
     rounds: int = 7
     """Turns of each side; the median of their ratios counts."""
     seconds: float = 1.5
-    """Of each turn, about."""
+    """Approximate duration of each turn."""
     output: Path | None = None
     """Write the numbers to this JSON file as well."""
     compare: bool = False
-    """Fail if a row has lost two thirds of its recorded ratio."""
+    """Fail if a ratio is less than a third of the recorded one."""
 
 
 def main(config: Config) -> int:
