@@ -21,7 +21,7 @@ class Kind(NamedTuple):
     prefix: str
     """What its names begin with, up to the colon if there is one."""
     form: str
-    """How its names look; what stands in brackets may be missing."""
+    """How its names look; parts in brackets are optional."""
     load: Callable[[Name, str | None], Splits]
     """`(name, data_dir) -> splits`, as `load` returns them."""
     origin: str
@@ -56,7 +56,7 @@ def _own(
     )
 
 
-_SIGNALS = "signals, turned into images"
+_SIGNALS = "signals, shown as images"
 _TFDS = ""
 
 KINDS: dict[str, Kind] = {
@@ -73,14 +73,14 @@ KINDS: dict[str, Kind] = {
             "scenes",
             "scenes[:HxW[xC]][:TRAIN[:TEST]]",
             lambda name, data_dir: scenes.load(name),
-            "made on the spot, of the embedded digits",
+            "generated from the embedded digits",
             examples=("scenes",),
         ),
         Kind(
             "synthetic",
             "synthetic[:HxWxC][:CLASSES]",
             lambda name, data_dir: synthetic.load(name),
-            "made up on the spot: a pattern for each class, and noise",
+            "generated: a pattern for each class, and noise",
             examples=("synthetic",),
         ),
         _own("folder", folder.load),

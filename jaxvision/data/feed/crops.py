@@ -1,7 +1,6 @@
 """Which part of an image is taken, before it is resized and before it is decoded.
 
-Whatever belongs to the image moves with it: boxes and keypoints here, what has pixels
-of its own in `streaming`.
+Annotations move with the image: boxes and keypoints here, masks in `streaming`.
 """
 
 import math
@@ -48,10 +47,11 @@ class Crop(NamedTuple):
 
 
 DRAWS = 22
-"""As many as `random_resized_crop` may need: ten attempts, and a place."""
+"""Random numbers that a crop may take; `random_resized_crop` needs at most as many: two
+for each of ten attempts, and two for the place."""
 
 MIN_VISIBLE = 0.1
-"""An object of which a smaller share of the box is left by a crop is dropped."""
+"""Share of the area of its box that must be left for an object to survive a crop."""
 
 
 def random_resized_crop(
@@ -104,7 +104,7 @@ def random_resized_crop(
 
 
 def central_crop(size: Size, *, resize: float = 256 / 224) -> Crop:
-    """The centre, of the same shape as `size` and as large as fits, over `resize`.
+    """The largest centred box of the aspect ratio of `size`, its sides over `resize`.
 
     For squares it is what one gets by first resizing the shorter side to `resize`·S and
     then cutting S×S out of the centre, as for 224 of 256.
@@ -197,11 +197,11 @@ def is_random(crop: Crop) -> bool:
 def move_objects(
     targets: dict[str, np.ndarray], box: Box, size: tuple[int, int]
 ) -> dict[str, np.ndarray]:
-    """The objects of one image where they are once `box` of it is resized to `size`.
+    """The objects of one image after `box` of it has been resized to `size`.
 
-    Boxes are clipped; what then has less than `MIN_VISIBLE` of its area is dropped, and
-    so are keypoints outside.  What is no `boxes`, `classes`, `crowd` or `keypoints`
-    stays as it is.
+    Boxes are clipped.  Objects that keep less than `MIN_VISIBLE` of their area are
+    dropped, and so are keypoints outside.  Of the targets `boxes`, `classes`, `crowd`
+    and `keypoints` are changed, and others returned as they are.
     """
     moved = dict(targets)
     scale = np.array([size[1] / box.width, size[0] / box.height], np.float32)

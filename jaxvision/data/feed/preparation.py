@@ -139,13 +139,13 @@ def _content(picture: Picture, channels: int) -> bytes | np.ndarray:
     if not isinstance(picture, np.ndarray):
         if channels not in (1, 3):
             raise DecodeError(
-                f"image files give 1 or 3 channels, and {channels} are wanted: pass "
+                f"image files give 1 or 3 channels, not the expected {channels}: pass "
                 "pixels"
             )
         return picture if isinstance(picture, bytes) else Path(picture).read_bytes()
     if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or 0 in picture.shape:
         raise DecodeError(
-            f"it is {picture.dtype} {list(picture.shape)}: wanted are pixels uint8 "
+            f"it is {picture.dtype} {list(picture.shape)}: expected pixels uint8 "
             "[H,W] or [H,W,C] from 0 to 255"
         )
     pixels = picture if picture.ndim == 3 else picture[..., None]

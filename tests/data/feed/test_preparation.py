@@ -158,10 +158,10 @@ def test_everything_that_cannot_be_prepared_is_named(tmp_path, paths):
     expected = [
         (f"{tmp_path / 'nowhere.jpg'}: ", "No such file"),
         (f"{tmp_path / 'torn.png'}: ", ""),
-        ("image 3: ", "no image"),
+        ("image 3: ", "not an image"),
         (f"{paths[1]}: ", "300×400 (height × width) and not 70×90"),
-        ("image 5: ", "float32 [70, 90, 3]: wanted are pixels uint8"),
-        ("image 6: ", "5 channels: 3 are wanted"),
+        ("image 5: ", "float32 [70, 90, 3]: expected pixels uint8"),
+        ("image 6: ", "5 channels: expected 3"),
         ("image 7: ", "70×91 (height × width) and not 70×90"),
     ]
     assert len(lines) == len(expected)
@@ -181,7 +181,7 @@ def test_a_set_without_files_takes_pixels_of_its_own_channels():
     pipeline = data.evaluation(test, 8, transform=PREPARE)
     images = test.read()["image"][:4]
     np.testing.assert_array_equal(pipeline.preparation.images(images), images)
-    with pytest.raises(UsageError, match="1 or 3 channels, and 2 are wanted"):
+    with pytest.raises(UsageError, match="1 or 3 channels, not the expected 2"):
         pipeline.preparation.images([FILES["colour.png"]])
 
 

@@ -416,7 +416,9 @@ def test_validation_serves_as_test_where_there_is_no_test(damaged):
 
 def test_a_set_without_a_training_split_is_refused(damaged):
     edit_info(damaged, lambda info: info["splits"].pop(0))
-    with pytest.raises(UsageError, match=r"comes as 'test': choose what to train"):
+    with pytest.raises(
+        UsageError, match=r"has the splits 'test': choose what to train"
+    ):
         registry.load("mnist:3.0.1", data_dir=str(damaged.parents[1]))
 
 
