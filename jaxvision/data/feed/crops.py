@@ -43,7 +43,7 @@ class Crop(NamedTuple):
     """`(height, width, draws) -> Box`: what is taken of an image of that size, and then
     resized.  `draws` are uniform in [0, 1); at most `DRAWS` may be taken."""
     recipe: Recipe | None = None
-    """How to make it again; None for one's own, which cannot be saved."""
+    """How to make it again; None for a crop of one's own, which cannot be saved."""
 
 
 DRAWS = 22
@@ -155,7 +155,7 @@ def letterbox(size: Size) -> Crop:
 def uncropped(size: Size) -> Crop:
     """The whole image, unchanged: for images that all have this height and width.
 
-    Choosing of an image of another size raises `DecodeError`.
+    Its `choose` raises `DecodeError` for an image of another size.
     """
     wanted = _pair(size)
 
@@ -186,7 +186,7 @@ def from_recipe(recipe: Recipe) -> Crop:
 
 
 def is_random(crop: Crop) -> bool:
-    """Whether the crop draws random numbers, so that it is of no use in evaluation."""
+    """Whether the crop draws random numbers, so that it is no crop for an evaluation."""
     try:
         crop.choose(*crop.size, iter(()))
     except StopIteration:

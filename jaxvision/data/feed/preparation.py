@@ -46,9 +46,13 @@ class Preparation(NamedTuple):
         where `channels` asks for it (see `files.decoding`).  An array gives what a
         lossless file of its pixels would.
 
-        Raises one `UsageError` that names all pictures which cannot be read, or whose
-        size is not the one wanted where there is no crop.
+        Raises one `UsageError` that names all pictures that cannot be read or, without
+        a crop, have another size.
         """
+        if isinstance(pictures, str | bytes | os.PathLike):
+            raise UsageError(
+                f"expected a list of images, got {str(pictures)!r:.80}: write [image]"
+            )
         images = np.zeros((len(pictures), *self.crop.size, self.channels), np.uint8)
 
         def fill(i: int) -> str | None:

@@ -169,6 +169,13 @@ def test_everything_that_cannot_be_prepared_is_named(tmp_path, paths):
         assert line.strip().startswith(start) and words in line, line
 
 
+def test_a_single_picture_is_no_list(paths):
+    preparation = Preparation(3, central_crop(8), PREPARE)
+    for picture in (paths[0], str(paths[0]), FILES["grey.jpg"]):
+        with pytest.raises(UsageError, match="expected a list of images"):
+            preparation.images(picture)
+
+
 def test_many_bad_images_are_counted():
     preparation = Preparation(3, uncropped(8), PREPARE)
     with pytest.raises(UsageError, match="33 of 33 images") as caught:
