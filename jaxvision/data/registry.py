@@ -104,11 +104,11 @@ KINDS: dict[str, Kind] = {
             _TFDS,
             "NAME[/VARIANT][:VERSION][@TRAIN,TEST]",
             lambda name, data_dir: tfds_source.load(
-                name.text, data_dir, others=_unlike_tfds()
+                name.rest, data_dir, others=_unlike_tfds()
             ),
             "TensorFlow Datasets",
             prepare=lambda name, data_dir: tfds_source.prepare(
-                name.text, data_dir, others=_unlike_tfds()
+                name.rest, data_dir, others=_unlike_tfds()
             ),
         ),
     )
@@ -147,13 +147,15 @@ def load(
 def prepare(name: str, data_dir: str | None = None) -> Path:
     """Download and prepare a set unless it is there; return the folder it is in.
 
+    Of a fold it is the set that is folded.
+
     Raises `UsageError` as `load` does, and for the sets that need no preparation.
     """
-    whole = _whole(parse(name))
-    make = KINDS[whole.kind].prepare
+    parsed = parse(name)
+    make = KINDS[parsed.kind].prepare
     if make is None:
         raise UsageError(f"{name!r} needs no preparation: use it as it is")
-    return make(whole, data_dir)
+    return make(parsed, data_dir)
 
 
 def origin(name: str, data_dir: str | None = None) -> str:
@@ -198,10 +200,6 @@ def _load(name: Name, data_dir: str | None, exclude: str | Path | None) -> Split
         return splits
     listed = exclusion.read(exclude)
     return Splits(*(exclusion.exclude(split, listed) for split in splits))
-
-
-def _whole(name: Name) -> Name:
-    return name if name.fold is None else _whole(name.fold.whole)
 
 
 def _parse_fold(text: str) -> Name:

@@ -377,6 +377,7 @@ def test_the_folder_comes_from_the_argument_then_the_environment(
 ):
     monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
     assert registry.prepare("mnist") == prepared / "mnist" / "3.0.1"
+    assert registry.prepare("fold:1/2:mnist") == prepared / "mnist" / "3.0.1"
     assert registry.load("mnist").train.size == TRAIN
     assert registry.prepare("mnist", str(tmp_path)) == tmp_path / "mnist" / "3.0.1"
 
