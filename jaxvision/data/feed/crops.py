@@ -186,7 +186,7 @@ def from_recipe(recipe: Recipe) -> Crop:
 
 
 def is_random(crop: Crop) -> bool:
-    """Whether the crop draws random numbers, so that it is no crop for an evaluation."""
+    """Whether the crop draws random numbers, which an evaluation does not have."""
     try:
         crop.choose(*crop.size, iter(()))
     except StopIteration:
