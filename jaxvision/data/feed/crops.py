@@ -4,7 +4,7 @@ Annotations move with the image: boxes and keypoints here, masks in `streaming`.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,13 +25,8 @@ class Box(NamedTuple):
     width: int
 
 
-class Recipe(NamedTuple):
-    """How a crop was made, so that it can be saved and made again."""
-
-    name: str
-    """Of a function in `RECIPES`."""
-    arguments: dict[str, Any]
-    """As JSON has them."""
+Recipe = dict[str, Any]
+"""`{"name": …, "arguments": {…}}`: how a crop was made, as JSON can hold it."""
 
 
 class Crop(NamedTuple):
@@ -43,7 +38,7 @@ class Crop(NamedTuple):
     """`(height, width, draws) -> Box`: what is taken of an image of that size, and then
     resized.  `draws` are uniform in [0, 1); at most `DRAWS` may be taken."""
     recipe: Recipe | None = None
-    """How to make it again; None for a crop of one's own, which cannot be saved."""
+    """What `from_recipe` makes it of again; None for a crop of one's own."""
 
 
 DRAWS = 22
@@ -96,10 +91,7 @@ def random_resized_crop(
         box_height = min(height, max(round(width / ratio[0]), 1))
         return _centred(height, width, box_height, box_width)
 
-    recipe = Recipe(
-        "random_resized_crop",
-        {"size": [*_pair(size)], "scale": [*scale], "ratio": [*ratio]},
-    )
+    recipe = _recipe("random_resized_crop", size, scale=[*scale], ratio=[*ratio])
     return Crop(_pair(size), choose, recipe)
 
 
@@ -119,9 +111,8 @@ def central_crop(size: Size, *, resize: float = 256 / 224) -> Crop:
         box_width = max(round(target_width * scale), 1)
         return _centred(height, width, box_height, box_width)
 
-    size = target_height, target_width
-    recipe = Recipe("central_crop", {"size": [*size], "resize": resize})
-    return Crop(size, choose, recipe)
+    recipe = _recipe("central_crop", size, resize=resize)
+    return Crop(_pair(size), choose, recipe)
 
 
 def stretch(size: Size) -> Crop:
@@ -131,7 +122,7 @@ def stretch(size: Size) -> Crop:
         del draws
         return Box(0, 0, height, width)
 
-    return Crop(_pair(size), choose, Recipe("stretch", {"size": [*_pair(size)]}))
+    return Crop(_pair(size), choose, _recipe("stretch", size))
 
 
 def letterbox(size: Size) -> Crop:
@@ -148,8 +139,7 @@ def letterbox(size: Size) -> Crop:
         box_width = max(round(target_width * scale), width)
         return _centred(height, width, box_height, box_width)
 
-    size = target_height, target_width
-    return Crop(size, choose, Recipe("letterbox", {"size": [*size]}))
+    return Crop(_pair(size), choose, _recipe("letterbox", size))
 
 
 def uncropped(size: Size) -> Crop:
@@ -168,7 +158,7 @@ def uncropped(size: Size) -> Crop:
             )
         return Box(0, 0, height, width)
 
-    return Crop(wanted, choose, Recipe("uncropped", {"size": [*wanted]}))
+    return Crop(wanted, choose, _recipe("uncropped", size))
 
 
 RECIPES: dict[str, Callable[..., Crop]] = {
@@ -178,11 +168,12 @@ RECIPES: dict[str, Callable[..., Crop]] = {
 """The functions that make crops which can be saved, by name."""
 
 
-def from_recipe(recipe: Recipe) -> Crop:
-    """The crop that a recipe describes.  Raises `UsageError` for an unknown one."""
-    if recipe.name not in RECIPES:
-        raise unknown("crop", recipe.name, RECIPES)
-    return RECIPES[recipe.name](**recipe.arguments)
+def from_recipe(recipe: Mapping[str, Any]) -> Crop:
+    """The crop of a recipe.  Raises `UsageError` if its name is unknown."""
+    name, arguments = recipe["name"], recipe["arguments"]
+    if name not in RECIPES:
+        raise unknown("crop", name, RECIPES)
+    return RECIPES[name](**arguments)
 
 
 def is_random(crop: Crop) -> bool:
@@ -229,6 +220,10 @@ def move_objects(
                 absent = ~kept.reshape(-1, *[1] * (moved[name].ndim - 1))
                 moved[name] = np.where(absent, 0, moved[name]).astype(moved[name].dtype)
     return moved
+
+
+def _recipe(name: str, size: Size, **arguments: Any) -> Recipe:
+    return {"name": name, "arguments": {"size": [*_pair(size)], **arguments}}
 
 
 def _pair(size: Size) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxvision.data.feed.crops import Box, Crop, Recipe, from_recipe
+from jaxvision.data.feed.crops import Box, Crop, from_recipe
 from jaxvision.data.files import decoding
 from jaxvision.data.files.decoding import DecodeError
 from jaxvision.data.files.problems import LISTED
@@ -89,7 +89,7 @@ class Preparation(NamedTuple):
         return {
             "version": VERSION,
             "channels": self.channels,
-            "crop": crop._asdict(),
+            "crop": crop,
             "transform": transform,
         }
 
@@ -108,7 +108,7 @@ class Preparation(NamedTuple):
         transform = augment.from_recipe(saved["transform"])  # type: ignore[attr-defined]
         return cls(
             channels=saved["channels"],
-            crop=from_recipe(Recipe(**saved["crop"])),
+            crop=from_recipe(saved["crop"]),
             transform=transform,
         )
 
