@@ -1,1 +1,5 @@
-"""What is measured, each file one question; `peers/` are the other side of it."""
+"""Benchmarks: one file for each question, run as `python -m benchmarks.<name>`.
+
+`peers/` holds the PyTorch and TensorFlow programs that they compare with, `results/`
+the recorded numbers.
+"""

@@ -26,8 +26,6 @@ import json
 import math
 import random
 import statistics
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,19 +34,17 @@ import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from benchmarks import detector as bench_detector
+from benchmarks import cli, detector, records, timing
 from benchmarks.engine import make_bare
+from benchmarks.photographs import MEAN, STD
 from experiments import tiny_imagenet_resnet18
 from jaxvision.data.made import scenes
 from jaxvision.ops import augment
 from jaxvision.ops.augment import Transform, compose
-from jaxvision.runs import record
 
 CLASSES = 1000
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +72,7 @@ class Contest(NamedTuple):
 
 
 def main(config: Config) -> None:
-    numbers: dict[str, Any] = record.provenance("benchmarks.augment", sys.argv[1:])
-    numbers |= {"hardware": record.hardware(jax.devices()[0].device_kind, 1)}
+    numbers = records.begin("augment")
     cv2.setNumThreads(1)
     for side, batch_size in ((32, config.batch_32), (224, config.batch_224)):
         batch = _batch(side, batch_size)
@@ -88,10 +83,8 @@ def main(config: Config) -> None:
         numbers |= training(config)
     if config.only in "scenes":
         numbers |= detection(config)
-    text = json.dumps(numbers, indent=2)
-    print(text)
-    if config.output is not None:
-        config.output.write_text(text + "\n", encoding="utf-8")
+    print(json.dumps(numbers, indent=2))
+    records.write(numbers, config.output)
 
 
 def contests(side: int) -> dict[str, Contest]:
@@ -210,13 +203,10 @@ def training(config: Config) -> dict[str, float]:
         rates.append(ours(config.seconds)[0])
         steps.append(step())
         print(f"recipe {rates[-1]:,.0f}, ResNet-18 {steps[-1]:,.1f} images/s")
-    ratios = [rate / trained for rate, trained in zip(rates, steps, strict=True)]
     return {
         "imagenet_recipe_images_per_second": statistics.median(rates),
         "resnet18_images_per_second": statistics.median(steps),
-        "imagenet_recipe_ratio": statistics.median(ratios),
-        "imagenet_recipe_ratio_min": min(ratios),
-        "imagenet_recipe_ratio_max": max(ratios),
+        **timing.spread("imagenet_recipe_ratio", timing.ratios(rates, steps)),
     }
 
 
@@ -231,7 +221,7 @@ def detection(config: Config) -> dict[str, float]:
         }
         for first in range(0, len(drawn), batch_size)
     ]
-    state, step = bench_detector.make_step()
+    state, step = detector.make_step()
 
     def train(number: int) -> None:
         nonlocal state
@@ -250,14 +240,12 @@ def detection(config: Config) -> dict[str, float]:
             wall, cpu = rate(config.seconds)
             walls[side].append(wall)
             rates[side].append(cpu)
-    ratios = [a / b for a, b in zip(rates["drawn"], rates["trained"], strict=True)]
+    ratios = timing.ratios(rates["drawn"], rates["trained"])
     found = {
         "scenes_drawn_per_second_per_core": statistics.median(rates["drawn"]),
         "scenes_trained_per_second_per_core": statistics.median(rates["trained"]),
         "scenes_trained_per_second": statistics.median(walls["trained"]),
-        "scenes_ratio_per_core": statistics.median(ratios),
-        "scenes_ratio_per_core_min": min(ratios),
-        "scenes_ratio_per_core_max": max(ratios),
+        **timing.spread("scenes_ratio_per_core", ratios),
     }
     print(
         f"{'scenes':24}"
@@ -292,7 +280,7 @@ def _rounds(
     for side, values in rates.items():
         numbers[f"{name}_{side}_images_per_second_per_core"] = statistics.median(values)
         if side != "ours":
-            ratios = [a / b for a, b in zip(rates["ours"], values, strict=True)]
+            ratios = timing.ratios(rates["ours"], values)
             numbers[f"{name}_ratio_to_{side}_per_core"] = statistics.median(ratios)
     print(
         f"{name:24}"
@@ -329,12 +317,11 @@ def _repeated(action: Callable[[int], Any], images: int) -> Rate:
     """Of an action that is given its number and makes so many images."""
 
     def rate(seconds: float) -> tuple[float, float]:
-        wall, cpu, count = time.perf_counter(), time.process_time(), 0
-        while time.perf_counter() - wall < seconds:
+        watch, count = timing.Stopwatch(), 0
+        while watch.seconds() < seconds:
             action(count)
             count += 1
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        return count * images / wall, count * images / cpu
+        return watch.rates(count * images)
 
     return rate
 
@@ -470,4 +457,4 @@ def _operated(image: Image.Image, strength: float) -> Image.Image:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    cli.run(main, Config, __doc__)

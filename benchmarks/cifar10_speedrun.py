@@ -9,8 +9,8 @@ of 200 runs.  The images lie on the device as bytes.  One jitted program whitens
 in `lax.scan` and tests every image in six views.  The clock runs from its call to its
 result, and neither over its compilation, whose time is stated, nor over a first call.
 
-With `--torch-python`, an interpreter that has PyTorch, the same recipe
-(`peers/airbench.py`: torch.compile, fp16, channels-last) runs in turns with ours.
+With `--torch-python`, an interpreter that has PyTorch, the same recipe runs there in
+turns with ours (`peers/cifar10_speedrun_torch.py`: torch.compile, fp16, channels-last).
 `--vmap 8` also trains eight seeds in one program.  A full run is too long for a CPU:
 there, try --epochs, --images and --widths, or --smoke.
 
@@ -19,11 +19,9 @@ Shapes: B batch, N images, S steps, H W height and width, C channels in, O out.
 
 import contextlib
 import dataclasses
-import json
 import math
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -35,21 +33,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 from jax import lax
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import cli, records
 from benchmarks.peers import peer
 from jaxvision import data, onednn
-from jaxvision.errors import UsageError, check
+from jaxvision.errors import check
 from jaxvision.ops.convolution import conv2d
 from jaxvision.ops.pooling import max_pool
-from jaxvision.runs import record
 from jaxvision.types import Array, PyTree
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 SIDE, CLASSES = 32, 10
+PEER = "cifar10_speedrun_torch.py"
 WHITENING_IMAGES = 5000
 WHITENING_EPOCHS = 3
 """For so long the bias of the whitening layer is trained; its filters never are."""
@@ -646,11 +644,8 @@ def main(config: Config) -> None:
 
     run = make_run(recipe, len(resident.train_labels), dtype)
     ours, compile_seconds = compiled(run, jax.random.key(config.seed), resident)
-    numbers: dict[str, Any] = record.provenance(
-        "benchmarks.cifar10_speedrun", sys.argv[1:]
-    )
+    numbers = records.begin("cifar10_speedrun")
     numbers |= {
-        "hardware": record.hardware(device.device_kind, 1),
         "variant": config.variant,
         "recipe": "published" if recipe == RECIPES[config.variant] else "changed",
         "train_images": len(resident.train_labels),
@@ -687,9 +682,7 @@ def main(config: Config) -> None:
         numbers["vmap_seeds"] = config.vmap
     numbers |= summarise(results)
     console.print(make_table(config, numbers))
-    if config.output is not None:
-        text = json.dumps(numbers, indent=2)
-        config.output.write_text(text + "\n", encoding="utf-8")
+    records.write(numbers, config.output)
 
 
 def choose(config: Config) -> Recipe:
@@ -780,10 +773,9 @@ def many(run, config: Config, resident: Data):
 def torch_side(config: Config, recipe: Recipe, resident: Data) -> Iterator[Callable]:
     """The functions of the peer, which is ready to run the recipe."""
     assert config.torch_python is not None
-    script = Path(__file__).parent / "peers" / "airbench.py"
     with (
         tempfile.TemporaryDirectory() as folder,
-        peer(config.torch_python, script) as ask,
+        peer(config.torch_python, PEER) as ask,
     ):
         images = Path(folder) / "data.npz"
         np.savez(images, **resident._asdict())
@@ -878,7 +870,4 @@ def make_table(config: Config, numbers: dict[str, Any]) -> Table:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config, description=__doc__))
-    except UsageError as error:
-        sys.exit(str(error))
+    cli.run(main, Config, __doc__)

@@ -20,19 +20,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-import tyro
 from rich.console import Console
 
+from benchmarks import cli, records, timing
 from experiments import cifar10_resnet20, mnist_lenet5
 from jaxvision import onednn
 from jaxvision.engine import sharding
 from jaxvision.engine.loop import fit
-from jaxvision.runs import record
 from jaxvision.types import Experiment
 
 CASES = {
@@ -53,18 +51,14 @@ class Config:
 
 
 def main(config: Config) -> None:
-    numbers: dict[str, Any] = record.provenance("benchmarks.engine", sys.argv[1:])
-    device = sharding.describe(sharding.make_mesh(1))
-    numbers |= {"hardware": record.hardware(**device)}
+    numbers = records.begin("engine")
     numbers |= startup()
     for name, (module, dataset, steps) in CASES.items():
         experiment = module.build(module.Config(dataset=dataset))
         experiment = experiment._replace(steps=steps, log_every=steps, eval_every=steps)
         numbers |= compare(name, experiment, config.rounds)
-    text = json.dumps(numbers, indent=2)
-    print(text)
-    if config.output is not None:
-        config.output.write_text(text + "\n", encoding="utf-8")
+    print(json.dumps(numbers, indent=2))
+    records.write(numbers, config.output)
 
 
 def compare(name: str, experiment: Experiment, rounds: int) -> dict[str, float]:
@@ -77,13 +71,10 @@ def compare(name: str, experiment: Experiment, rounds: int) -> dict[str, float]:
             bare_rates.append((before + after) / 2)
             engine_rates.append(engine)
             print(f"{name}: engine {engine:,.0f}, bare {bare_rates[-1]:,.0f} images/s")
-    ratios = [e / b for e, b in zip(engine_rates, bare_rates, strict=True)]
     return {
         f"{name}_engine_images_per_second": statistics.median(engine_rates),
         f"{name}_bare_images_per_second": statistics.median(bare_rates),
-        f"{name}_ratio": statistics.median(ratios),
-        f"{name}_ratio_min": min(ratios),
-        f"{name}_ratio_max": max(ratios),
+        **timing.spread(f"{name}_ratio", timing.ratios(engine_rates, bare_rates)),
     }
 
 
@@ -201,4 +192,4 @@ if __name__ == "__main__":
     from jaxvision.engine.compilation import CompileClock
 
     CLOCK = CompileClock()
-    main(tyro.cli(Config, description=__doc__))
+    cli.run(main, Config, __doc__)

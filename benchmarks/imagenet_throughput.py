@@ -7,10 +7,10 @@
 A step is the forward pass, the gradients of the cross-entropy and the optimiser's
 update, SGD with momentum or AdamW as the model is usually trained, on images made up on
 the device; bfloat16 with float32 parameters.  The batch grows as long as that pays and
-fits.  PyTorch, whose side is `peers/imagenet.py`, has torch.compile, AMP in bfloat16,
-channels-last and fused optimisers, and its own best batch.  Each measurement has a
-process of its own, so that one that runs out of memory harms no other, and memory is
-that of one model.
+fits.  PyTorch (`peers/imagenet_throughput_torch.py`) has torch.compile, AMP in
+bfloat16, channels-last and fused optimisers, and its own best batch.  Each measurement
+has a process of its own, so that one that runs out of memory harms no other, and memory
+is that of one model.
 
 `--profile` writes a trace for TensorBoard or Perfetto and names the five operations
 that cost the device most.  `--photos` trains on the JPEG files of a folder, through the
@@ -37,26 +37,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-import tyro
 from rich.console import Console
 from rich.table import Table
 
-from jaxvision import (
-    data,
-    models,
-    optim,
-)
-from jaxvision.data.source import Source
+from benchmarks import cli, peers, photographs, records
+from benchmarks.photographs import MEAN, STD
+from jaxvision import data, models, optim
 from jaxvision.engine import costs, profiling
 from jaxvision.errors import UsageError, check, unknown
 from jaxvision.models import measures
 from jaxvision.ops.augment import compose, normalise, random_flip
-from jaxvision.runs import record
 from jaxvision.types import Array, PyTree
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MODELS = (
     "resnet50",
     "resnet18",
@@ -127,22 +120,15 @@ def main(config: Config) -> None:
             "No accelerator here: this only shows that everything runs.  Its numbers "
             "mean nothing for the record."
         )
-    numbers: dict[str, Any] = record.provenance(
-        "benchmarks.imagenet_throughput", sys.argv[1:]
-    )
-    numbers |= {
-        "hardware": record.hardware(device["kind"], 1),
-        "image_size": config.image_size,
-    }
+    numbers = records.begin("imagenet_throughput", device["kind"])
+    numbers["image_size"] = config.image_size
     theirs = None
     if config.torch_python is not None:
-        peer = Path(__file__).parent / "peers" / "imagenet.py"
+        peer = peers.FOLDER / "imagenet_throughput_torch.py"
         theirs = process([str(config.torch_python), str(peer)], deadline)
     for name in config.models:
         numbers |= compare(name, config, ours, theirs, device["kind"], console)
-        if config.output is not None:
-            text = json.dumps(numbers, indent=2)
-            config.output.write_text(text + "\n", encoding="utf-8")
+        records.write(numbers, config.output)
     console.print(make_table(config, numbers))
 
 
@@ -405,8 +391,9 @@ def fed(
 ) -> dict[str, Any]:
     """Throughput of the same step on JPEG files, and that of the loader alone."""
     training = Training(batch_size=batch_size, image_size=image_size, **options)
+    files = photographs.find(Path(photos))
     pipeline = data.train(
-        photographs(Path(photos), (steps + FILLED) * batch_size),
+        photographs.source(photographs.repeat(files, (steps + FILLED) * batch_size)),
         batch_size,
         crop=data.random_resized_crop(image_size),
         transform=compose(random_flip, normalise(MEAN, STD)),
@@ -449,24 +436,6 @@ def fed(
         "loader_images_per_second": load(steps),
         "loader_cores": len(os.sched_getaffinity(0)),
     }
-
-
-def photographs(folder: Path, size: int) -> Source:
-    """The JPEG files below `folder` as training images, repeated to `size`."""
-    files = sorted(
-        path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg")
-    )
-    check((len(files) > 0, f"no .jpg or .jpeg below {folder}: choose another folder"))
-    repeated = list(itertools.islice(itertools.cycle(files), size))
-    return Source(
-        name="photos",
-        size=size,
-        image_shape=(None, None, 3),
-        class_names=("photo",),
-        read=dict,
-        targets=lambda: {"label": np.zeros(size, np.int32)},
-        encoded=lambda i: repeated[i].read_bytes(),
-    )
 
 
 ANSWERS: dict[str, Callable[..., dict[str, Any]]] = {
@@ -532,7 +501,4 @@ def cost_table(name: str, found: list[tuple[str, float]]) -> Table:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config, description=__doc__))
-    except UsageError as error:
-        sys.exit(str(error))
+    cli.run(main, Config, __doc__)

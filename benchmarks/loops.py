@@ -10,9 +10,7 @@ the same run: 0.9 and more is what we want.
 """
 
 import dataclasses
-import json
 import statistics
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,22 +19,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
-from benchmarks.ops import timer
-from benchmarks.speed import (
-    conv_norm,
-    conv_norm_relu,
-    slides,
-)
+from benchmarks import cli, records, timing
+from benchmarks.networks import conv_norm, conv_norm_relu
 from jaxvision import models, onednn
-from jaxvision.errors import UsageError
 from jaxvision.models.vit import EncoderBlock
 from jaxvision.ops.activation import relu
-from jaxvision.runs import record
 from jaxvision.types import Array
 
-RECORD = Path(__file__).parent / "results" / "loops.json"
+RECORD = records.COMMITTED / "loops.json"
 COUNT = 4
 """Rounds of each loop."""
 
@@ -54,23 +45,17 @@ class Config:
 
 
 def main(config: Config) -> int:
-    numbers: dict[str, Any] = record.provenance("benchmarks.loops", sys.argv[1:])
-    numbers |= {"hardware": record.hardware(jax.devices()[0].device_kind, 1)}
+    numbers = records.begin("loops")
     for name, make in LOOPS.items():
-        looped, written_out = (timer(compiled(*make(unroll))) for unroll in (1, COUNT))
+        looped = timing.timer(compiled(*make(1)))
+        written_out = timing.timer(compiled(*make(COUNT)))
         calls = max(1, round(config.seconds / looped(1)))
         ratios = [written_out(calls) / looped(calls) for _ in range(config.rounds)]
-        numbers |= {
-            f"{name}_seconds": looped(calls),
-            f"{name}_ratio": statistics.median(ratios),
-            f"{name}_ratio_min": min(ratios),
-            f"{name}_ratio_max": max(ratios),
-        }
+        numbers[f"{name}_seconds"] = looped(calls)
+        numbers |= timing.spread(f"{name}_ratio", ratios)
         print(f"{name:28}{statistics.median(ratios):6.2f}", flush=True)
-    if config.output is not None:
-        text = json.dumps(numbers, indent=2)
-        config.output.write_text(text + "\n", encoding="utf-8")
-    return slides(numbers, RECORD) if config.compare else 0
+    records.write(numbers, config.output)
+    return records.regressions(numbers, RECORD) if config.compare else 0
 
 
 def compiled(function: Callable[..., Any], *operands: Any) -> Callable[[], Any]:
@@ -189,7 +174,4 @@ LOOPS: dict[str, Callable[..., Any]] = {
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(tyro.cli(Config, description=__doc__)))
-    except UsageError as error:
-        sys.exit(str(error))
+    cli.run(main, Config, __doc__)

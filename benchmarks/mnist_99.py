@@ -4,7 +4,7 @@
     python -m benchmarks.mnist_99 --validation                    (how it was tuned)
 
 PATH is a Python with PyTorch, since this environment has none; its side, the same
-network and recipe, stands at the end of this file.  Both sides run in turns, a seed
+network and recipe, is `peers/mnist_99_torch.py`.  Both sides run in turns, a seed
 each, and a run is all that lies between images in memory and a number of errors: the
 filters, the initial weights, the shuffling, every step and the test.  Ours is one
 jitted program.  PyTorch runs eagerly, with its fused Adam, in whichever of its two
@@ -30,10 +30,8 @@ one epoch of two convolutions, 5×5 to 24 channels and 3×3 to 32, and two dense
 import contextlib
 import dataclasses
 import functools
-import json
 import math
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -44,19 +42,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import cli, records
 from benchmarks.peers import peer
 from jaxvision import data, onednn
-from jaxvision.errors import UsageError, check
+from jaxvision.errors import check
 from jaxvision.ops.convolution import conv2d
 from jaxvision.ops.pooling import max_pool
-from jaxvision.runs import record
 from jaxvision.types import Array
 
 GOAL = 0.99
+PEER = "mnist_99_torch.py"
 
 Params = dict[str, Array]
 
@@ -245,7 +243,7 @@ def ours(function: Callable, together: int, arrays: Arrays, recipe: Recipe) -> W
 @contextlib.contextmanager
 def theirs(python: Path, arrays: Arrays, recipe: Recipe) -> Iterator[Way]:
     """PyTorch's side, in a process of its own."""
-    with tempfile.TemporaryDirectory() as folder, peer(python, TORCH) as ask:
+    with tempfile.TemporaryDirectory() as folder, peer(python, PEER) as ask:
         file = Path(folder, "arrays.npz")
         np.savez(file, allow_pickle=False, **arrays._asdict())
         ask("begin", str(file), recipe._asdict())
@@ -290,7 +288,7 @@ def measure(ways: dict[str, Way], count: int, test_size: int) -> dict[str, Any]:
 # 3. The comparison.
 
 
-def main(config: Config) -> dict[str, Any]:
+def main(config: Config) -> None:
     check(
         (config.seeds >= 1, f"seeds must be at least 1, got {config.seeds}"),
         (config.together >= 0, f"together must not be negative: {config.together}"),
@@ -298,8 +296,7 @@ def main(config: Config) -> dict[str, Any]:
     arrays, recipe = load(config), Recipe()
     if config.smoke:
         recipe = recipe._replace(steps=10)
-    numbers: dict[str, Any] = record.provenance("benchmarks.mnist_99", sys.argv[1:])
-    numbers |= {"hardware": record.hardware(jax.devices()[0].device_kind, 1)}
+    numbers = records.begin("mnist_99")
     numbers |= {"validation": config.validation, "smoke": config.smoke}
     numbers |= {"seeds": config.seeds, "together": config.together}
     numbers |= {f"recipe_{name}": value for name, value in recipe._asdict().items()}
@@ -316,10 +313,7 @@ def main(config: Config) -> dict[str, Any]:
             way.run(list(range(way.seeds)))
         numbers |= measure(ways, config.seeds, len(arrays.test_images))
     print_table(list(ways), numbers)
-    if config.output is not None:
-        text = json.dumps(numbers, indent=2)
-        config.output.write_text(text + "\n", encoding="utf-8")
-    return numbers
+    records.write(numbers, config.output)
 
 
 def load(config: Config) -> Arrays:
@@ -359,99 +353,5 @@ def print_table(ways: list[str], numbers: dict[str, Any]) -> None:
     Console(highlight=False, width=88).print(table)
 
 
-TORCH = """
-import time
-import numpy as np, torch, torch.nn.functional as F
-from torch import nn
-
-def begin(file, given):
-    # Reads the arrays, and finds the faster of two layouts.
-    global recipe, images, labels, test_images, test_labels, layout
-    recipe = given
-    arrays = np.load(file)
-    images, test_images = (
-        torch.from_numpy(arrays[name]).permute(0, 3, 1, 2)
-        for name in ("train_images", "test_images")
-    )
-    labels, test_labels = (
-        torch.from_numpy(arrays[name]).long()
-        for name in ("train_labels", "test_labels")
-    )
-    trials = {
-        layout: min(run(0, layout, 50)[0] for _ in range(3))
-        for layout in (torch.channels_last, torch.contiguous_format)
-    }
-    layout = min(trials, key=trials.get)
-
-def timed(seed):
-    return run(seed, layout, None)
-
-def standard(x):
-    return (x.float() / 255 - 0.1307) / 0.3081
-
-def whitening(count):
-    patches = F.unfold(standard(images[:2000]), 5, stride=2)
-    patches = patches.transpose(1, 2).reshape(-1, 25)
-    variances, directions = torch.linalg.eigh(patches.T @ patches / len(patches))
-    largest = directions[:, -count:] / torch.sqrt(variances[-count:] + 0.01)
-    return torch.cat([largest, -largest], 1).T.reshape(2 * count, 1, 5, 5)
-
-class Network(nn.Module):
-    def __init__(self, layout):
-        super().__init__()
-        count, channels, hidden = (recipe[k] for k in ("filters", "channels", "hidden"))
-        self.layout = layout
-        filters = whitening(count).contiguous(memory_format=layout)
-        self.register_buffer("filters", filters)
-        self.conv = nn.Conv2d(2 * count, channels, 3)
-        self.hidden = nn.Linear(25 * channels, hidden)
-        self.output = nn.Linear(hidden, 10)
-        for layer in (self.conv, self.hidden, self.output):
-            limit = layer.weight[0].numel() ** -0.5
-            nn.init.uniform_(layer.weight, -limit, limit)
-            nn.init.zeros_(layer.bias)
-        self.to(memory_format=layout)
-    def forward(self, x):
-        x = standard(x).contiguous(memory_format=self.layout)
-        x = F.relu(F.conv2d(x, self.filters, stride=2))
-        x = F.relu(F.max_pool2d(self.conv(x), 2))
-        x = F.relu(self.hidden(x.flatten(1)))
-        return self.output(x)
-
-def rate(step):
-    rising = (step + 1) / (recipe["warmup"] * recipe["steps"])
-    falling = (recipe["steps"] - step) / ((1 - recipe["warmup"]) * recipe["steps"])
-    return min(1, rising, falling)
-
-def run(seed, layout, count):
-    started = time.perf_counter()
-    torch.manual_seed(seed)
-    network, rows = Network(layout), recipe["steps"] * recipe["batch_size"]
-    optimizer = torch.optim.Adam(
-        network.parameters(), recipe["peak_lr"], recipe["betas"], fused=True
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-    epochs = -(-rows // len(images))
-    order = torch.cat([torch.randperm(len(images)) for _ in range(epochs)])[:rows]
-    for chosen in order.view(-1, recipe["batch_size"])[:count]:
-        logits = network(images[chosen])
-        optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(
-            logits, labels[chosen], label_smoothing=recipe["smoothing"]
-        ).backward()
-        optimizer.step()
-        schedule.step()
-    with torch.inference_mode():
-        right = sum(
-            int((network(x).argmax(1) == y).sum())
-            for x, y in zip(test_images.split(500), test_labels.split(500))
-        )
-    return time.perf_counter() - started, right
-"""
-
-
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Config, description=__doc__))
-    except UsageError as error:
-        sys.exit(str(error))
+    cli.run(main, Config, __doc__)

@@ -10,24 +10,22 @@ timed in the same run: before and after ours, and the mean of both is what ours 
 compared with.
 """
 
+import contextlib
 import dataclasses
-import json
 import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-import tyro
 
+from benchmarks import cli, records
+from benchmarks.peers import peer
+from benchmarks.timing import Stopwatch, timer
 from jaxvision import models, onednn
-from jaxvision.engine import sharding
-from jaxvision.runs import record
 
 STEPS = 4
 """In one dispatch."""
@@ -59,21 +57,31 @@ class Config:
 
 
 def main(config: Config) -> None:
-    device = sharding.describe(sharding.make_mesh(1))
-    numbers: dict[str, Any] = record.provenance("benchmarks.models", sys.argv[1:])
-    numbers |= {"hardware": record.hardware(**device)}
-    for name in config.models:
-        before = peer(name, config)
-        found = ours(name, config)
-        after = peer(name, config)
-        for key in before:
-            rate = statistics.mean([before[key], after[key]])
-            found |= {f"{key}_pytorch": rate, f"{key}_ratio": found[key] / rate}
-        print(name, *(f"{key} {value:.3g}" for key, value in found.items()), sep="  ")
-        numbers |= {f"{name}_{key}": value for key, value in found.items()}
-    if config.output is not None:
-        text = json.dumps(numbers, indent=2)
-        config.output.write_text(text + "\n", encoding="utf-8")
+    numbers = records.begin("models")
+    with contextlib.ExitStack() as stack:
+        torch = None
+        if config.torch_python is not None:
+            torch = stack.enter_context(peer(config.torch_python, "models_torch.py"))
+        for name in config.models:
+            found = compare(name, config, torch)
+            cells = (f"{key} {value:.3g}" for key, value in found.items())
+            print(name, *cells, sep="  ")
+            numbers |= {f"{name}_{key}": value for key, value in found.items()}
+    records.write(numbers, config.output)
+
+
+def compare(
+    name: str, config: Config, torch: Callable[..., Any] | None
+) -> dict[str, float]:
+    """The numbers of a model; with PyTorch also its rates, and ours over these."""
+    if torch is None:
+        return ours(name, config)
+    ask = partial(torch, "rates", name, config.batch_size, config.size, config.repeats)
+    before, found, after = ask(), ours(name, config), ask()
+    for key in before:
+        rate = statistics.mean([before[key], after[key]])
+        found |= {f"{key}_pytorch": rate, f"{key}_ratio": found[key] / rate}
+    return found
 
 
 def ours(name: str, config: Config) -> dict[str, float]:
@@ -110,87 +118,16 @@ def ours(name: str, config: Config) -> dict[str, float]:
 
     found = {}
     for what, function, count in (("forward", forward, 1), ("training", steps, STEPS)):
-        program = onednn.jit(function)
-
-        def call(program=program):
-            jax.block_until_ready(program(params, variables, images))
-
-        started = time.perf_counter()
-        call()
-        first = time.perf_counter() - started
-        seconds = median_seconds(call, config.repeats)
+        program = partial(onednn.jit(function), params, variables, images)
+        watch = Stopwatch()
+        jax.block_until_ready(program())
+        first = watch.seconds()
+        call_seconds = timer(program)
+        seconds = statistics.median(call_seconds(1) for _ in range(config.repeats))
         found[f"{what}_compile_seconds"] = first - seconds
         found[what] = count * config.batch_size / seconds
     return found
 
 
-def median_seconds(call: Callable[[], None], repeats: int) -> float:
-    """Of a call, after one that does not count."""
-    call()
-    seconds = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds)
-
-
-def peer(name: str, config: Config) -> dict[str, float]:
-    """Images per second of PyTorch, forward and in training; empty without it."""
-    if config.torch_python is None:
-        return {}
-    arguments = [name, config.batch_size, config.size, config.repeats]
-    ended = subprocess.run(
-        [config.torch_python, "-c", PYTORCH, *map(str, arguments)],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return json.loads(ended.stdout.splitlines()[-1])
-
-
-PYTORCH = """
-import json, statistics, sys, time
-import torch, torchvision
-
-name, batch_size, size, repeats = sys.argv[1], *map(int, sys.argv[2:])
-if name in torchvision.models.list_models():
-    model = torchvision.models.get_model(name, weights=None)
-else:
-    import timm
-    model = timm.create_model(name)
-device = "cuda" if torch.cuda.is_available() else "cpu"
-model = model.to(device)
-images = torch.randn(batch_size, 3, size, size, device=device)
-labels = torch.zeros(batch_size, dtype=torch.long, device=device)
-optimizer = torch.optim.SGD(model.parameters(), 0.01)
-
-def forward():
-    model.eval()
-    with torch.no_grad():
-        model(images)
-
-def training():
-    model.train()
-    outputs = model(images)
-    outputs = getattr(outputs, "logits", outputs)
-    optimizer.zero_grad()
-    torch.nn.functional.cross_entropy(outputs, labels).backward()
-    optimizer.step()
-
-rates = {}
-for call in (forward, training):
-    seconds = []
-    for _ in range(repeats + 1):
-        started = time.perf_counter()
-        call()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - started)
-    rates[call.__name__] = batch_size / statistics.median(seconds[1:])
-print(json.dumps(rates))
-"""
-
-
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    cli.run(main, Config, __doc__)

@@ -14,8 +14,6 @@ With `--compare` a row fails that has lost two thirds of its recorded lead over 
 
 import contextlib
 import dataclasses
-import json
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -25,21 +23,20 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 from jax import lax
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import cli, records
 from benchmarks.peers import peer
-from benchmarks.speed import slides
+from benchmarks.timing import timer
 from jaxvision import onednn
-from jaxvision.errors import UsageError, unknown
+from jaxvision.errors import unknown
 from jaxvision.ops.convolution import conv2d, plain
 from jaxvision.ops.pooling import max_pool
 from jaxvision.ops.upsample import conv_transpose_2x2, upsample
-from jaxvision.runs import record
 
-RECORD = Path(__file__).parent / "results" / "ops.json"
+RECORD = records.COMMITTED / "ops.json"
 PARTS = ("output", "by_images", "by_kernel")
 SECONDS = 0.05
 """Of each turn of each side, about."""
@@ -146,22 +143,19 @@ def main(config: Config) -> int:
     for name in config.ops:
         if name not in OPS:
             raise unknown("operation", name, OPS)
-    numbers: dict[str, Any] = record.provenance("benchmarks.ops", sys.argv[1:])
-    numbers |= {"hardware": record.hardware(jax.devices()[0].device_kind, 1)}
+    numbers = records.begin("ops")
     with contextlib.ExitStack() as stack:
         torch = None
         if config.torch_python is not None:
-            torch = stack.enter_context(peer(config.torch_python, TORCH))
+            torch = stack.enter_context(peer(config.torch_python, "ops_torch.py"))
             numbers["version_torch"] = torch("version")
         for name in config.ops:
             found = measure(OPS[name], torch, config.rounds)
             print(name, *(f"{k} {v:.3g}" for k, v in found.items()), sep="  ")
             numbers |= {f"{name} {key}": value for key, value in found.items()}
-    if config.output is not None:
-        text = json.dumps(numbers, indent=2, ensure_ascii=False)
-        config.output.write_text(text + "\n", encoding="utf-8")
+    records.write(numbers, config.output)
     Console().print(as_table(config.ops, numbers))
-    return slides(numbers, RECORD) if config.compare else 0
+    return records.regressions(numbers, RECORD) if config.compare else 0
 
 
 def measure(op: Op, torch: Callable[..., Any] | None, rounds: int) -> dict[str, float]:
@@ -210,63 +204,6 @@ def compile_part(
     return partial(jit(gradient), dy, *operands)
 
 
-def timer(call: Callable[[], Any]) -> Callable[[int], float]:
-    """`calls -> seconds of one`."""
-
-    def seconds(calls: int) -> float:
-        started = time.perf_counter()
-        for _ in range(calls):
-            result = call()
-        jax.block_until_ready(result)
-        return (time.perf_counter() - started) / calls
-
-    seconds(1)
-    return seconds
-
-
-TORCH = """
-import time
-import torch
-from torch.nn import functional as F
-
-OPS = {
-    "nearest": lambda x: F.interpolate(x, scale_factor=2, mode="nearest"),
-    "bilinear": lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"),
-}
-
-def version():
-    return torch.__version__
-
-def make(name, images, kernel, options):
-    # From [B,H,W,C] and [K,K,C,O], into channels-last.
-    global operands, function, output
-    batch, height, width, channels = images
-    operands = [torch.randn(batch, channels, height, width)]
-    if kernel:
-        *reach, taken, made = kernel
-        ends = (taken, made) if "transpose" in name else (made, taken)
-        operands.append(torch.randn(*ends, *reach))
-    operands = [
-        each.to(memory_format=torch.channels_last).requires_grad_()
-        for each in operands
-    ]
-    op = OPS.get(name) or getattr(F, name)
-    function = lambda: op(*operands, **options)
-    output = function()
-
-def seconds(part, calls):
-    dy = torch.randn_like(output)
-    started = time.perf_counter()
-    for _ in range(calls):
-        if part == 0:
-            with torch.no_grad():
-                function()
-        else:
-            torch.autograd.grad(output, operands[part - 1], dy, retain_graph=True)
-    return (time.perf_counter() - started) / calls
-"""
-
-
 def as_table(ops: tuple[str, ...], numbers: dict[str, Any]) -> Table:
     table = Table("", title="Milliseconds; times as long in XLA and in PyTorch")
     for part in PARTS:
@@ -284,7 +221,4 @@ def as_table(ops: tuple[str, ...], numbers: dict[str, Any]) -> Table:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(tyro.cli(Config, description=__doc__)))
-    except UsageError as error:
-        sys.exit(str(error))
+    cli.run(main, Config, __doc__)

@@ -10,7 +10,6 @@ itself counts against precision, so that this is a lower bound.
 """
 
 import dataclasses
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -19,12 +18,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import tyro
 
+from benchmarks import cli, records
 from jaxvision.data import registry
 from jaxvision.quality import report
 from jaxvision.quality.findings import Finding
-from jaxvision.runs import record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Config:
     """Of LeNet-5, on each fold."""
     seed: int = 0
     """Decides which images get which fault."""
-    workdir: Path = Path("runs/bench_quality")
+    workdir: Path = Path("runs/quality_benchmark")
     """Gets the faulty set and its report."""
     output: Path | None = None
     """Write the numbers to this JSON file as well."""
@@ -164,13 +162,11 @@ def main(config: Config) -> None:
     scores = score(found, planted, len(train["image"]))
     for name, counts in scores.items():
         print(name, *(f"{key} {value:,}" for key, value in counts.items()))
-    if config.output is not None:
-        numbers = record.provenance("benchmarks.quality", sys.argv[1:])
-        numbers |= {"seconds": seconds, "folds": config.folds, "epochs": config.epochs}
-        for name, counts in scores.items():
-            numbers |= {f"{name}_{key}": value for key, value in counts.items()}
-        text = json.dumps(numbers, indent=2) + "\n"
-        config.output.write_text(text, encoding="utf-8")
+    numbers = records.begin("quality")
+    numbers |= {"seconds": seconds, "folds": config.folds, "epochs": config.epochs}
+    for name, counts in scores.items():
+        numbers |= {f"{name}_{key}": value for key, value in counts.items()}
+    records.write(numbers, config.output)
 
 
 def _recompressed(image: np.ndarray, quality: int) -> np.ndarray:
@@ -185,4 +181,4 @@ def _shifted(image: np.ndarray, pixels: float) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Config, description=__doc__))
+    cli.run(main, Config, __doc__)

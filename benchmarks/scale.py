@@ -12,16 +12,25 @@ known?
 """
 
 import json
-import os
 import statistics
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import cli, records
+from jaxvision import data, models, optim, tasks
+from jaxvision.engine import costs, sharding
+from jaxvision.engine.checkpoint import Checkpoints
+from jaxvision.engine.state import TrainState
+from jaxvision.engine.step import Constants, make_init, make_train_step
+from jaxvision.ops.augment import compose, normalise, random_flip
+from jaxvision.types import Experiment
 
 
 @dataclass(frozen=True)
@@ -41,33 +50,21 @@ class Config:
 
 
 def main(config: Config) -> None:
-    import jax
-
-    from jaxvision.engine import sharding
-    from jaxvision.runs import record
-
-    numbers: dict[str, Any] = record.provenance("benchmarks.scale", sys.argv[1:])
-    device = sharding.describe(sharding.make_mesh())
-    numbers |= {"hardware": record.hardware(**device), "devices": jax.device_count()}
+    if config.devices is not None:
+        jax.config.update("jax_platforms", "cpu")
+        jax.config.update("jax_num_cpu_devices", config.devices)
+    numbers = records.begin("scale", **sharding.describe(sharding.make_mesh()))
+    numbers["devices"] = jax.device_count()
     numbers["checkpoints"] = [checkpoint(size) for size in config.megabytes]
     numbers["memory"] = memory(config)
     numbers["speed"] = speed(config)
-    text = json.dumps(numbers, indent=2)
-    print(text)
-    if config.output is not None:
-        config.output.write_text(text + "\n", encoding="utf-8")
+    print(json.dumps(numbers, indent=2))
+    records.write(numbers, config.output)
 
 
 def checkpoint(megabytes: float, saves: int = 11) -> dict[str, float]:
     """Milliseconds that a save blocks, that the bare copy to memory of the host takes,
     and until it is on the disk; the median of some saves, the first left out."""
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-
-    from jaxvision.engine.checkpoint import Checkpoints
-    from jaxvision.engine.state import TrainState
-
     leaves = 16
     size = max(int(megabytes * 1e6 / 4 / leaves), 1)
     touch = jax.jit(lambda tree: jax.tree.map(lambda x: x + 1, tree))
@@ -110,16 +107,11 @@ def checkpoint(megabytes: float, saves: int = 11) -> dict[str, float]:
 
 def memory(config: Config) -> list[dict[str, Any]]:
     """Bytes of parameters and optimiser state on a device, measured from the arrays."""
-    import jax
-
-    from jaxvision.engine import sharding
-    from jaxvision.engine.step import make_init
-
     count, rows = jax.device_count(), []
     for axes in ({"data": count}, {"fsdp": count}):
         mesh = sharding.make_mesh(None, axes)
         experiment = make_experiment(config)
-        state = make_init(experiment, mesh, experiment.train.resident()).make()
+        state = make_init(experiment, mesh, Constants.of(experiment)).make()
         held = sum(
             leaf.addressable_shards[0].data.nbytes
             for leaf in jax.tree.leaves((state.params, state.opt_state))
@@ -130,8 +122,6 @@ def memory(config: Config) -> list[dict[str, Any]]:
 
 def speed(config: Config) -> list[dict[str, Any]]:
     """Images per second of each way to take a step."""
-    import jax.numpy as jnp
-
     plain = make_experiment(config)
     ways = {
         "float32": plain,
@@ -147,25 +137,22 @@ def speed(config: Config) -> list[dict[str, Any]]:
     return [measure(name, experiment, config) for name, experiment in ways.items()]
 
 
-def measure(name: str, experiment, config: Config) -> dict[str, Any]:
-    from jaxvision.engine import costs, sharding
-    from jaxvision.engine.step import make_init, make_train_step
-
+def measure(name: str, experiment: Experiment, config: Config) -> dict[str, Any]:
     mesh = sharding.make_mesh()
-    resident = sharding.place_resident(mesh, experiment.train.resident())
-    init = make_init(experiment, mesh, resident)
+    constants = sharding.place_resident(mesh, Constants.of(experiment))
+    init = make_init(experiment, mesh, constants)
     step = make_train_step(experiment, mesh, init.shardings, log_every=100)
     state, items, times = init.make(), experiment.train.items(), []
     for number in range(config.steps + 3):
         item = sharding.stack([next(items)])
         placed = sharding.place_items(mesh, item, config.batch_size)
         began = time.perf_counter()
-        state, report = step(state, resident, placed)
+        state, report = step(state, constants, placed)
         report.bad_step.block_until_ready()
         if number >= 3:  # the first compile and warm up
             times.append(time.perf_counter() - began)
-    memory = costs.memory(experiment, mesh, resident)
-    flops = costs.flops_per_image(experiment, mesh, resident)
+    memory = costs.memory(experiment, mesh, constants.resident)
+    flops = costs.flops_per_image(experiment, mesh, constants.resident)
     rate = config.batch_size / statistics.median(times)
     row = {
         "way": name,
@@ -180,11 +167,7 @@ def measure(name: str, experiment, config: Config) -> dict[str, Any]:
     return row
 
 
-def make_experiment(config: Config, **options):
-    from jaxvision import data, models, optim, tasks
-    from jaxvision.ops.augment import compose, normalise, random_flip
-    from jaxvision.types import Experiment
-
+def make_experiment(config: Config, **options: Any) -> Experiment:
     height, width, channels = models.default_input(config.model)
     splits = data.load(f"synthetic:{height}x{width}x{channels}")
     prepare = normalise(0.5, 0.25)
@@ -205,9 +188,4 @@ def make_experiment(config: Config, **options):
 
 
 if __name__ == "__main__":
-    chosen = tyro.cli(Config, description=__doc__)
-    if chosen.devices is not None:  # before JAX looks for devices
-        flag = f"--xla_force_host_platform_device_count={chosen.devices}"
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}"
-        os.environ["JAX_PLATFORMS"] = "cpu"
-    main(chosen)
+    cli.run(main, Config, __doc__)

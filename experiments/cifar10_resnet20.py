@@ -89,7 +89,8 @@ def build(config: Config) -> Experiment:
         steps=steps,
         seed=config.seed,
         steps_per_dispatch=39,  # an epoch of 351 steps is nine of them
-        pictures=visualise.classification(classes),
+        classes=classes,
+        show=visualise.classification,
         reference=Reference(
             "test_accuracy", PUBLISHED[config.model], "He et al. 2016, table 6"
         )

@@ -86,7 +86,8 @@ def build(config: Config) -> Experiment:
         steps=steps,
         seed=config.seed,
         steps_per_dispatch=10,
-        pictures=visualise.classification(classes),
+        classes=classes,
+        show=visualise.classification,
         reference=PUBLISHED.get(config.dataset),
     )
 

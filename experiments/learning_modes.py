@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from jaxvision import data, models, optim, tasks, visualise
 from jaxvision.ops.augment import normalise
-from jaxvision.runs import run_variants
+from jaxvision.runs import run_cases
 from jaxvision.types import Experiment
 
 ALL = 0
@@ -63,10 +63,11 @@ def build(config: Config) -> Experiment:
         steps=train_data.steps(config.epochs),
         seed=config.seed,
         steps_per_dispatch=config.steps_per_dispatch,
-        pictures=visualise.classification(classes),
+        classes=classes,
+        show=visualise.classification,
     )
 
 
 if __name__ == "__main__":
     smoke = dict(dataset="synthetic:28x28x1", epochs=2)
-    run_variants(build, Config, MODES, smoke=smoke)
+    run_cases(build, Config, MODES, smoke=smoke)

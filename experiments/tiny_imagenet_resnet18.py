@@ -105,7 +105,8 @@ def build(config: Config) -> Experiment:
         steps=steps,
         seed=config.seed,
         steps_per_dispatch=2,
-        pictures=visualise.classification(classes),
+        classes=classes,
+        show=visualise.classification,
     )
 
 

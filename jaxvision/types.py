@@ -1,4 +1,4 @@
-"""The nouns of the house.  Each is a value made of pure functions.
+"""The types of the architecture.  Each is a value made of pure functions.
 
 A `Model` maps images to named activations, a `Task` maps a model and a batch to a loss,
 metrics and predictions, an `Optimizer` maps gradients to updates, and an `Experiment`
@@ -7,6 +7,7 @@ every experiment and knows no task.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
@@ -14,7 +15,8 @@ import numpy as np
 import optax
 from jax.sharding import PartitionSpec
 
-from jaxvision.errors import check
+from jaxvision.errors import check, unknown
+from jaxvision.measures import Measure
 
 Array = jax.Array
 PyTree = Any
@@ -56,43 +58,110 @@ MAPS = ("segmentation", "instances")
 Sums = PyTree
 """Metrics under way: arrays that add up over examples, batches, devices and hosts."""
 
+Rows = Mapping[str, Array]
+"""What is kept of every example of an evaluation, by name [B,…]."""
+
 
 class Model(NamedTuple):
     """A network as a pair of pure functions."""
 
     init: Callable[..., Variables]
-    """`(key, images) -> variables`; `images` may be abstract under `jax.eval_shape`."""
+    """`(key, *inputs) -> variables`; inputs may be abstract under `jax.eval_shape`."""
     apply: Callable[..., tuple[Outputs, ModelState]]
-    """`(variables, images, *, train=False, key=None) -> (outputs, model_state)`."""
-    variant: Callable[..., "Model"] | None = None
+    """`(variables, *inputs, entry=None, train=False, key=None) -> (outputs, state)`.
+
+    The first input is usually the images; a time step [B] or a condition may follow.
+    `entry` names another function of the same network, such as its encoder; None: the
+    whole network.  In training, `key` is for random draws."""
+    rebuild: Callable[..., "Model"] | None = None
     """`(dtype=…, remat=…) -> Model`: the same network with the same variables, computed
     in another precision or with activations recomputed; None: there is no other."""
 
 
-class Metrics(NamedTuple):
-    """A measurement as a pair of pure functions; sums are merged by adding them."""
+class Forward(NamedTuple):
+    """The model as a task sees it: a function of inputs, and what belongs to the step.
 
-    update: Callable[..., Sums]
-    """`(forward, batch) -> sums` over the unmasked examples of the batch, under jit."""
-    compute: Callable[[Sums], dict[str, Any]]
-    """`sums -> {"accuracy": 0.99, …}` on the host; arrays are allowed as values."""
+        outputs, model_state = forward(batch["image"])
+
+    A task may call it as often as it likes: once to classify, twice for two views, on
+    noisy images for diffusion.  Each call in training draws from a key of its own.
+    """
+
+    call: Callable[..., tuple[Outputs, ModelState]]
+    """See `__call__`."""
+    step: Array
+    """int32: updates of the parameters before this one."""
+    frozen: PyTree
+    """What `Task.frozen` returned, on the devices."""
+
+    def __call__(
+        self,
+        *inputs: Array,
+        entry: str | None = None,
+        state: ModelState | None = None,
+        average: bool = False,
+        fixed: bool = False,
+        train: bool | None = None,
+    ) -> tuple[Outputs, ModelState]:
+        """Named activations, and the model state after the call.
+
+        Args:
+          inputs: what the model takes, images first.
+          entry: another entry of the model than its usual one, such as a head.
+          state: the state that an earlier call of this step has left; None: that at its
+            beginning.
+          average: use the averaged parameters and state (`Experiment.average`), which
+            are constants to the gradient: the teacher of a mean teacher.
+          fixed: use the parameters as constants: gradients reach the inputs only, as
+            when a generator learns from a discriminator.
+          train: the mode of dropout and batch normalisation; None: that of the step.
+        """
+        return self.call(
+            *inputs, entry=entry, state=state, average=average, fixed=fixed, train=train
+        )
+
+
+def image_only(batch: Batch) -> tuple[Array, ...]:
+    """`Task.inputs` of models that look at the image alone."""
+    return (batch["image"],)
 
 
 class Task(NamedTuple):
-    """What is to be learned, as functions of `forward` rather than of its outputs.
+    """What is to be learned and measured, as functions of `forward`, see `Forward`."""
 
-    `forward(images, *, state=None) -> (outputs, model_state)` is the model with its
-    variables, mode and random key filled in.  A task may call it as often as it likes:
-    once to classify, twice for two views, on noisy images for diffusion.  `state`
-    hands the state of one call to the next.
-    """
+    loss: Callable[..., tuple[tuple[PyTree, PyTree], tuple[ModelState, Sums]]]
+    """`(forward, batch, *, key) -> ((total, weight), (model_state, sums))`.
 
-    loss: Callable[..., tuple[Array, tuple[ModelState, Sums]]]
-    """`(forward, batch, *, key) -> (scalar, (model_state, sums))`; the sums go into
-    the training log, and `metrics.compute` understands them."""
-    metrics: Metrics
+    What is minimised is `total / weight`: a sum over whatever the mean is taken of
+    (examples, pixels that count, positive anchors), and how many there are.  Parts of a
+    batch then add up to the batch exactly.  Several means are two dicts with the same
+    keys, whose quotients are added.  The gradient does not see the weight.
+
+    `sums` go into the training log; `compute` understands them."""
+    update: Callable[..., tuple[Sums, Rows]]
+    """`(forward, batch, *, keys) -> (sums, rows)` of a batch in evaluation.
+
+    Sums are added over all batches; `mask` tells the examples that count.  Rows, by
+    name [B,…], are collected in the order of the examples without padding, for what no
+    sum can tell: average precision, retrieval.  `keys` [B] are a random key for each
+    example, the same in any batch, on any number of devices."""
+    compute: Callable[[Sums, Mapping[str, np.ndarray]], dict[str, Any]]
+    """`(sums, rows) -> {"accuracy": 0.99, …}` on the host; values may be arrays.  Given
+    the sums of `loss` and no rows, what these can tell."""
+    measures: Sequence[Measure]
+    """What the numbers are.  The first one is the headline: it chooses the best
+    checkpoint and stands in tables, unless the experiment says otherwise."""
     predict: Callable[..., Mapping[str, Array]]
-    """`(forward, batch) -> {"probabilities": …}`: per example, what a user looks at."""
+    """`(forward, batch, *, keys) -> {"probabilities": …}`: per example, what a user
+    looks at.  The batch may hold inputs only."""
+    difficulty: Callable[[Batch, Mapping[str, Array]], Array] | None = None
+    """`(batch, predictions) -> float [B]`: how wrong a prediction is.  Pictures show
+    the highest first; None: they show a sample only."""
+    inputs: Callable[[Batch], tuple[Array, ...]] = image_only
+    """`batch ->` what the model is initialised for: with a time step, for example."""
+    frozen: Callable[[], PyTree] = dict
+    """Arrays on the host that no gradient changes, such as the variables of a teacher:
+    read once, given to the programs as arguments, and found in `forward.frozen`."""
 
 
 class Optimizer(NamedTuple):
@@ -168,6 +237,65 @@ class Reference(NamedTuple):
     source: str
 
 
+class Evaluation(NamedTuple):
+    """A further set that a model is measured on, beside validation and test."""
+
+    pipeline: Pipeline
+    task: Task | None = None
+    """None: the experiment's."""
+    in_training: bool = False
+    """Whether it is also measured after every validation, for the log."""
+
+
+class Gallery(NamedTuple):
+    """A few examples of an evaluation, on the host, for pictures.
+
+    `example`, `input` and `prediction` are arrays by name with N rows.
+    """
+
+    indices: np.ndarray
+    """int32 [N]: which examples of the set they are."""
+    difficulty: np.ndarray
+    """float32 [N], see `Task.difficulty`."""
+    example: Mapping[str, np.ndarray]
+    """As they were read, with what they are annotated with."""
+    input: Mapping[str, np.ndarray]
+    """The same after the pipeline's transform, which the predictions refer to."""
+    prediction: Mapping[str, np.ndarray]
+    """What `Task.predict` made of them."""
+
+
+class Galleries(NamedTuple):
+    """What an evaluation keeps for pictures."""
+
+    worst: Gallery
+    """In falling difficulty; empty for a task that has none."""
+    sample: Gallery
+    """Spread evenly over the set, in its order."""
+
+
+class Show(NamedTuple):
+    """How a task's predictions are shown, wherever they are: after a run, by `predict`,
+    in explanations.  Made of the names of the classes."""
+
+    draw: Callable[..., np.ndarray]
+    """`(example, prediction) -> uint8 [S,T,3]`: the image and what was predicted."""
+    words: Callable[[Mapping[str, np.ndarray]], Sequence[str]]
+    """`prediction ->` lines such as `"7  99.1 %"`, the most important first."""
+    figures: Callable[[Galleries, Mapping[str, Any]], Mapping[str, Any]]
+    """`(galleries, test_metrics) -> {file name: Figure}`."""
+
+
+class Moment(NamedTuple):
+    """The state of a run after a validation, for `Experiment.on_evaluation`."""
+
+    step: int
+    variables: Variables
+    average: Variables | None
+    """Those of the averaged parameters, if the experiment has them."""
+    metrics: Mapping[str, Any]
+
+
 class Experiment(NamedTuple):
     """All that decides the numbers of a run; built from a config by its file."""
 
@@ -181,10 +309,22 @@ class Experiment(NamedTuple):
     """Is touched once, at the end, by the best checkpoint."""
     steps: int
     seed: int = 0
-    monitor: str = "accuracy"
-    """The validation metric by which the best checkpoint is chosen."""
-    monitor_mode: Literal["max", "min"] = "max"
-    """Whether more of it is better, or less."""
+    classes: Sequence[str] = ()
+    """The names of the classes, in the order of their numbers."""
+    show: Callable[[Sequence[str]], Show] | None = None
+    """`classes -> Show`, such as `visualise.classification`; None: no pictures."""
+    evaluations: Mapping[str, Evaluation] = MappingProxyType({})
+    """More sets by name, on which the best checkpoint is measured at the end, such as
+    robustness sets.  The metrics of `night` are recorded as `night_accuracy`."""
+    monitor: str | None = None
+    """The validation metric by which the best checkpoint is chosen; None: the task's
+    headline.  Its measure says whether more of it is better."""
+    initial: Callable[[], Variables] | None = None
+    """Returns arrays on the host that the model begins with, such as published weights;
+    what they leave out is drawn as usual.  Is called when a run starts from nothing."""
+    on_evaluation: Callable[[Moment], Mapping[str, Any] | None] | None = None
+    """Is called after each validation, in every process; the figures that it returns,
+    by file name, are saved in the run directory under `pictures/step-N`."""
     log_every: int | None = None
     """Steps between rows of training metrics; None: an epoch."""
     eval_every: int | None = None
@@ -213,7 +353,19 @@ class Experiment(NamedTuple):
     batch out.  The batch is saved in the run directory."""
     spike: float | None = None
     """A loss is also bad at so many times the running mean of the ones before."""
-    pictures: Callable[..., Mapping[str, Any]] | None = None
-    """`(examples, predictions, test_metrics) -> {file name: Figure}`: the `image` and
-    `label` of the test split as they are read, and what `task.predict` made of them."""
     reference: Reference | None = None
+
+    def monitored(self) -> Measure:
+        """The measure that chooses the best checkpoint.  Raises `UsageError`."""
+        measures = {measure.name: measure for measure in self.task.measures}
+        name = self.monitor or next(iter(measures))
+        if name.rpartition("/")[2] not in measures:
+            raise unknown("metric to monitor", name, measures)
+        measure = measures[name.rpartition("/")[2]]
+        check(
+            (
+                measure.better is not None,
+                f"neither more nor less of {name} is better: monitor another metric",
+            )
+        )
+        return measure._replace(name=name)

@@ -13,20 +13,20 @@ import numpy as np
 import pytest
 from rich.console import Console
 from test_processes import rows
-from tiny import Config, build
 
 from jaxvision import optim
 from jaxvision.engine import sharding, snapshot
 from jaxvision.engine.bad_loss import Diverged
 from jaxvision.engine.checkpoint import CheckpointError
-from jaxvision.engine.loop import Upkeep, fit
+from jaxvision.engine.loop import Maintenance, fit
 from jaxvision.engine.state import digest
 from jaxvision.runs import run
+from tests.tiny import Config, build
 
 ROOT = Path(__file__).parent.parent
 
 
-def train(workdir, experiment, **upkeep):
+def train(workdir, experiment, **maintenance):
     workdir.mkdir(exist_ok=True)
     with open(workdir / "console.txt", "a", encoding="utf-8") as file:
         return fit(
@@ -34,7 +34,7 @@ def train(workdir, experiment, **upkeep):
             workdir,
             mesh=sharding.make_mesh(1),
             console=Console(file=file, width=250),
-            upkeep=Upkeep(**upkeep),
+            maintenance=Maintenance(**maintenance),
         )
 
 

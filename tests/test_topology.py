@@ -11,11 +11,11 @@ import os
 import jax
 import numpy as np
 import pytest
-from tiny import Config, build
 
 from jaxvision.engine import costs, sharding
-from jaxvision.engine.step import make_init, make_train_step
+from jaxvision.engine.step import Constants, make_init, make_train_step
 from jaxvision.errors import UsageError
+from tests.tiny import Config, build
 
 LONG = bool(os.environ.get("JAXVISION_LONG_TESTS"))
 STEPS = 4
@@ -39,14 +39,14 @@ def mesh_of(text):
 
 def losses(experiment, mesh):
     """The training loss after each of the first steps, and the state after them."""
-    resident = sharding.place_resident(mesh, experiment.train.resident())
-    init = make_init(experiment, mesh, resident)
+    constants = sharding.place_resident(mesh, Constants.of(experiment))
+    init = make_init(experiment, mesh, constants)
     step = make_train_step(experiment, mesh, init.shardings, log_every=1)
     state, items, found = init.make(), experiment.train.items(), []
     for _ in range(STEPS):
         item = sharding.stack([next(items)])
         placed = sharding.place_items(mesh, item, experiment.train.batch_size)
-        state, report = step(state, resident, placed)
+        state, report = step(state, constants, placed)
         found.append(float(report.sums["loss"]) / experiment.train.batch_size)
     return found, state
 
@@ -146,7 +146,7 @@ def test_rules_that_do_not_fit_are_named():
 
     def initialise(*rules):
         experiment = build(Config())._replace(sharding=rules)
-        make_init(experiment, mesh_of("data=2,model=4"), experiment.train.resident())
+        make_init(experiment, mesh_of("data=2,model=4"), Constants.of(experiment))
 
     with pytest.raises(UsageError, match=r"'Danse' fits no parameter; .*Dense_0/bias"):
         initialise(("Danse", P()))
@@ -158,7 +158,7 @@ def test_rules_that_do_not_fit_are_named():
 
 def test_bytes_per_device_are_those_of_the_arrays():
     experiment, mesh = build(Config()), mesh_of("fsdp=8")
-    init = make_init(experiment, mesh, experiment.train.resident())
+    init = make_init(experiment, mesh, Constants.of(experiment))
     made = init.make()
     table = costs.parameter_table(init.state)
     for path, _, _, size in table:

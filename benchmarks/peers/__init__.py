@@ -1,8 +1,8 @@
-"""Another interpreter beside this one, in turns with it: the other side of a benchmark.
+"""The other side of a benchmark, in another interpreter and in turns with this one.
 
-Our environment has no PyTorch and no TensorFlow, on purpose.  A benchmark that compares
-with them writes their side as a script of functions, and calls these by name in the
-process of an interpreter that has the library.
+This environment has no PyTorch and no TensorFlow, on purpose.  Where a benchmark
+compares with them, their side is a file here, `<benchmark>_<library>.py`, whose
+functions are called in the process of an interpreter that has the library.
 """
 
 import contextlib
@@ -14,43 +14,30 @@ from typing import Any
 
 from jaxvision.errors import UsageError
 
-# What the script prints goes to the screen, so that answers stay alone on their pipe.
-_BEFORE = """
-import sys
-_answers, sys.stdout = sys.stdout, sys.stderr
-"""
-_AFTER = """
-def _serve():
-    import json
-    for line in sys.stdin:
-        name, *arguments = json.loads(line)
-        print(json.dumps(globals()[name](*arguments)), file=_answers, flush=True)
-
-_serve()
-"""
+FOLDER = Path(__file__).parent
 
 
 @contextlib.contextmanager
 def peer(python: Path, script: str | Path) -> Iterator[Callable[..., Any]]:
     """`(name, *arguments) -> answer`: calls that function of the script over there.
 
-    The script is a file or the text itself.  Arguments and answers travel as JSON;
-    arrays do as the path of a file.  The process waits without work between calls and
-    ends with the context.
+    Args:
+      python: the interpreter, in whose environment the other library is installed.
+      script: a file of functions, by its path from this folder.
 
-    Raises `UsageError` when the interpreter is missing, or ends before it answers: what
-    it had to say stands on the screen by then.
+    Arguments and answers travel as JSON; arrays do as the path of a file.  The process
+    waits without work between calls and ends with the context.
+
+    Raises `UsageError` when the interpreter is missing, or ends before it answers; its
+    own message is on the screen by then.
     """
     if not python.is_file():
         raise UsageError(
             f"no interpreter at {python}: give the path of a Python in whose "
             "environment the other library is installed"
         )
-    if isinstance(script, Path):  # with its name, for tools that read the source
-        file, text = str(script), script.read_text(encoding="utf-8")
-        script = f"exec(compile({text!r}, {file!r}, 'exec'))"
     with subprocess.Popen(
-        [str(python), "-c", f"{_BEFORE}\n{script}\n{_AFTER}"],
+        [str(python), str(FOLDER / "server.py"), str(FOLDER / script)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

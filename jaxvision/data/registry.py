@@ -234,5 +234,5 @@ def _check_no_path(text: str) -> None:
 
 
 def _unlike_tfds() -> list[str]:
-    """Names that somebody may have meant whose set TFDS does not know."""
+    """Names to be suggested for a set that TFDS does not know, besides its own."""
     return [kind.prefix for kind in KINDS.values() if kind.prefix and not kind.own]

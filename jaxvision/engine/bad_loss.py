@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxvision.engine import processes
 from jaxvision.engine.checkpoint import Checkpoints
-from jaxvision.engine.step import Report
+from jaxvision.engine.step import Constants, Report
 from jaxvision.types import Experiment, PyTree
 
 MOST_ROLL_BACKS = 10
@@ -38,29 +38,29 @@ class Dispatch(NamedTuple):
     report: Report
 
 
-class Judge:
+class LossCheck:
     """Waits for a dispatch and acts on its losses, in the way the experiment wants."""
 
     def __init__(
         self,
         experiment: Experiment,
         workdir: Path,
-        resident: PyTree,
+        constants: Constants,
         checkpoints: Checkpoints,
         console,
         left_out: int = 0,
     ):
         self._experiment, self._workdir = experiment, workdir
-        self._resident, self._checkpoints = resident, checkpoints
+        self._constants, self._checkpoints = constants, checkpoints
         self._console, self._left_out = console, left_out
-        self._judged = -1
+        self._checked = -1
 
     def __call__(self, dispatch: Dispatch) -> None:
         """Raises `Diverged` or `RollBack`.  A second look at a dispatch is free."""
-        if dispatch.first_step == self._judged:
+        if dispatch.first_step == self._checked:
             return
         step = int(dispatch.report.bad_step)
-        self._judged = dispatch.first_step
+        self._checked = dispatch.first_step
         if step < 0:
             return
         rate = learning_rate(self._experiment, step)
@@ -97,7 +97,7 @@ class Judge:
         if not processes.several():
             # Without the random draws of the step: what came, not what was made of it.
             fetch = jax.jit(self._experiment.train.fetch)
-            batch = fetch(self._resident, item, jax.random.key(0))
+            batch = fetch(self._constants.resident, item, jax.random.key(0))
             arrays |= {
                 f"batch/{name}": np.asarray(rows) for name, rows in batch.items()
             }

@@ -25,7 +25,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from jaxvision.engine import processes, snapshot
 from jaxvision.engine.state import TrainState, named_leaves
-from jaxvision.errors import check
+from jaxvision.errors import UsageError, check
 
 
 class CheckpointError(RuntimeError):
@@ -189,6 +189,8 @@ class Checkpoints:
         result, reason = None, None
         try:
             result = action(*args, **kwargs)
+        except UsageError:
+            raise  # no damage, and found by every process
         # Damage shows in whatever way the reader of that file stumbles over it.
         except Exception as error:
             reason = _reason(error)

@@ -9,7 +9,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxvision.engine.sharding import BATCH, replicated
 from jaxvision.engine.state import TrainState, named_leaves
-from jaxvision.engine.step import abstract_item, make_init, make_train_step
+from jaxvision.engine.step import Constants, abstract_item, make_init, make_train_step
 from jaxvision.errors import UsageError
 from jaxvision.types import Experiment, PyTree
 
@@ -34,7 +34,7 @@ class Memory(NamedTuple):
     state_bytes: int
     """Parameters, optimiser state and all else that lives on, on one device."""
     resident_bytes: int
-    """The data that lie there for good, on one device."""
+    """The data and frozen arrays that lie there for good, on one device."""
     working_bytes: int
     """What a step needs beside its arguments, such as activations, on one device."""
 
@@ -53,11 +53,11 @@ def peak_flops(device_kind: str) -> float | None:
 def memory(experiment: Experiment, mesh: Mesh, resident: PyTree) -> Memory:
     """Compiles a training step.  Needs neither the data nor memory: `resident` may be
     abstract."""
-    lowered, state, resident = lower(experiment, mesh, resident)
+    lowered, state, constants = lower(experiment, mesh, resident)
     analysis = lowered.compile().memory_analysis()
     return Memory(
         state_bytes=sum(map(bytes_per_device, jax.tree.leaves(state))),
-        resident_bytes=sum(map(bytes_per_device, jax.tree.leaves(resident))),
+        resident_bytes=sum(map(bytes_per_device, jax.tree.leaves(constants))),
         working_bytes=analysis.temp_size_in_bytes,
     )
 
@@ -73,19 +73,19 @@ def flops_per_image(experiment: Experiment, mesh: Mesh, resident: PyTree) -> flo
 
 
 def lower(experiment: Experiment, mesh: Mesh, resident: PyTree):
-    """The step as the compiler gets it, and the abstract state and residents."""
-    resident = jax.tree.map(
+    """The step as the compiler gets it, and the abstract state and constants."""
+    constants = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated(mesh)),
-        resident,
+        Constants(resident, experiment.task.frozen()),
     )
-    init = make_init(experiment, mesh, resident)
+    init = make_init(experiment, mesh, constants)
     split = NamedSharding(mesh, PartitionSpec(None, BATCH))
     items = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct((1, *x.shape), x.dtype, sharding=split),
         abstract_item(experiment.train),
     )
     step: Any = make_train_step(experiment, mesh, init.shardings, log_every=1)
-    return step.lower(init.state, resident, items), init.state, resident
+    return step.lower(init.state, constants, items), init.state, constants
 
 
 def bytes_per_device(array) -> int:

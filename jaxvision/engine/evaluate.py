@@ -1,7 +1,15 @@
-"""Exact evaluation: every example counts once, whatever the batch and the devices."""
+"""Exact evaluation in one pass: every example counts once, whatever the batch size and
+the devices, and memory does not grow with the set.
 
+Three things come out of a pass: sums, which the task turns into metrics; rows, kept of
+every example for metrics that need all of them (`rows`); and a gallery of a few
+examples with their predictions (`gallery`).
+"""
+
+import contextlib
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +17,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxvision import onednn
+from jaxvision.engine import gallery
+from jaxvision.engine.forward import in_evaluation
+from jaxvision.engine.rows import Rows
 from jaxvision.engine.sharding import (
     EvaluationItems,
     place_resident,
@@ -16,115 +27,192 @@ from jaxvision.engine.sharding import (
     to_host,
 )
 from jaxvision.engine.state import TrainState
-from jaxvision.engine.step import abstract_item
-from jaxvision.types import Model, ModelState, Pipeline, PyTree, Task
+from jaxvision.engine.step import Constants
+from jaxvision.types import Array, Galleries, Model, Pipeline, PyTree, Sums, Task
 
 
-def make_evaluate(
-    model: Model,
-    task: Task,
-    pipeline: Pipeline,
-    resident: PyTree,
-    mesh: Mesh,
-    beat: Callable[[], None] = lambda: None,
-) -> Callable[[PyTree, ModelState], dict[str, Any]]:
-    """`(params, model_state) -> {"accuracy": …}` over one pass of the pipeline.
+class Evaluated(NamedTuple):
+    """What one pass over a pipeline has found."""
 
-    `resident` are the pipeline's arrays, on the devices; `beat` is called for every
-    batch.
+    metrics: dict[str, Any]
+    """Those of the averaged parameters are called `average/…`."""
+    galleries: Galleries | None
+    """By the parameters that are not averaged; None: not asked for."""
+
+
+class Evaluator:
+    """`evaluator(state) -> Evaluated`: measures a state on one pass of a pipeline.
+
+    Random numbers of transforms and tasks depend on the seed and the example alone, so
+    that two evaluations of the same parameters agree.
     """
-    batch_sums = _make_batch_sums(model, task, pipeline)
 
-    def add(sums, *arguments):
-        return jax.tree.map(jnp.add, sums, batch_sums(*arguments))
+    def __init__(
+        self,
+        model: Model,
+        task: Task,
+        pipeline: Pipeline,
+        mesh: Mesh,
+        *,
+        frozen: PyTree,
+        seed: int,
+        with_galleries: bool = False,
+        beat: Callable[[], None] = lambda: None,
+    ):
+        """Places the pipeline's arrays on the devices; `frozen` are there already.
 
-    add = onednn.jit(add, donate_argnums=0, out_shardings=replicated(mesh))
+        `beat` is called for every batch.
+        """
+        self._task, self._pipeline, self._mesh = task, pipeline, mesh
+        self._beat, self._with_galleries = beat, with_galleries
+        resident = place_resident(mesh, pipeline.resident())
+        self._constants = Constants(resident, frozen)
+        self._measure = _make_measure(model, task, pipeline, seed, with_galleries)
+        self._step = onednn.jit(
+            self._measure_batch, donate_argnums=0, out_shardings=replicated(mesh)
+        )
 
-    def evaluate(params, model_state):
-        sums = None
-        for item in EvaluationItems(mesh, pipeline):
-            arguments = (params, model_state, resident, item)
-            if sums is None:
-                shapes = jax.eval_shape(batch_sums, *arguments)
-                sums = place_resident(mesh, _filled(0, shapes))
-            sums = add(sums, *arguments)
-            beat()
-        return task.metrics.compute(to_host(sums))
+    def __call__(self, state: TrainState) -> Evaluated:
+        """All processes call this; each gets all of it."""
+        average = state.average
+        parts = {"": _Part(_Weights(state.params, state.model_state, average))}
+        if average is not None:
+            weights = _Weights(average["params"], average["model_state"], average)
+            parts["average/"] = _Part(weights)
+        metrics: dict[str, Any] = {}
+        with contextlib.ExitStack() as stack:
+            for part in parts.values():
+                stack.enter_context(part.rows)
+            for item in EvaluationItems(self._mesh, self._pipeline):
+                for part in parts.values():
+                    arguments = (part.weights, state.step, self._constants, item)
+                    if part.gallery is None:
+                        part.gallery = self._empty_gallery(*arguments)
+                    part.gallery, kept = self._step(part.gallery, *arguments)
+                    part.add(kept)
+                self._beat()
+            for prefix, part in parts.items():
+                found = self._task.compute(part.sums(), part.rows.finish())
+                metrics |= {f"{prefix}{name}": value for name, value in found.items()}
+        if not self._with_galleries:
+            return Evaluated(metrics, None)
+        return Evaluated(metrics, gallery.finish(to_host(parts[""].gallery)))
 
-    return evaluate
+    def _empty_gallery(self, *arguments) -> PyTree:
+        """Before the first batch, on the devices; {} where none is wanted."""
+        if not self._with_galleries:
+            return {}
+        start = gallery.start(
+            jax.eval_shape(self._measure, *arguments).entries,
+            self._pipeline.num_examples,
+            ranked=self._task.difficulty is not None,
+        )
+        return place_resident(self._mesh, start)
 
-
-def average_too(
-    evaluate: Callable[[PyTree, ModelState], dict[str, Any]],
-) -> Callable[[TrainState], dict[str, Any]]:
-    """`state -> metrics`, with those of the averaged parameters as `average/…`."""
-
-    def evaluate_state(state):
-        metrics = evaluate(state.params, state.model_state)
-        if state.average is not None:
-            average = state.average
-            of_average = evaluate(average["params"], average["model_state"])
-            metrics |= {f"average/{name}": v for name, v in of_average.items()}
-        return metrics
-
-    return evaluate_state
-
-
-def metric_names(
-    model: Model, task: Task, pipeline: Pipeline, resident: PyTree, state: TrainState
-) -> list[str]:
-    """The names of the metrics of an evaluation, without computing or compiling it."""
-    batch_sums = _make_batch_sums(model, task, pipeline)
-
-    def names(params, model_state):
-        item = abstract_item(pipeline)
-        shapes = jax.eval_shape(batch_sums, params, model_state, resident, item)
-        return dict(task.metrics.compute(_filled(1, shapes)))
-
-    return list(average_too(names)(state))
-
-
-def predict(
-    model: Model,
-    task: Task,
-    pipeline: Pipeline,
-    resident: PyTree,
-    mesh: Mesh,
-    params: PyTree,
-    model_state: ModelState,
-) -> dict[str, np.ndarray]:
-    """`task.predict` for every example of the pipeline, in order, on the host."""
-
-    def predict_batch(params, model_state, resident, item):
-        forward = _forward(model, params, model_state)
-        batch = pipeline.fetch(resident, item, jax.random.key(0))
-        return task.predict(forward, batch), item["mask"]
-
-    predict_batch = onednn.jit(predict_batch, out_shardings=replicated(mesh))
-    batches = []
-    for item in EvaluationItems(mesh, pipeline):
-        batch, mask = to_host(predict_batch(params, model_state, resident, item))
-        batches.append({name: array[mask] for name, array in batch.items()})
-    return {k: np.concatenate([batch[k] for batch in batches]) for k in batches[0]}
+    def _measure_batch(self, shown, *arguments):
+        found = self._measure(*arguments)
+        if self._with_galleries:
+            # On every device, since any device may hold an example that is chosen.
+            shown = gallery.add(shown, found.entries, found.difficulty, *found.which)
+        return shown, _Kept(found.sums, found.rows, found.which[1])
 
 
-def _make_batch_sums(model: Model, task: Task, pipeline: Pipeline):
-    def batch_sums(params, model_state, resident, item):
-        forward = _forward(model, params, model_state)
-        # No random draws in evaluation; a transform may still ask for a key.
-        batch = pipeline.fetch(resident, item, jax.random.key(0))
-        return task.metrics.update(forward, batch)
+class _Part:
+    """One set of weights under evaluation, and what was found of it so far."""
 
-    return batch_sums
+    def __init__(self, weights: "_Weights"):
+        self.weights, self.rows = weights, Rows()
+        self.gallery: PyTree = None
+        self._sums: PyTree = None
+        self._newest: _Kept | None = None
+
+    def add(self, kept: "_Kept") -> None:
+        """Fetches what the batch before has left, while this one is computed."""
+        previous, self._newest = self._newest, kept
+        self._absorb(previous)
+
+    def sums(self) -> Sums:
+        """Of all batches, in 64 bits: counts of pixels exceed 32."""
+        self._absorb(self._newest)
+        self._newest = None
+        return self._sums
+
+    def _absorb(self, kept: "_Kept | None") -> None:
+        if kept is None:
+            return
+        sums, rows, mask = to_host(kept)
+        sums = jax.tree.map(_widened, sums)
+        self._sums = (
+            sums if self._sums is None else jax.tree.map(np.add, self._sums, sums)
+        )
+        self.rows.add({name: array[mask] for name, array in rows.items()})
 
 
-def _filled(value: int, shapes: PyTree) -> PyTree:
-    return jax.tree.map(lambda leaf: np.full(leaf.shape, value, leaf.dtype), shapes)
+def _widened(array: np.ndarray) -> np.ndarray:
+    kind = np.int64 if np.issubdtype(array.dtype, np.integer) else np.float64
+    return array.astype(kind)
 
 
-def _forward(model: Model, params: PyTree, model_state: ModelState):
-    def forward(images, *, state=None):
-        variables = {"params": params, **(model_state if state is None else state)}
-        return model.apply(variables, images, train=False)
+class _Weights(NamedTuple):
+    """The parameters to measure, and the averaged ones that a task may ask for."""
 
-    return forward
+    params: PyTree
+    model_state: PyTree
+    average: PyTree
+
+
+class _Kept(NamedTuple):
+    """What the host takes of a batch."""
+
+    sums: PyTree
+    rows: dict[str, Array]
+    mask: Array
+
+
+class _Found(NamedTuple):
+    """What is found in a batch."""
+
+    sums: PyTree
+    rows: dict[str, Array]
+    entries: PyTree
+    """For the gallery; None without one."""
+    difficulty: Array
+    which: tuple[Array, Array]
+    """The indices of the examples, and the mask of those that are no padding."""
+
+
+EVALUATION = 0x65766100
+"""Tells the keys of evaluations apart from those of training."""
+
+
+def _make_measure(
+    model: Model, task: Task, pipeline: Pipeline, seed: int, with_gallery: bool
+) -> Callable[..., _Found]:
+    """`(weights, step, constants, item) -> _Found`, under jit."""
+
+    def measure(weights: _Weights, step, constants: Constants, item) -> _Found:
+        item = dict(item)
+        index = item.pop("example")
+        key = jax.random.fold_in(jax.random.key(seed), EVALUATION)
+        keys = jax.vmap(functools.partial(jax.random.fold_in, key))(index)
+        raw = pipeline.gather(constants.resident, item)
+        # Most transforms of evaluations draw nothing.
+        batch = pipeline.transform(keys[0], raw)
+        forward = in_evaluation(
+            model,
+            weights.params,
+            weights.model_state,
+            average=weights.average,
+            step=step,
+            frozen=constants.frozen,
+        )
+        sums, rows = task.update(forward, batch, keys=keys)
+        entries, difficulty = None, jnp.zeros(index.shape, jnp.float32)
+        if with_gallery:
+            predictions = task.predict(forward, batch, keys=keys)
+            entries = {"example": raw, "input": batch, "prediction": dict(predictions)}
+            if task.difficulty is not None:
+                difficulty = task.difficulty(batch, predictions)
+        return _Found(sums, dict(rows), entries, difficulty, (index, item["mask"]))
+
+    return measure

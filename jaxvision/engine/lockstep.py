@@ -24,7 +24,7 @@ from jaxvision.engine.state import digest
 from jaxvision.types import PyTree
 
 type Step = Callable[..., PyTree]
-"""`(state, resident, items, wishes) -> (state, report)`, jitted; donates its state."""
+"""`(state, constants, items, requests) -> (state, report)`, jitted; donates state."""
 
 
 class Lockstep:
@@ -50,7 +50,7 @@ class Lockstep:
 
     @contextlib.contextmanager
     def member(self, number: int) -> Iterator[Callable[[Step], Step]]:
-        """For the thread of one run: gives what its `fit` takes as `join`."""
+        """For the thread of one run: gives what its `fit` takes as `share_step`."""
         with self._turn:
             try:
                 yield lambda step: lambda *call: self._meet(number, step, call)
@@ -96,31 +96,31 @@ class Lockstep:
             return [step(*call) for call in calls]
         if step not in self._wide:
             self._wide[step] = _make_vmapped(step, self._mesh)
-        states, residents, items, _ = zip(*calls, strict=True)
-        return self._wide[step](states, residents[0], items)
+        states, constants, items, _ = zip(*calls, strict=True)
+        return self._wide[step](states, constants[0], items)
 
     def _program(self, number: int, step: Step, call: tuple) -> Hashable:
         """What a step computes and from which data, apart from state and items."""
-        _, resident, items, _ = call
+        _, constants, items, _ = call
         shapes = tuple(jnp.shape(leaf) for leaf in jax.tree.leaves(items))
         key = number, step, shapes
         if key not in self._programs:
             text = step.lower(*call).as_text()  # type: ignore[attr-defined]
-            same = hashlib.sha256(text.encode()).hexdigest(), digest(resident)
+            same = hashlib.sha256(text.encode()).hexdigest(), digest(constants)
             self._programs[key] = same
             self._steps.setdefault(same, step)
         return self._programs[key]
 
 
 def _make_vmapped(step: Step, mesh: Mesh) -> Step:
-    """`(states, resident, items) -> [(state, report), …]`; states are donated."""
+    """`(states, constants, items) -> [(state, report), …]`; states are donated."""
 
-    def steps(states, resident, items):
+    def steps(states, constants, items):
         states, items = (
             jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
             for each in (states, items)
         )
-        answers = jax.vmap(step, in_axes=(0, None, 0))(states, resident, items)
+        answers = jax.vmap(step, in_axes=(0, None, 0))(states, constants, items)
         leaves, tree = jax.tree.flatten(answers)
         return [jax.tree.unflatten(tree, each) for each in zip(*leaves, strict=True)]
 

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,16 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 class ProgressBar:
     """Steps, images per second and ETA below the metrics; plain lines in a log file."""
 
-    def __init__(self, console, *, total: int, step: int, batch_size: int):
+    def __init__(
+        self,
+        console,
+        *,
+        total: int,
+        step: int,
+        batch_size: int,
+        shown: Sequence[str],
+    ):
+        """`shown` are the metrics whose values are printed in every row."""
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -99,7 +108,7 @@ class ProgressBar:
             TimeRemainingColumn,
         )
 
-        self._console, self._batch_size = console, batch_size
+        self._console, self._batch_size, self._shown = console, batch_size, shown
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -138,8 +147,8 @@ class ProgressBar:
         """A line above the bar: where the run is and the metrics of a row."""
         numbers = "  ".join(
             f"{name} {row[name]:.4f}"
-            for name in row
-            if name.rpartition("/")[2] in ("loss", "accuracy")
+            for name, value in row.items()
+            if name.partition("/")[2] in self._shown and value is not None
         )
         rate = row.get("images_per_second")
         speed = f"  {rate:,.0f} images/s" if rate else ""

@@ -10,7 +10,7 @@ and all that the next step depends on is in the checkpoint.
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,20 +18,20 @@ import jax
 from jax.sharding import Mesh
 
 from jaxvision.engine import sharding
-from jaxvision.engine.bad_loss import Dispatch, Judge, RollBack, learning_rate
+from jaxvision.engine.bad_loss import Dispatch, LossCheck, RollBack, learning_rate
 from jaxvision.engine.checkpoint import Checkpoints
 from jaxvision.engine.clocks import Clocks
-from jaxvision.engine.evaluate import average_too, make_evaluate, metric_names
+from jaxvision.engine.evaluate import Evaluator
 from jaxvision.engine.feed import Feed
 from jaxvision.engine.lockstep import Step
 from jaxvision.engine.logging import ProgressBar, open_log
 from jaxvision.engine.profiling import Compilations, Profile, memory_peak
-from jaxvision.engine.signals import Wish, Wishes
-from jaxvision.engine.state import TrainState
-from jaxvision.engine.step import make_init, make_train_step
+from jaxvision.engine.signals import Request, Requests
+from jaxvision.engine.state import TrainState, digest
+from jaxvision.engine.step import Constants, make_init, make_train_step
 from jaxvision.engine.watchdog import Watchdog
-from jaxvision.errors import unknown
-from jaxvision.types import Experiment
+from jaxvision.errors import check, unknown
+from jaxvision.types import Evaluation, Experiment, Measure, Moment, PyTree
 
 
 class Interrupted(RuntimeError):
@@ -42,13 +42,13 @@ class Preempted(Interrupted):
     """The system asked the run to leave; it was saved before."""
 
 
-class Upkeep(NamedTuple):
+class Maintenance(NamedTuple):
     """What is done beside the training; nothing here changes what is learned."""
 
     save_every_steps: int | None = None
-    """Besides the checkpoints that follow validations."""
+    """Checkpoints besides those that follow validations."""
     save_every_minutes: float | None = 10.0
-    """Likewise."""
+    """The same by the clock."""
     stall_timeout: float | None = None
     """Seconds without a finished dispatch after which the process ends."""
     profile: tuple[int, int] | None = None
@@ -68,6 +68,8 @@ class Fit(NamedTuple):
     """Images seen in these seconds."""
     earlier_seconds: float
     """Wall time of the processes that this run was interrupted in."""
+    frozen: PyTree
+    """What `Task.frozen` returned, on the devices."""
 
 
 def fit(
@@ -77,14 +79,16 @@ def fit(
     mesh: Mesh,
     console,
     compile_seconds: Callable[[], float] = lambda: 0.0,
-    upkeep: Upkeep | None = None,
-    join: Callable[[Step], Step] = lambda step: step,
+    maintenance: Maintenance | None = None,
+    share_step: Callable[[Step], Step] = lambda step: step,
+    on_evaluation: Callable[[Moment], None] = lambda moment: None,
 ) -> Fit:
     """Train the experiment in `workdir`, from its newest checkpoint if there is one.
 
     With several processes, each calls this and trains with its own devices.
-    `compile_seconds` reads a clock of compilation, which is left out of speeds; `join`
-    gives the training step to make instead of the run's own, see `lockstep`.
+    `compile_seconds` reads a clock of compilation, which is left out of speeds;
+    `share_step` gives the training step to make instead of the run's own, see
+    `lockstep`; `on_evaluation` is called after each validation.
     Raises `Diverged`, `Interrupted`, or `CheckpointError`; in each case the same call
     continues from the last good checkpoint.
     """
@@ -98,8 +102,9 @@ def fit(
                 mesh,
                 console,
                 compile_seconds,
-                upkeep or Upkeep(),
-                join,
+                maintenance or Maintenance(),
+                share_step,
+                on_evaluation,
             )
         except RollBack as back:
             console.print(str(back))
@@ -113,28 +118,42 @@ def _fit(
     mesh: Mesh,
     console,
     compile_seconds: Callable[[], float],
-    upkeep: Upkeep,
-    join: Callable[[Step], Step],
+    maintenance: Maintenance,
+    share_step: Callable[[Step], Step],
+    on_evaluation: Callable[[Moment], None],
 ) -> Fit:
     """`fit` without the training items that are numbered `left_out`."""
     started = time.perf_counter()
-    train, validation, steps = experiment.train, experiment.validation, experiment.steps
+    train, task, steps = experiment.train, experiment.task, experiment.steps
     log_every = experiment.log_every or train.num_batches
     eval_every = experiment.eval_every or train.num_batches
+    monitored = experiment.monitored()
 
     # 1. What lies on the devices for good, and what runs there.
-    resident = sharding.place_resident(mesh, train.resident())
-    validation_resident = sharding.place_resident(mesh, validation.resident())
-    evaluated = (experiment.model, experiment.task, validation, validation_resident)
-    init = make_init(experiment, mesh, resident)
-    train_step = join(
+    constants = sharding.place_resident(mesh, Constants.of(experiment))
+    frozen_digest = digest(constants.frozen)
+    init = make_init(experiment, mesh, constants)
+    train_step = share_step(
         make_train_step(experiment, mesh, init.shardings, log_every=log_every)
     )
-    watchdog = Watchdog(upkeep.stall_timeout, workdir, jax.process_index())
-    evaluate = average_too(make_evaluate(*evaluated, mesh, watchdog.beat))
-    known = metric_names(*evaluated, init.state)
-    if experiment.monitor not in known:
-        raise unknown("metric to monitor", experiment.monitor, known)
+    watchdog = Watchdog(maintenance.stall_timeout, workdir, jax.process_index())
+    in_training = {"validation": Evaluation(experiment.validation)} | {
+        name: evaluation
+        for name, evaluation in experiment.evaluations.items()
+        if evaluation.in_training
+    }
+    evaluators = {
+        name: Evaluator(
+            experiment.model,
+            evaluation.task or task,
+            evaluation.pipeline,
+            mesh,
+            frozen=constants.frozen,
+            seed=experiment.seed,
+            beat=watchdog.beat,
+        )
+        for name, evaluation in in_training.items()
+    }
 
     # 2. Where we are.
     step, earlier_seconds = 0, 0.0
@@ -147,15 +166,24 @@ def _fit(
     else:
         step, state = restored.step, restored.state
         feed.set_state(restored.extra["data"])
+        _check_frozen(restored.extra["frozen"], frozen_digest)
         clocks.seconds = restored.extra["seconds"]
         earlier_seconds = restored.extra["wall_seconds"]
         console.print(f"continuing after step {step} of {steps}")
 
     log = open_log(workdir, step=step)
-    progress = ProgressBar(console, total=steps, step=step, batch_size=train.batch_size)
-    wishes = Wishes(mesh, upkeep.save_every_minutes, checkpoints.busy)
-    judge = Judge(experiment, workdir, resident, checkpoints, console, len(left_out))
-    profile = Profile(upkeep.profile, workdir / "profile")
+    progress = ProgressBar(
+        console,
+        total=steps,
+        step=step,
+        batch_size=train.batch_size,
+        shown=("loss", monitored.name),
+    )
+    requests = Requests(mesh, maintenance.save_every_minutes, checkpoints.busy)
+    check_losses = LossCheck(
+        experiment, workdir, constants, checkpoints, console, len(left_out)
+    )
+    profile = Profile(maintenance.profile, workdir / "profile")
     compiled = Compilations(console, compile_seconds)
     previous: Dispatch | None = None
 
@@ -164,11 +192,12 @@ def _fit(
             "data": feed.get_state(),
             "seconds": clocks.seconds,
             "wall_seconds": earlier_seconds + time.perf_counter() - started,
+            "frozen": frozen_digest,
         }
         checkpoints.save(state, extra, score=score, log=log.sync)
-        wishes.saved()
+        requests.saved()
 
-    with progress, wishes, watchdog:
+    with progress, requests, watchdog:
         try:
             clocks.start()
             while step < steps:
@@ -181,48 +210,48 @@ def _fit(
                     items, numbers = feed.take(end - step)
                 with clocks.measure("dispatch"), compiled.watch(end - step):
                     placed = sharding.place_items(mesh, items, train.batch_size)
-                    asked = wishes.placed()
-                    state, report = train_step(state, resident, placed, asked)
+                    asked = requests.placed()
+                    state, report = train_step(state, constants, placed, asked)
                 dispatch = Dispatch(step, items, numbers, report)
                 with clocks.measure("device"):
                     if previous is not None:
-                        judge(previous)
+                        check_losses(previous)
                 watchdog.beat()
                 checkpoints.check()
-                wish = wishes.agreed(previous and previous.report)
-                save_due = wish == Wish.SAVE or _crossed(
-                    upkeep.save_every_steps, step, end
+                request = requests.agreed(previous and previous.report)
+                save_due = request == Request.SAVE or _crossed(
+                    maintenance.save_every_steps, step, end
                 )
                 step, previous = end, dispatch
                 progress.update(step)
 
                 log_due = step % log_every == 0 or step == steps
                 eval_due = step % eval_every == 0 or step == steps
-                leaving = wish >= Wish.STOP
+                leaving = request >= Request.STOP
                 if not (log_due or eval_due or save_due or leaving):
                     continue
 
                 # 4. Log, validate, save.
                 with clocks.measure("device"):
-                    judge(dispatch)
+                    check_losses(dispatch)
                 clocks.lap()
                 row: dict[str, Any] = {"step": step, "epoch": step / train.num_batches}
                 if log_due:
                     sums = sharding.to_host(report.sums)
-                    metrics = experiment.task.metrics.compute(sums)
+                    metrics = task.compute(sums, {})
                     row |= {f"train/{name}": value for name, value in metrics.items()}
                     row["learning_rate"] = learning_rate(experiment, step - 1)
                     if report.skipped is not None:
                         row["skipped_steps"] = int(report.skipped)
                 score = None
                 if eval_due:
-                    metrics = evaluate(state)
-                    row |= {
-                        f"validation/{name}": value for name, value in metrics.items()
-                    }
-                    score = metrics[experiment.monitor]
-                    if experiment.monitor_mode == "min":
-                        score = -score
+                    for split, evaluator in evaluators.items():
+                        found = evaluator(state).metrics
+                        row |= {f"{split}/{name}": v for name, v in found.items()}
+                        if split == "validation":
+                            metrics = found
+                    score = _score(metrics, monitored)
+                    on_evaluation(_moment(step, state, metrics))
                 if log_due or eval_due:
                     seconds = clocks.seconds["train"]
                     row["images_per_second"] = step * train.batch_size / seconds
@@ -235,7 +264,7 @@ def _fit(
                     save(score)
                 if leaving and step < steps:
                     checkpoints.wait()
-                    raise (Interrupted if wish == Wish.STOP else Preempted)(
+                    raise (Interrupted if request == Request.STOP else Preempted)(
                         f"stopped and saved after step {step} of {steps}: run the same "
                         f"command with --workdir {workdir} to continue"
                     )
@@ -253,6 +282,39 @@ def _fit(
         train_seconds=clocks.seconds["train"],
         trained_images=step * train.batch_size,
         earlier_seconds=earlier_seconds,
+        frozen=constants.frozen,
+    )
+
+
+def _score(metrics: Mapping[str, Any], monitored: Measure) -> float:
+    """Higher is better.  Raises `UsageError` if the metric was not computed."""
+    if monitored.name not in metrics:
+        raise unknown("metric to monitor", monitored.name, metrics)
+    score = float(metrics[monitored.name])
+    return -score if monitored.better == "lower" else score
+
+
+def _moment(step: int, state: TrainState, metrics: Mapping[str, Any]) -> Moment:
+    average = state.average
+    return Moment(
+        step=step,
+        variables={"params": state.params, **state.model_state},
+        average=None
+        if average is None
+        else {"params": average["params"], **average["model_state"]},
+        metrics=metrics,
+    )
+
+
+def _check_frozen(before: str, now: str) -> None:
+    """A run goes on with the arrays that it began with."""
+    check(
+        (
+            before == now,
+            "the arrays that the task keeps frozen, such as a teacher, are not those "
+            "that this run began with: restore them, or start anew with another "
+            "--workdir",
+        )
     )
 
 

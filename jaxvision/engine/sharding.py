@@ -190,6 +190,7 @@ class EvaluationItems:
     """The items of an evaluation, each split over the devices.
 
     B is first made a multiple of the devices, by masked copies of the last row.
+    `example` int32 [B] is added: the place of each in the set, whatever the batch.
     """
 
     def __init__(self, mesh: Mesh, pipeline):
@@ -204,12 +205,13 @@ class EvaluationItems:
         wanted = slice(min(rows.start, size - 1), min(rows.stop, size))
         whole = wanted == slice(0, size)
         items = self._pipeline.items() if whole else self._pipeline.items(wanted)
-        for item in items:
+        index = np.arange(rows.start, rows.stop, dtype=np.int32)
+        for number, item in enumerate(items):
             if self._padded != size:
-                index = np.arange(rows.start, rows.stop)
                 near = np.minimum(index, size - 1) - wanted.start
                 item = {name: array[near] for name, array in item.items()}
                 item["mask"] = item["mask"] & (index < size)
+            item = item | {"example": number * np.int32(size) + index}
             yield _place_rows(item, over_batch(self._mesh), self._padded, rows, 0)
 
 

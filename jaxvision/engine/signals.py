@@ -1,7 +1,7 @@
 """What is asked of a run from outside, and how several processes agree on it.
 
 Signals arrive at some processes and not at others, and clocks differ.  So each process
-only makes a wish, the strongest one of all is found in the training step, on the
+only makes a request, the strongest one of all is found in the training step, on the
 devices, and every process reads the answer of the same step and acts alike.
 """
 
@@ -21,7 +21,7 @@ from jaxvision.engine.step import Report
 NOTICES = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
-class Wish(enum.IntEnum):
+class Request(enum.IntEnum):
     """Ordered by strength."""
 
     NOTHING = 0
@@ -32,10 +32,10 @@ class Wish(enum.IntEnum):
     """The system wants the machine back: SIGTERM, or SIGUSR1 as a notice before it."""
 
 
-class Wishes:
+class Requests:
     """As a context, takes over the signals that ask a run to end.
 
-    `save_every_minutes` makes the main process wish for a save that often, except while
+    `save_every_minutes` makes the main process request a save that often, except while
     `busy()` with the one before.  A second Ctrl-C stops at once.
     """
 
@@ -43,33 +43,33 @@ class Wishes:
         self, mesh: Mesh, save_every_minutes: float | None, busy: Callable[[], bool]
     ):
         self._mesh, self._busy = mesh, busy
-        self._wish = Wish.NOTHING
+        self._request = Request.NOTHING
         self._every = save_every_minutes and save_every_minutes * 60
         self._saved = time.monotonic()
         self._previous: dict[int, Any] = {}
 
-    def mine(self) -> Wish:
-        """What this process wishes now."""
+    def mine(self) -> Request:
+        """What this process requests now."""
         due = self._every and time.monotonic() - self._saved >= self._every
-        if self._wish is Wish.NOTHING and due and jax.process_index() == 0:
-            return Wish.NOTHING if self._busy() else Wish.SAVE
-        return self._wish
+        if self._request is Request.NOTHING and due and jax.process_index() == 0:
+            return Request.NOTHING if self._busy() else Request.SAVE
+        return self._request
 
-    def agreed(self, report: Report | None) -> Wish:
+    def agreed(self, report: Report | None) -> Request:
         """What is to be done: of several processes, what the step of a report found."""
         if jax.process_count() == 1:
             return self.mine()
         if report is None:
-            return Wish.NOTHING
-        assert report.wish is not None
-        return Wish(int(report.wish))
+            return Request.NOTHING
+        assert report.request is not None
+        return Request(int(report.request))
 
     def saved(self) -> None:
         """Starts the minutes until the next save."""
         self._saved = time.monotonic()
 
     def placed(self) -> jax.Array | None:
-        """The wish of every device's process; None where there is only one process."""
+        """The request of every device's process; None for a single process."""
         if jax.process_count() == 1:
             return None
         mine = np.full(1, self.mine(), np.int32)
@@ -94,13 +94,13 @@ class Wishes:
             signal.signal(number, handler)
 
     def _receive(self, number, frame):
-        if number == signal.SIGINT and self._wish >= Wish.STOP:
+        if number == signal.SIGINT and self._request >= Request.STOP:
             raise KeyboardInterrupt
-        wish = Wish.STOP if number == signal.SIGINT else Wish.LEAVE
-        self._wish = max(self._wish, wish)
+        request = Request.STOP if number == signal.SIGINT else Request.LEAVE
+        self._request = max(self._request, request)
 
 
-_IN_THREADS: set[Wishes] = set()
+_IN_THREADS: set[Requests] = set()
 """Of the runs that are not in the main thread, which alone receives signals."""
 
 
@@ -113,8 +113,8 @@ def handed_on() -> Iterator[None]:
         if not runs:  # nothing is being trained, and there is nothing to save
             signal.signal(number, previous[number])
             signal.raise_signal(number)
-        for wishes in runs:
-            wishes._receive(number, frame)
+        for requests in runs:
+            requests._receive(number, frame)
 
     previous = {number: signal.getsignal(number) for number in NOTICES}
     for number in NOTICES:

@@ -20,6 +20,7 @@ import numpy as np
 
 from jaxvision.engine import processes
 from jaxvision.engine.state import TrainState, named_leaves
+from jaxvision.errors import UsageError
 from jaxvision.types import Array
 
 Region = tuple[tuple[int, int], ...]
@@ -66,7 +67,12 @@ def write(folder: Path, snapshot: Snapshot, extra: dict[str, Any]) -> None:
     """Put a snapshot on the disk; each process calls this.  `extra` is kept as JSON."""
     members = dict(snapshot.shards)
     if processes.is_main():
-        contents = {"step": snapshot.step, "arrays": snapshot.arrays, "extra": extra}
+        contents = {
+            "format": FORMAT,
+            "step": snapshot.step,
+            "arrays": snapshot.arrays,
+            "extra": extra,
+        }
         members[CONTENTS] = np.frombuffer(json.dumps(contents).encode(), np.uint8)
     if members:
         with _file(folder, jax.process_index()).open("wb") as file:
@@ -74,6 +80,9 @@ def write(folder: Path, snapshot: Snapshot, extra: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
 
+
+FORMAT = 2
+"""Of a checkpoint; another one is not read.  Those of before had no number."""
 
 CONTENTS = "contents"
 """The member of the main process's file that says what there is to be found."""
@@ -83,7 +92,15 @@ def read_contents(folder: Path) -> dict[str, Any]:
     """What was saved: `step`, `arrays` and `extra`."""
     # np.load does not close a file that it cannot read, if it opened it itself.
     with _file(folder, 0).open("rb") as file, np.load(file) as archive:
-        return json.loads(archive[CONTENTS].tobytes())
+        contents = json.loads(archive[CONTENTS].tobytes())
+    found = contents.get("format", 1)
+    if found != FORMAT:
+        raise UsageError(
+            f"the checkpoint {folder.parent} has format {found}, and this version of "
+            f"jaxvision reads format {FORMAT}: continue the run with the code it began "
+            "with, or start anew with another --workdir"
+        )
+    return contents
 
 
 def read(folder: Path, like: TrainState) -> TrainState:

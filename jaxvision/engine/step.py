@@ -1,5 +1,6 @@
 """The functions that run on the devices: initialise, and train for some steps."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,9 +12,11 @@ from jax.sharding import Mesh
 
 from jaxvision import onednn
 from jaxvision.engine import compilation
+from jaxvision.engine.forward import in_training
 from jaxvision.engine.sharding import over_batch, replicated, shard_state
-from jaxvision.engine.state import TrainState
-from jaxvision.types import Array, Experiment, Model, PyTree, Sums, Task
+from jaxvision.engine.state import TrainState, named_leaves
+from jaxvision.errors import check
+from jaxvision.types import Array, Experiment, Model, PyTree, Sums, Task, Variables
 
 
 class Report(NamedTuple):
@@ -30,25 +33,37 @@ class Report(NamedTuple):
     """float32: its loss."""
     skipped: Array | None
     """int32: steps of the run that had no effect, where bad ones are skipped."""
-    wish: Array | None
-    """int32: the strongest wish of all processes, see `signals`; None for one process,
-    which need not ask."""
+    request: Array | None
+    """int32: the strongest request of all processes, see `signals`; None for a single
+    process, which need not ask."""
 
 
-def make_loss(model: Model, task: Task) -> Callable[..., tuple[Array, tuple]]:
-    """`(params, model_state, batch, key) -> (loss, (model_state, sums))`."""
+class Constants(NamedTuple):
+    """What lies on the devices for good and is the same in every step."""
 
-    def loss(params, model_state, batch, key):
-        model_key, task_key = jax.random.split(key)
+    resident: PyTree
+    """The pipeline's arrays."""
+    frozen: PyTree
+    """The task's, see `Task.frozen`."""
 
-        def forward(images, *, state=None):
-            state = model_state if state is None else state
-            variables = {"params": params, **state}
-            return model.apply(variables, images, train=True, key=model_key)
+    @classmethod
+    def of(cls, experiment: Experiment) -> "Constants":
+        """Those of an experiment, on the host; may take long the first time."""
+        return cls(experiment.train.resident(), experiment.task.frozen())
 
-        return task.loss(forward, batch, key=task_key)
 
-    return loss
+def quotient(total: PyTree, weight: PyTree) -> Array:
+    """`total / weight`, or the sum of such quotients; 0 where nothing was weighed.
+
+    The weight is a constant to the gradient.
+    """
+
+    def divide(total, weight):
+        weight = jax.lax.stop_gradient(jnp.asarray(weight, total.dtype))
+        return jnp.where(weight > 0, total / jnp.where(weight > 0, weight, 1), 0)
+
+    terms = jax.tree.leaves(jax.tree.map(divide, total, weight))
+    return functools.reduce(jnp.add, terms)
 
 
 class Init(NamedTuple):
@@ -62,45 +77,95 @@ class Init(NamedTuple):
     """Makes the state, each device its own part."""
 
 
-def make_init(experiment: Experiment, mesh: Mesh, resident: PyTree) -> Init:
-    """What is before the first step.  `resident` may be abstract."""
+def make_init(experiment: Experiment, mesh: Mesh, constants: Constants) -> Init:
+    """What is before the first step.  `constants` may be abstract."""
     model, task, optimizer = experiment.model, experiment.task, experiment.optimizer
     item = abstract_item(experiment.train)
 
-    def init() -> TrainState:
+    def init(constants: Constants, initial: Variables) -> TrainState:
         init_key, key = jax.random.split(jax.random.key(experiment.seed))
-        shapes = jax.eval_shape(experiment.train.fetch, resident, item, key)
-        image = shapes["image"]
-        variables = model.init(init_key, jnp.zeros((1, *image.shape[1:]), image.dtype))
+        fetch = experiment.train.fetch
+        shapes = jax.eval_shape(fetch, constants.resident, item, key)
+        inputs = jax.tree.map(
+            lambda x: jnp.zeros((1, *x.shape[1:]), x.dtype),
+            jax.eval_shape(task.inputs, shapes),
+        )
+        variables = _merged(model.init(init_key, *inputs), initial)
         params = variables["params"]
         if experiment.param_dtype is not None:
             params = jax.tree.map(lambda x: x.astype(experiment.param_dtype), params)
         model_state = {k: v for k, v in variables.items() if k != "params"}
-        loss = make_loss(model, task)
-        _, (_, sums) = jax.eval_shape(loss, params, model_state, shapes, key)
-        averaged = {"params": params, "model_state": model_state}
+        average = None
+        if experiment.average is not None:
+            average = _copy({"params": params, "model_state": model_state})
+        step = jnp.zeros((), jnp.int32)
+        loss = _make_terms(model, task)
+        _, (_, sums) = jax.eval_shape(
+            loss, params, model_state, average, step, constants.frozen, shapes, key
+        )
         return TrainState(
-            step=jnp.zeros((), jnp.int32),
+            step=step,
             params=params,
             model_state=model_state,
             opt_state=optimizer.transform.init(params),
             key=jax.random.key_data(key),
             sums=jax.tree.map(jnp.zeros_like, sums),
-            average=None if experiment.average is None else _copy(averaged),
+            average=average,
             guard=_first_guard() if _is_guarded(experiment) else None,
         )
 
-    state = jax.eval_shape(init)
+    state = jax.eval_shape(init, constants, {})
     shardings = shard_state(mesh, state, experiment.sharding)
     state = jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
         state,
         shardings,
     )
-    make = jax.jit(
-        init, out_shardings=shardings, compiler_options=compilation.for_one_run()
+    compiled = jax.jit(
+        functools.partial(init, _abstract(constants)),
+        out_shardings=shardings,
+        compiler_options=compilation.for_one_run(),
     )
+
+    def make() -> TrainState:
+        initial = {} if experiment.initial is None else experiment.initial()
+        return compiled(initial)
+
     return Init(state, shardings, make)
+
+
+def _abstract(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
+
+
+def _merged(variables: Variables, initial: Variables) -> Variables:
+    """`variables`, those in `initial` replaced.  Raises one `UsageError` for all that
+    do not fit."""
+    ours, given = named_leaves(variables), named_leaves(initial)
+    check(
+        *(
+            (
+                path in ours,
+                f"the initial weights have {path}, and the model has no such array",
+            )
+            for path in given
+        ),
+        *(
+            (
+                ours[path].shape == np.shape(leaf),
+                f"the initial {path} is {np.shape(leaf)}, and the model's is "
+                f"{ours[path].shape}: leave it out, or create the model to fit",
+            )
+            for path, leaf in given.items()
+            if path in ours
+        ),
+    )
+
+    def choose(path, leaf):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        return jnp.asarray(given[name], leaf.dtype) if name in given else leaf
+
+    return jax.tree_util.tree_map_with_path(choose, variables)
 
 
 def abstract_item(pipeline) -> PyTree:
@@ -117,7 +182,7 @@ def abstract_item(pipeline) -> PyTree:
 def make_train_step(
     experiment: Experiment, mesh: Mesh, shardings: TrainState, *, log_every: int
 ) -> Callable[..., tuple[TrainState, Report]]:
-    """`(state, resident, items, wishes) -> (state, report)`, jitted.
+    """`(state, constants, items, requests) -> (state, report)`, jitted.
 
     `items` [K,B,…] holds the items of K steps, which run in one dispatch; each K is
     compiled once.  The sums start anew every `log_every` steps.  The state is donated.
@@ -126,13 +191,21 @@ def make_train_step(
     fetch = experiment.train.fetch
     gradient = _make_gradient(experiment, mesh)
 
-    def one_step(resident, state: TrainState, item) -> tuple[TrainState, tuple]:
+    def one_step(
+        constants: Constants, state: TrainState, item
+    ) -> tuple[TrainState, tuple]:
         key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
         fetch_key, loss_key = jax.random.split(key)
-        batch = fetch(resident, item, fetch_key)
+        batch = fetch(constants.resident, item, fetch_key)
         batch = jax.lax.with_sharding_constraint(batch, over_batch(mesh))
         (loss, (model_state, sums)), gradients = gradient(
-            state.params, state.model_state, batch, loss_key
+            state.params,
+            state.model_state,
+            state.average,
+            state.step,
+            constants.frozen,
+            batch,
+            loss_key,
         )
         # Where a parameter is split, so is its gradient: summed and scattered at once.
         gradients = jax.lax.with_sharding_constraint(gradients, shardings.params)
@@ -158,14 +231,14 @@ def make_train_step(
             new, bad = _guard(experiment, state, new, loss, gradients, fresh)
         return new, (jnp.where(bad, state.step, NEVER), loss)
 
-    def train_step(state, resident, items, wishes=None):
+    def train_step(state, constants, items, requests=None):
         num_steps = len(jax.tree.leaves(items)[0])
         if num_steps == 1:  # spares the compiler a loop
             item = jax.tree.map(lambda array: array[0], items)
-            state, (bad_step, bad_loss) = one_step(resident, state, item)
+            state, (bad_step, bad_loss) = one_step(constants, state, item)
         else:
             state, (bad_steps, losses) = jax.lax.scan(
-                lambda state, item: one_step(resident, state, item), state, items
+                lambda state, item: one_step(constants, state, item), state, items
             )
             bad_step, bad_loss = jnp.min(bad_steps), losses[jnp.argmin(bad_steps)]
         return state, Report(
@@ -173,7 +246,7 @@ def make_train_step(
             bad_step=jnp.where(bad_step == NEVER, -1, bad_step),
             bad_loss=bad_loss,
             skipped=None if state.guard is None else state.guard["skipped"],
-            wish=None if wishes is None else jnp.max(wishes),
+            request=None if requests is None else jnp.max(requests),
         )
 
     return onednn.jit(
@@ -184,50 +257,94 @@ def make_train_step(
 NEVER = np.int32(np.iinfo(np.int32).max)
 
 
-def _make_gradient(experiment: Experiment, mesh: Mesh) -> Callable[..., Any]:
-    """`jax.value_and_grad` of the loss, over the batch or over its parts in turn.
+def _make_terms(model: Model, task: Task) -> Callable[..., tuple[tuple, tuple]]:
+    """`(params, model_state, average, step, frozen, batch, key) ->`
+    `((total, weight), (model_state, sums))`."""
 
-    Each part has as many examples of every device, and the mean of their gradients is
-    the gradient of the batch, if the loss is a mean over examples.
+    def terms(params, model_state, average, step, frozen, batch, key):
+        model_key, task_key = jax.random.split(key)
+        forward = in_training(
+            model,
+            params,
+            model_state,
+            average=average,
+            step=step,
+            frozen=frozen,
+            key=model_key,
+        )
+        return task.loss(forward, batch, key=task_key)
+
+    return terms
+
+
+def _make_gradient(experiment: Experiment, mesh: Mesh) -> Callable[..., Any]:
+    """`jax.value_and_grad` of the loss, over the batch or over its parts in turn."""
+    terms = _make_terms(experiment.model, experiment.task)
+    if experiment.accumulate > 1:
+        return _accumulated(terms, experiment.accumulate, mesh)
+
+    def loss(*arguments):
+        (total, weight), aux = terms(*arguments)
+        return quotient(total, weight), aux
+
+    return jax.value_and_grad(loss, has_aux=True)
+
+
+def _accumulated(terms: Callable[..., Any], parts: int, mesh: Mesh):
+    """The loss of the whole batch and its gradient, in the memory of a part.
+
+    The parts are gone through twice.  The first time for their weights, such as the
+    number of pixels that count, whose sums are what the parts' totals are divided by.
+    Most weights depend on no activation, and the compiler then leaves the network out.
     """
-    gradient = jax.value_and_grad(
-        make_loss(experiment.model, experiment.task), has_aux=True
-    )
-    parts = experiment.accumulate
-    if parts == 1:
-        return gradient
 
     def split(array):  # every parts-th row, so that no row changes its device
         rows = array.reshape(-1, parts, *array.shape[1:])
         return jnp.moveaxis(rows, 1, 0)
 
-    def accumulated(params, model_state, batch, key):
-        def add(carry, part):
-            (loss, (model_state, sums)), gradients = carry
+    def accumulated(params, model_state, average, step, frozen, batch, key):
+        batches = (jnp.arange(parts), jax.tree.map(split, batch))
+
+        def terms_of(params, model_state, part):
             number, batch = part
             batch = jax.lax.with_sharding_constraint(batch, over_batch(mesh))
+            part_key = jax.random.fold_in(key, number)
+            return terms(params, model_state, average, step, frozen, batch, part_key)
+
+        def weigh(weights, part):
+            (_, weight), _ = terms_of(params, model_state, part)
+            return jax.tree.map(jnp.add, weights, weight), None
+
+        def share(params, model_state, part):
+            (total, _), aux = terms_of(params, model_state, part)
+            return quotient(total, weights), aux
+
+        gradient = jax.value_and_grad(share, has_aux=True)
+
+        def add(carry, part):
+            (loss, (model_state, sums)), gradients = carry
             (more, (model_state, more_sums)), more_gradients = gradient(
-                params, model_state, batch, jax.random.fold_in(key, number)
+                params, model_state, part
             )
             sums, gradients = jax.tree.map(
                 jnp.add, (sums, gradients), (more_sums, more_gradients)
             )
             return ((loss + more, (model_state, sums)), gradients), None
 
-        batches = jax.tree.map(split, batch)
         first = jax.tree.map(lambda array: array[0], batches)
-        shapes = jax.eval_shape(gradient, params, model_state, first, key)
-        (loss, (_, sums)), gradients = jax.tree.map(
-            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes
-        )
+        (_, weights), _ = jax.eval_shape(terms_of, params, model_state, first)
+        weights, _ = jax.lax.scan(weigh, _zeros(weights), batches)
+        shapes = jax.eval_shape(gradient, params, model_state, first)
+        (loss, (_, sums)), gradients = _zeros(shapes)
         start = ((loss, (model_state, sums)), gradients)
-        ((loss, aux), gradients), _ = jax.lax.scan(
-            add, start, (jnp.arange(parts), batches)
-        )
-        gradients = jax.tree.map(lambda total: total / parts, gradients)
-        return (loss / parts, aux), gradients
+        result, _ = jax.lax.scan(add, start, batches)
+        return result
 
     return accumulated
+
+
+def _zeros(shapes: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
 
 def _average(average: PyTree, newest: PyTree, weight: Array) -> PyTree:

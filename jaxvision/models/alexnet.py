@@ -28,7 +28,8 @@ from jaxvision.ops.pooling import adaptive_avg_pool, max_pool
 
 
 class AlexNet(nn.Module):
-    """Outputs: `stage1` … `stage3` (after each pooling), `pre_logits`, `logits`.
+    """Outputs: `conv1`, `conv2`, `conv5` (before each pooling), `stage1` … `stage3`
+    (after it), `pre_logits`, `logits`.
 
     Any image of at least 63×63 pixels: the last map is averaged to 6×6.
     """
@@ -54,14 +55,15 @@ class AlexNet(nn.Module):
         x = conv(one, 11, strides=4, padding=self.stem_padding, name="features.0")(
             images
         )
-        x = self._normalised(relu(x))
+        outputs["conv1"] = x = self._normalised(relu(x))
         outputs["stage1"] = x = max_pool(x, 3, 2)
         x = conv(two, 5, padding=2, groups=self.groups, name="features.3")(x)
-        x = self._normalised(relu(x))
+        outputs["conv2"] = x = self._normalised(relu(x))
         outputs["stage2"] = x = max_pool(x, 3, 2)
         x = relu(conv(three, name="features.6")(x))
         x = relu(conv(four, groups=self.groups, name="features.8")(x))
         x = relu(conv(five, groups=self.groups, name="features.10")(x))
+        outputs["conv5"] = x
         outputs["stage3"] = x = max_pool(x, 3, 2)
 
         dropped = nn.Dropout(self.dropout, deterministic=not train)

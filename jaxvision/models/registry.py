@@ -1,19 +1,14 @@
-"""Every model by its name, and any Linen module as a `Model`."""
+"""Every model by its name."""
 
-import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
 import numpy as np
-from flax.errors import ScopeParamShapeError
 
-from jaxvision.errors import UsageError, unknown
+from jaxvision.errors import unknown
 from jaxvision.models import (
     alexnet,
     convnet,
@@ -38,12 +33,13 @@ from jaxvision.models import (
     shufflenet_v2,
     squeezenet,
     swin,
+    unet,
     vgg,
     vit,
     xception,
 )
+from jaxvision.models.linen import check_options, from_linen
 from jaxvision.models.variant import Rules, Variant
-from jaxvision.ops.convolution import WindowError
 from jaxvision.types import Model
 
 VARIANTS: dict[str, Variant] = {
@@ -70,6 +66,7 @@ VARIANTS: dict[str, Variant] = {
     **shufflenet_v2.VARIANTS,
     **squeezenet.VARIANTS,
     **swin.VARIANTS,
+    **unet.VARIANTS,
     **vgg.VARIANTS,
     **vit.VARIANTS,
     **xception.VARIANTS,
@@ -128,91 +125,8 @@ def create(name: str, **options) -> Model:
 def build(name: str, **options) -> nn.Module:
     """The Linen module of the named model, with the errors of `create`."""
     variant = _variant(name)
-    _check_options(f"model {name}", variant.build, options)
+    check_options(f"model {name}", variant.build, options)
     return variant.build(**options)
-
-
-def from_linen(module: nn.Module) -> Model:
-    """A Linen module as a pair of pure functions.
-
-    The module is called as `module(images, train=…)` and returns a dict of named
-    activations.  In training, dropout draws from the `key` given to `apply`, and
-    every collection but `params` comes back as the new model state.
-
-    Both functions raise `UsageError` for images that are too small for the network,
-    and `apply` for images or options that the variables were not made for.
-    """
-
-    def init(key, images):
-        with _explained(module, images):
-            return module.init(key, images, train=False)
-
-    def apply(variables, images, *, train=False, key=None):
-        state = {name: value for name, value in variables.items() if name != "params"}
-        with _explained(module, images):
-            if not train:
-                return module.apply(variables, images, train=False), state
-            rngs = None if key is None else {"dropout": key}
-            outputs, new_state = module.apply(
-                variables, images, train=True, rngs=rngs, mutable=list(state)
-            )
-            return outputs, new_state
-
-    def variant(**options):
-        _check_options(type(module).__name__, type(module), options)
-        return from_linen(module.clone(**options))
-
-    return Model(init, apply, variant)
-
-
-def _check_options(owner: str, build: Callable, options: Iterable[str]) -> None:
-    known = set(inspect.signature(build).parameters) - {"parent", "name"}
-    for option in options:
-        if option not in known:
-            raise unknown(f"option of {owner}", option, known)
-
-
-@contextmanager
-def _explained(module: nn.Module, images):
-    """Errors from the inside of a network, in terms of what its user gave it."""
-    size = "×".join(map(str, images.shape[1:]))
-    try:
-        yield
-    except WindowError as error:
-        least = _smallest_side(module, images.shape)
-        raise UsageError(
-            f"images of {size} are too small for {type(module).__name__}, which takes "
-            f"{least}×{least} and more: enlarge them"
-        ) from error
-    except ScopeParamShapeError as error:
-        raise UsageError(
-            f"these variables were not made for {type(module).__name__} with images of "
-            f"{size}: they belong to another number of channels, another size, or "
-            f"other options ({error})"
-        ) from error
-
-
-def _smallest_side(module: nn.Module, shape) -> int:
-    """The side of the smallest square image that the network takes."""
-
-    def fits(side: int) -> bool:
-        images = jax.ShapeDtypeStruct((1, side, side, shape[3]), jnp.float32)
-        try:
-            jax.eval_shape(
-                lambda images: module.init(jax.random.key(0), images, train=False),
-                images,
-            )
-        except WindowError:
-            return False
-        return True
-
-    low, high = 0, 1
-    while not fits(high):
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if fits(middle) else (middle, high)
-    return high
 
 
 def _variant(name: str) -> Variant:

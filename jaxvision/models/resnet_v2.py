@@ -68,7 +68,8 @@ class Bottleneck(nn.Module):
 
 
 class ResNetV2(nn.Module):
-    """Outputs: `stage1` … `stage4` (not yet normalised), `pre_logits`, `logits`.
+    """Outputs: `stem`, `stage1` … `stage4` (none of them normalised yet), `pre_logits`,
+    `logits`.
 
     Any image size.
     """
@@ -90,8 +91,8 @@ class ResNetV2(nn.Module):
         make_block = nn.remat(self.block) if self.remat else self.block
 
         x = conv(64, 7, strides=2, padding=3, name="stem.conv")(images)
+        outputs: dict[str, jax.Array] = {"stem": x}
         x = max_pool(x, 3, 2, padding=1)
-        outputs: dict[str, jax.Array] = {}
         for stage, depth in enumerate(self.depths):
             for block in range(depth):
                 x = make_block(

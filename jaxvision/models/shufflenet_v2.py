@@ -60,7 +60,8 @@ class Unit(nn.Module):
 
 
 class ShuffleNetV2(nn.Module):
-    """Outputs: `stage1` (before its pooling) … `stage4`, `pre_logits`, `logits`.
+    """Outputs: `stage1` (the stem), `pool` (after its pooling), `stage2` … `stage4`,
+    `pre_logits`, `logits`.
 
     Any image size.
     """
@@ -80,7 +81,7 @@ class ShuffleNetV2(nn.Module):
 
         x = brick(images, 24, strides=2, names=("conv1.0", "conv1.1"))
         outputs = {"stage1": x}
-        x = max_pool(x, 3, 2, padding=1)
+        outputs["pool"] = x = max_pool(x, 3, 2, padding=1)
         *stages, last = self.features
         for stage, (features, depth) in enumerate(zip(stages, DEPTHS, strict=True), 2):
             for unit in range(depth):

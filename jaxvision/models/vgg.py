@@ -27,7 +27,8 @@ FEATURES = (64, 128, 256, 512, 512)
 
 
 class VGG(nn.Module):
-    """Outputs: `stage1` … `stage5` (after each pooling), `pre_logits`, `logits`.
+    """Outputs: `conv1` … `conv5` (before each pooling), `stage1` … `stage5` (after it),
+    `pre_logits`, `logits`.
 
     Any image of at least 32×32 pixels: the last map is averaged to 7×7.
     """
@@ -53,9 +54,9 @@ class VGG(nn.Module):
                     x = norm(name=f"features.{layer + 1}")(x)
                 x = relu(x)
                 layer += 3 if self.normalise else 2
-            x = max_pool(x, 2)
+            outputs[f"conv{stage + 1}"] = x
+            outputs[f"stage{stage + 1}"] = x = max_pool(x, 2)
             layer += 1
-            outputs[f"stage{stage + 1}"] = x
         x = adaptive_avg_pool(x, 7)
         # Channels first, which is the order of the published weights.
         x = x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)

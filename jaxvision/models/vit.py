@@ -114,7 +114,7 @@ class ViT(nn.Module):
         for i in range(self.depth):
             name = f"encoder.layers.encoder_layer_{i}"
             x = block(self.heads, self.hidden, dropout, self.dtype, name=name)(x)
-            if (i + 1) % max(1, self.depth // 4) == 0:
+            if 4 * (i + 1) // self.depth > 4 * i // self.depth:
                 maps = x[:, 1:].reshape(batch, rows, columns, self.features)
                 outputs[f"stage{len(outputs) + 1}"] = maps
         x = LayerNorm(dtype=self.dtype, name="encoder.ln")(x)

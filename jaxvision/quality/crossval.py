@@ -18,7 +18,7 @@ from jaxvision.data import registry
 from jaxvision.data.folds import assign, name_of
 from jaxvision.errors import UsageError, check
 from jaxvision.runs.execute import run
-from jaxvision.types import Experiment
+from jaxvision.types import Evaluation, Experiment, Task
 
 PROBABILITIES = "probabilities.npy"
 """In the run directory of a fold: float32 [n,K] of its examples, in their order."""
@@ -76,7 +76,7 @@ def out_of_sample(
                 _keeping(module, folder / PROBABILITIES),
                 module.Config,
                 smoke={},
-                name=experiment.rpartition(".")[2],
+                name=experiment,
                 arguments=[
                     *options,
                     *("--dataset", name_of(fold, folds, dataset)),
@@ -114,25 +114,33 @@ def _module(name: str) -> Any:
 def _keeping(module: Any, path: Path) -> Callable[[Any], Experiment]:
     """The experiment's `build`, with a run that also writes what it predicts to `path`.
 
-    The pictures are drawn from the predictions of the best checkpoint on the test
-    split, which is the fold: so they are written when the pictures are drawn.
+    The test split is the fold, on which the best checkpoint is evaluated once more.
     """
 
     @functools.wraps(module.build)
     def build(config: Any) -> Experiment:
         experiment: Experiment = module.build(config)
 
-        def keep(examples, predictions, metrics):
-            if "probabilities" not in predictions:
-                raise UsageError(
-                    f"{module.__name__} predicts {', '.join(predictions)} and no "
-                    "probabilities of classes: choose an experiment that classifies"
-                )
-            np.save(path, predictions["probabilities"])
-            if experiment.pictures is None:
-                return {}
-            return experiment.pictures(examples, predictions, metrics)
-
-        return experiment._replace(pictures=keep)
+        whole_fold = Evaluation(experiment.test, _keeper(experiment.task, path))
+        return experiment._replace(evaluations={"out_of_sample": whole_fold})
 
     return build
+
+
+def _keeper(task: Task, path: Path) -> Task:
+    """A task that measures nothing, and writes what `task` predicts, to `path`."""
+
+    def update(forward, batch, *, keys):
+        predictions = task.predict(forward, batch, keys=keys)
+        if "probabilities" not in predictions:
+            raise UsageError(
+                f"the experiment predicts {', '.join(predictions)} and no "
+                "probabilities of classes: choose an experiment that classifies"
+            )
+        return {}, {"probabilities": predictions["probabilities"]}
+
+    def compute(sums, rows):
+        np.save(path, rows["probabilities"])
+        return {}
+
+    return task._replace(update=update, compute=compute, measures=())

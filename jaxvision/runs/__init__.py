@@ -7,11 +7,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxvision.runs.execute import run, run_variants
+    from jaxvision.runs.execute import run, run_cases
 
-__all__ = ["run", "run_variants"]
+__all__ = ["run", "run_cases"]
 
-_MODULE_OF = {"run": "execute", "run_variants": "execute"}
+_MODULE_OF = {"run": "execute", "run_cases": "execute"}
 
 
 def __getattr__(name: str) -> Any:

@@ -13,43 +13,32 @@ import functools
 import inspect
 import json
 import sys
-import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
 
 from jaxvision import visualise
-from jaxvision.engine import compilation, costs, processes, sharding, signals
-from jaxvision.engine.bad_loss import Diverged
-from jaxvision.engine.checkpoint import CheckpointError
-from jaxvision.engine.evaluate import average_too, make_evaluate, predict
-from jaxvision.engine.lockstep import Lockstep, Step
+from jaxvision.engine import compilation, costs, processes, sharding
+from jaxvision.engine.lockstep import Step
 from jaxvision.engine.logging import read_rows
-from jaxvision.engine.loop import Fit, Interrupted, Preempted, fit
+from jaxvision.engine.loop import fit
 from jaxvision.engine.profiling import memory_peak
 from jaxvision.engine.state import count, digest
 from jaxvision.engine.watchdog import EXIT_LOST, last_good, leave
-from jaxvision.errors import UsageError, check
+from jaxvision.errors import check
 from jaxvision.files import replace_text
-from jaxvision.runs import (
-    preflight as doctor,
-)
-from jaxvision.runs import (
-    record,
-)
-from jaxvision.runs import (
-    workdir as workdirs,
-)
+from jaxvision.runs import preflight, record, testing
+from jaxvision.runs import workdir as workdirs
+from jaxvision.runs.exit_codes import exit_codes
 from jaxvision.runs.options import Launch, Numerics
-from jaxvision.types import Experiment, Pipeline, Reference
+from jaxvision.runs.seeds import execute_seeds
+from jaxvision.types import Experiment, Moment, Reference
 
 
 def run(
@@ -68,51 +57,52 @@ def run(
       Config: a frozen dataclass.  Each field is an option; its docstring is the help.
       smoke: the values of fields that make `--smoke` take a few seconds, offline.
       arguments: the command line; None: that of the process.
-      name: of the experiment; None: that of the file in which `build` is.
+      name: of the experiment, as a module; None: the one in which `build` is defined.
 
     Returns the content of `result.json`, the first of several with `--vmap-seeds`.
-    Whatever else happens ends the process with a
-    message and a code of its own, see `EXIT_CODES`.
+    Whatever else happens ends the process with a message and a code of its own, see
+    `EXIT_CODES`.
     """
     command = _parse(build, Config, smoke, arguments, name)
-    with _exit_codes():
+    with exit_codes():
         command = _start(command)
+        execute = functools.partial(_execute, build)
         if command.launch.vmap_seeds:
-            return _execute_seeds(build, command)
-        result = _execute(build, command, command.config, command.workdir)
+            return execute_seeds(execute, command)
+        result = execute(command, command.config, command.workdir)
         processes.finish()
         return result
 
 
-def run_variants(
+def run_cases(
     build: Callable[[Any], Experiment],
     Config: type,
-    variants: Mapping[str, Mapping[str, Any]],
+    cases: Mapping[str, Mapping[str, Any]],
     *,
     smoke: Mapping[str, Any],
     arguments: Sequence[str] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Like `run`, once for each variant: named overrides of the config.
+    """Like `run`, once for each case: named overrides of the config.
 
     Each has a run directory of its own below the work directory, which also gets
     `compare.png` with their curves side by side.
     """
-    command = _parse(build, Config, smoke, arguments)
-    with _exit_codes():
-        check((not command.launch.vmap_seeds, "variants have no --vmap-seeds"))
+    command = _parse(build, Config, smoke, arguments, None)
+    with exit_codes():
+        check((not command.launch.vmap_seeds, "cases have no --vmap-seeds"))
         command = _start(command)
         workdir, results = command.workdir, {}
-        for name, overrides in variants.items():
-            command.console.rule(name)
+        for case, overrides in cases.items():
+            command.console.rule(case)
             config = dataclasses.replace(command.config, **overrides)
-            results[name] = _execute(
-                build, command, config, workdir / name, variant=name
-            )
+            results[case] = _execute(build, command, config, workdir / case, case=case)
         histories = {
-            name: read_rows(workdir / name / "metrics.jsonl") for name in variants
+            case: read_rows(workdir / case / "metrics.jsonl") for case in cases
         }
         if processes.is_main():
-            visualise.save(visualise.compare(histories), workdir / "compare.png")
+            measures = record.measures_of(next(iter(results.values())))
+            figure = visualise.compare(histories, measures=measures)
+            visualise.save(figure, workdir / "compare.png")
         command.console.print(f"comparison in {workdir / 'compare.png'}")
         processes.finish()
         return results
@@ -129,10 +119,14 @@ class _Command:
     workdir: Path
     console: Console
 
+    def silenced(self) -> "_Command":
+        """The same, without a word."""
+        silent = Console(quiet=True, force_terminal=False)
+        return dataclasses.replace(self, console=silent)
 
-def _parse(build, Config, smoke, arguments, name=None) -> _Command:
-    file = name or inspect.getfile(build)
-    program = record.program_name(file)
+
+def _parse(build, Config, smoke, arguments, name: str | None) -> _Command:
+    program = name or record.program_name(inspect.getfile(build))
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     # Smoke only changes defaults: what is given explicitly still counts.
     defaults = Config(**smoke) if "--smoke" in arguments else Config()
@@ -150,7 +144,7 @@ def _parse(build, Config, smoke, arguments, name=None) -> _Command:
         description=inspect.getdoc(inspect.getmodule(build)),
         args=arguments,
     )
-    name = Path(file).stem
+    name = program.rpartition(".")[2]
     return _Command(
         name=name,
         program=program,
@@ -177,83 +171,12 @@ def _start(command: _Command) -> _Command:
     workdir = Path(processes.from_main(str(command.workdir)))
     processes.watch(functools.partial(_lost, workdir))
     if not processes.is_main():
-        command = dataclasses.replace(command, console=_silent())
+        command = command.silenced()
     return dataclasses.replace(command, workdir=workdir)
 
 
 def _lost(workdir: Path, reason: str) -> None:
     leave(EXIT_LOST, f"{reason}; {last_good(workdir)}")
-
-
-def _execute_seeds(build, command: _Command) -> dict[str, Any]:
-    """A run for each of `--vmap-seeds`, in threads that meet at every dispatch.
-
-    One that fails leaves the others to themselves; the first error is raised at last.
-    """
-    launch, seeds = command.launch, command.launch.vmap_seeds
-    check(
-        (
-            any(field.name == "seed" for field in dataclasses.fields(command.config)),
-            "--vmap-seeds needs a config with a field `seed`",
-        ),
-        (len(set(seeds)) == len(seeds), f"--vmap-seeds names a seed twice: {seeds}"),
-        (
-            "{seed}" in str(command.workdir),
-            "--vmap-seeds needs a --workdir in which {seed} stands for the seed, such "
-            f"as runs/seed{{seed}}, got {command.workdir}",
-        ),
-        (not processes.several(), "--vmap-seeds trains in one process: start only one"),
-        (launch.profile is None, "--profile and --vmap-seeds do not go together"),
-        (
-            not launch.dry_run and launch.max_batch is None,
-            "--dry-run and --max-batch look at one run: leave --vmap-seeds out",
-        ),
-    )
-    mesh = launch.make_mesh()
-    check(
-        (
-            mesh.size == 1,
-            f"--vmap-seeds trains on one device, and the mesh has {mesh.size}: add "
-            "--devices 1",
-        )
-    )
-    lockstep = Lockstep(len(seeds), mesh)
-    results: dict[int, dict[str, Any]] = {}
-    errors: dict[int, BaseException] = {}
-
-    def execute(number: int, seed: int) -> None:
-        console = command.console if number == 0 else _silent()
-        config = dataclasses.replace(command.config, seed=seed)
-        workdir = Path(str(command.workdir).replace("{seed}", str(seed)))
-        own = dataclasses.replace(command, console=console)
-        try:
-            with lockstep.member(number) as join:
-                results[seed] = _execute(build, own, config, workdir, join=join)
-        except BaseException as error:
-            errors[seed] = error
-
-    threads = [
-        threading.Thread(target=execute, args=each, daemon=True)
-        for each in enumerate(seeds)
-    ]
-    try:
-        with signals.handed_on():
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-    except KeyboardInterrupt:
-        leave(EXIT_CODES[KeyboardInterrupt], "interrupted")  # threads cannot be stopped
-    failed = [seed for seed in seeds if seed in errors]
-    for seed in failed:
-        print(f"seed {seed}: {errors[seed]}", file=sys.stderr)
-    if failed:
-        raise errors[failed[0]]
-    return results[seeds[0]]
-
-
-def _silent() -> Console:
-    return Console(quiet=True, force_terminal=False)
 
 
 def _execute(
@@ -262,16 +185,18 @@ def _execute(
     config,
     workdir: Path,
     *,
-    variant: str | None = None,
-    join: Callable[[Step], Step] = lambda step: step,
+    case: str | None = None,
+    share_step: Callable[[Step], Step] = lambda step: step,
 ) -> dict[str, Any]:
     """One run, from its checks to its record.  Raises the keys of `EXIT_CODES`."""
     started = time.perf_counter()
     console, launch = command.console, command.launch
     result_file = workdir / "result.json"
     identity = {
+        "format": record.FORMAT,
         "experiment": command.name,
-        **({} if variant is None else {"variant": variant}),
+        "program": command.program,
+        **({} if case is None else {"case": case}),
         "smoke": launch.smoke,
         **{f"config_{k}": v for k, v in dataclasses.asdict(config).items()},
         **command.numerics.chosen(),
@@ -291,17 +216,17 @@ def _execute(
         mesh = launch.make_mesh()
         experiment = command.numerics.apply(build(config))
         sharding.check_batch(mesh, experiment.train.batch_size, experiment.accumulate)
-        upkeep = launch.upkeep()
+        maintenance = launch.maintenance()
     processes.check_same(
         identity | {"mesh": sharding.describe_axes(mesh)} | record.versions()
     )
     if launch.dry_run:
-        doctor.examine(console, identity, experiment, mesh)
+        preflight.examine(console, identity, experiment, mesh)
         raise SystemExit(0)
     if launch.max_batch is not None:
         limit = launch.max_batch * 1e9 or costs.memory_limit()
         remake = functools.partial(_rebatched, build, command.numerics, config)
-        doctor.max_batch(console, remake, mesh, experiment.train.batch_size, limit)
+        preflight.max_batch(console, remake, mesh, experiment.train.batch_size, limit)
         raise SystemExit(0)
     device = sharding.describe(mesh)
     with contextlib.ExitStack() as stack:
@@ -318,22 +243,22 @@ def _execute(
             mesh=mesh,
             console=console,
             compile_seconds=clock,
-            upkeep=upkeep,
-            join=join,
+            maintenance=maintenance,
+            share_step=share_step,
+            on_evaluation=_hook(experiment, workdir),
         )
-        metrics = _test_and_draw(experiment, fitted, mesh, workdir)
+        tested = testing.test(experiment, fitted, mesh, workdir)
         params, best_params = (
             sharding.to_host(state.params) for state in (fitted.last, fitted.best)
         )
         speed = fitted.trained_images / fitted.train_seconds
         result = {
             **identity,
-            **{
-                f"test_{k.replace('/', '_')}": v
-                for k, v in metrics.items()
-                if np.ndim(v) == 0
-            },
+            **tested,
             **_best_validation(workdir, int(fitted.best.step)),
+            "measures": record.describe_measures(testing.measures(experiment)),
+            "monitor": experiment.monitored().name,
+            "evaluations": ["validation", "test", *experiment.evaluations],
             # "mnist:test" is the test split of "mnist".
             "dataset": experiment.test.name.rpartition(":")[0],
             "seed": experiment.seed,
@@ -366,47 +291,6 @@ def _execute(
             replace_text(result_file, json.dumps(result, indent=2) + "\n")
     _print_result(console, result, workdir)
     return result
-
-
-def _test_and_draw(
-    experiment: Experiment, fitted: Fit, mesh: sharding.Mesh, workdir: Path
-) -> dict[str, Any]:
-    """Metrics of the best checkpoint on the test set; draws the pictures.
-
-    What is not a single number, such as the accuracy of each class, goes into
-    `test_metrics.json` and not into the record.
-    """
-    model, task, test = experiment.model, experiment.task, experiment.test
-    arrays = test.resident()
-    resident = sharding.place_resident(mesh, arrays)
-    best = (fitted.best.params, fitted.best.model_state)
-    evaluate = average_too(make_evaluate(model, task, test, resident, mesh))
-    metrics = evaluate(fitted.best)
-    predictions = None
-    if experiment.pictures is not None:
-        predictions = predict(model, task, test, resident, mesh, *best)
-    if not processes.is_main():
-        return metrics
-
-    rows = read_rows(workdir / "metrics.jsonl")
-    best_step = int(fitted.best.step)
-    figures = {"curves.png": visualise.curves(rows, best_step=best_step)}
-    if experiment.pictures is not None:
-        figures |= experiment.pictures(arrays or _streamed(test), predictions, metrics)
-    for name, figure in figures.items():
-        visualise.save(figure, workdir / name)
-    lists = {name: np.asarray(value).tolist() for name, value in metrics.items()}
-    replace_text(workdir / "test_metrics.json", json.dumps(lists) + "\n")
-    return metrics
-
-
-def _streamed(pipeline: Pipeline) -> Mapping[str, np.ndarray]:
-    """What the items of an evaluation hold, in order and without the padding."""
-    items = [
-        {name: array[item["mask"]] for name, array in item.items()}
-        for item in pipeline.items()
-    ]
-    return {name: np.concatenate([item[name] for item in items]) for name in items[0]}
 
 
 def _utilisation(experiment: Experiment, mesh, speed: float) -> dict[str, Any]:
@@ -458,10 +342,8 @@ def _reference(reference: Reference | None) -> dict[str, Any]:
 
 def _print_result(console: Console, result: Mapping[str, Any], workdir: Path) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for name, value in result.items():
-        if name.startswith(("test_", "validation_")):
-            words = f"{value:.2%}" if "accuracy" in name else f"{value:.4f}"
-            table.add_row(name.replace("_", " "), words)
+    for name, measure in record.measured(result).items():
+        table.add_row(name.replace("_", " "), measure.words(result[name]))
     table.add_row("parameters", f"{result['parameters']:,}")
     table.add_row("best step", f"{result['best_step']:,} of {result['steps']:,}")
     table.add_row("training", f"{result['images_per_second']:,.0f} images/s")
@@ -471,41 +353,17 @@ def _print_result(console: Console, result: Mapping[str, Any], workdir: Path) ->
     console.print(f"results and pictures are in {workdir}")
 
 
-EXIT_CODES = {
-    UsageError: 2,
-    Diverged: 3,
-    CheckpointError: 4,
-    Preempted: 75,  # EX_TEMPFAIL: what a scheduler is to start again
-    Interrupted: 130,
-    KeyboardInterrupt: 130,
-}
-"""5 is `EXIT_LOST` and 6 `EXIT_STALLED`, which threads of their own exit with."""
+def _hook(experiment: Experiment, workdir: Path) -> Callable[[Moment], None]:
+    """The experiment's own, with its figures saved."""
 
+    def call(moment: Moment) -> None:
+        if experiment.on_evaluation is None:
+            return
+        figures = experiment.on_evaluation(moment) or {}
+        if processes.is_main():
+            folder = workdir / "pictures" / f"step-{moment.step}"
+            for name, figure in figures.items():
+                folder.mkdir(parents=True, exist_ok=True)
+                visualise.save(figure, folder / name)
 
-@contextlib.contextmanager
-def _exit_codes():
-    """Ends the process with a message and a code of its own for what may go wrong."""
-    try:
-        yield
-    except tuple(EXIT_CODES) as error:
-        code = next(c for kind, c in EXIT_CODES.items() if isinstance(error, kind))
-        message = str(error) or "interrupted"
-        if _joined():
-            # Leaving in order would wait for the other processes, which may be stuck;
-            # process 0 goes last, since the others would miss it.
-            time.sleep(1.0 if processes.is_main() else 0.0)
-            leave(code, f"[process {jax.process_index()}] {message}")
-        print(message, file=sys.stderr)
-        raise SystemExit(code) from None
-    except Exception as error:
-        if not _joined():
-            raise
-        traceback.print_exc()
-        if isinstance(error, jax.errors.JaxRuntimeError):
-            # A collective broke: let the watch find out who is gone, and exit for that.
-            time.sleep(processes.patience())
-        leave(1, f"[process {jax.process_index()}] {type(error).__name__}")
-
-
-def _joined() -> bool:
-    return jax.distributed.is_initialized() and processes.several()
+    return call

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxvision import optim
 from jaxvision.engine import sharding
-from jaxvision.engine.loop import Upkeep
+from jaxvision.engine.loop import Maintenance
 from jaxvision.errors import UsageError, check
 from jaxvision.types import Experiment
 
@@ -57,12 +57,12 @@ class Numerics:
         if self.precision == "bf16_params":
             changes["param_dtype"] = jnp.bfloat16
         if model:
-            if experiment.model.variant is None:
+            if experiment.model.rebuild is None:
                 raise UsageError(
                     "the model of this experiment comes in one precision only: make it "
                     "with models.create, or leave --precision and --remat out"
                 )
-            changes["model"] = experiment.model.variant(**model)
+            changes["model"] = experiment.model.rebuild(**model)
         experiment = experiment._replace(**changes)
         check(
             (
@@ -125,7 +125,7 @@ class Launch:
         axes = None if self.mesh is None else sharding.parse_mesh(self.mesh)
         return sharding.make_mesh(self.devices, axes)
 
-    def upkeep(self) -> Upkeep:
+    def maintenance(self) -> Maintenance:
         """What is done beside the training.  Raises `UsageError`."""
         check(
             *(
@@ -134,7 +134,7 @@ class Launch:
                 for value in [getattr(self, name)]
             )
         )
-        return Upkeep(
+        return Maintenance(
             save_every_steps=self.save_every_steps,
             save_every_minutes=self.save_every_minutes,
             stall_timeout=self.stall_timeout,

@@ -11,7 +11,7 @@ from rich.table import Table
 from jaxvision.engine import costs, sharding
 from jaxvision.engine.compilation import CompileClock
 from jaxvision.engine.state import count
-from jaxvision.engine.step import abstract_item, make_init
+from jaxvision.engine.step import Constants, abstract_item, make_init
 from jaxvision.errors import UsageError
 from jaxvision.types import Experiment
 
@@ -25,7 +25,7 @@ def examine(
     """Print config, data, mesh, parameters, memory, operations and estimated time."""
     clock, train = CompileClock(), experiment.train
     resident = train.resident()
-    init = make_init(experiment, mesh, resident)
+    init = make_init(experiment, mesh, Constants(resident, experiment.task.frozen()))
     state = init.state
     found = costs.memory(experiment, mesh, resident)
     flops_per_image = costs.flops_per_image(experiment, mesh, resident)

@@ -5,9 +5,12 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from jaxvision.measures import Measure, measure_of
 
 PACKAGES = (
     "jax",
@@ -18,6 +21,31 @@ PACKAGES = (
     "numpy",
     "tensorflow-datasets",
 )
+
+
+FORMAT = 2
+"""Of records and configs; those of before had no number."""
+
+
+def describe_measures(measures: Iterable[Measure]) -> dict[str, dict[str, Any]]:
+    """What a record says of its metrics, by their names."""
+    return {m.name: {**m._asdict(), "name": m.name} for m in measures}
+
+
+def measures_of(result: Mapping[str, Any]) -> list[Measure]:
+    """What a record says of its metrics."""
+    return [Measure(**fields) for fields in result.get("measures", {}).values()]
+
+
+def measured(result: Mapping[str, Any]) -> dict[str, Measure]:
+    """The keys of a record that hold metrics of an evaluation, with what they are."""
+    measures = measures_of(result)
+    prefixes = tuple(f"{split}_" for split in result.get("evaluations", ()))
+    return {
+        key: measure_of(key, measures)
+        for key, value in result.items()
+        if key.startswith(prefixes) and isinstance(value, int | float)
+    }
 
 
 def provenance(program: str, arguments: list[str]) -> dict[str, Any]:

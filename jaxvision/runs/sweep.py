@@ -15,6 +15,8 @@ from rich.table import Table
 
 from jaxvision.errors import UsageError, check
 from jaxvision.files import replace_text
+from jaxvision.measures import Measure
+from jaxvision.runs.record import measured
 
 
 class Run(NamedTuple):
@@ -109,12 +111,13 @@ def summarise(runs: Sequence[Run]) -> list[dict[str, Any]]:
         results = [result for run in group if (result := run.result()) is not None]
         metrics = {
             name: {
+                "measure": measure._asdict(),
                 "mean": statistics.fmean(values),
                 "std": statistics.stdev(values) if len(values) > 1 else None,
                 "values": values,
             }
-            for name in (results[0] if results else ())
-            if name.startswith("test_")
+            for name, measure in (measured(results[0]) if results else {}).items()
+            if not name.startswith("validation_")
             for values in [[float(result[name]) for result in results]]
         }
         summary.append(
@@ -171,17 +174,13 @@ def _print(console: Console, summary: Sequence[Mapping[str, Any]]) -> None:
     for name in ("seeds", *metrics, "seconds"):
         table.add_column(name.replace("_", " "), justify="right")
     for row in summary:
-        cells = [_cell(name, row["metrics"].get(name)) for name in metrics]
+        cells = [_cell(row["metrics"].get(name)) for name in metrics]
         seconds = f"{row['wall_seconds']:,.0f}"
         table.add_row(*row["point"].values(), str(len(row["seeds"])), *cells, seconds)
     console.print(table)
 
 
-def _cell(name: str, found: Mapping[str, Any] | None) -> str:
+def _cell(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return "–"
-    factor, unit = (100, " %") if "accuracy" in name else (1, "")
-    mean = f"{factor * found['mean']:.4g}"
-    if found["std"] is None:
-        return mean + unit
-    return f"{mean} ± {factor * found['std']:.2g}{unit}"
+    return Measure(**found["measure"]).words(found["mean"], found["std"])

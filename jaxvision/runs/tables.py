@@ -21,6 +21,8 @@ from typing import Any
 from jaxvision import errors
 from jaxvision.errors import UsageError
 from jaxvision.files import replace_text
+from jaxvision.measures import measure_of
+from jaxvision.runs.record import FORMAT, measures_of
 
 Record = Mapping[str, Any]
 
@@ -37,6 +39,8 @@ _REQUIRED: dict[str, tuple[type, ...]] = {
     "command": (str,),
     "finished_at": (str,),
     "smoke": (bool,),
+    "monitor": (str,),
+    "measures": (dict,),
 }
 _COLUMNS = (
     "Experiment",
@@ -55,18 +59,18 @@ _NOTE = (
 
 
 def publish(
-    run_dir: str | Path, records_dir: str | Path = RECORDS, *, label: str | None = None
+    run_dir: str | Path, records_dir: str | Path = RECORDS, *, tag: str | None = None
 ) -> Path:
     """Copy the record of a finished run to where the tables find it; return its path.
 
-    The file is named `<experiment>-<dataset>[-<label>]-seed<k>.json`.  The label tells
-    configs apart: a variant has its name, else the first config of an experiment on a
-    data set has none, and another one gets a short hash of itself unless `label` names
-    it.  Publishing a config and seed again replaces their record.  Paths of this
-    machine stay out of the record.
+    The file is named `<experiment>-<dataset>[-<tag>]-seed<k>.json`.  The tag tells
+    configs apart: a case of several has its name, else the first config of an
+    experiment on a data set has none, and another one gets a short hash of itself
+    unless `tag` names it.  Publishing a config and seed again replaces their record.
+    Paths of this machine stay out of the record.
 
     Warns when the run's code was not committed.  Raises `UsageError` when the run is
-    not finished or was a smoke run, when its record lacks something, and when `label`
+    not finished or was a smoke run, when its record lacks something, and when `tag`
     belongs to another config.
     """
     source, records = Path(run_dir) / "result.json", Path(records_dir)
@@ -97,17 +101,15 @@ def publish(
         )
     records.mkdir(exist_ok=True)
     published = _read_all(records)
-    record["label"] = (
-        label or record.get("variant") or _label(record, published.values())
-    )
-    parts = [record["experiment"], record["dataset"], record["label"]]
+    record["tag"] = tag or record.get("case") or _tag(record, published.values())
+    parts = [record["experiment"], record["dataset"], record["tag"]]
     parts.append(f"seed{record['seed']}")
     stem = "-".join(re.sub(r"[^\w.=-]+", "-", part) for part in parts if part)
     target = records / f"{stem}.json"
     if target in published and _identity(published[target]) != _identity(record):
         raise UsageError(
-            f"{target} is the record of another config: choose another --label than "
-            f"{record['label']!r}"
+            f"{target} is the record of another config: choose another --tag than "
+            f"{record['tag']!r}"
         )
     text = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False)
     replace_text(target, text + "\n")
@@ -200,6 +202,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _validate(path: Path, record: Record) -> None:
     """Every fault of the record in one error that names the file and the keys."""
+    if record.get("format") != FORMAT:
+        raise UsageError(
+            f"{path}: the record has format {record.get('format', 1)}, and this code "
+            f"reads format {FORMAT}: publish the run with the code that made it, or "
+            "repeat the run"
+        )
     rules = [
         (
             _is_a(record.get(key), types),
@@ -236,7 +244,9 @@ def _is_a(value: Any, types: tuple[type, ...]) -> bool:
 
 
 def _metric(record: Record) -> str:
-    return record.get("reference_metric") or "test_accuracy"
+    """The key of what its row states: the test's value of what was monitored."""
+    monitored = str(record.get("monitor")).replace("/", "_")
+    return record.get("reference_metric") or f"test_{monitored}"
 
 
 def _config(record: Record) -> dict[str, Any]:
@@ -261,11 +271,11 @@ def _row(record: Record) -> tuple[str, ...]:
         "reference": [record.get(f"reference_{k}") for k in ("value", "source")],
         "metric": _metric(record),
     }
-    names = (record["experiment"], record["dataset"], record.get("label") or "")
+    names = (record["experiment"], record["dataset"], record.get("tag") or "")
     return (*names, json.dumps(rest, sort_keys=True))
 
 
-def _label(record: Record, published: Iterable[Record]) -> str | None:
+def _tag(record: Record, published: Iterable[Record]) -> str | None:
     """That of the same config under another seed, none for the first, or a hash."""
     siblings = [
         other
@@ -275,8 +285,8 @@ def _label(record: Record, published: Iterable[Record]) -> str | None:
     ]
     for other in siblings:
         if _config(other) == _config(record):
-            return other.get("label")
-    if all(other.get("label") for other in siblings):
+            return other.get("tag")
+    if all(other.get("tag") for other in siblings):
         return None
     config = json.dumps(_config(record), sort_keys=True)
     return hashlib.sha256(config.encode()).hexdigest()[:6]
@@ -333,33 +343,29 @@ def _has_machine_path(value: Any) -> bool:
 def _cells(records: Sequence[Record]) -> list[str]:
     """A row of the table from records in the order of their seeds."""
     first, metric = records[0], _metric(records[0])
-    label = first.get("label")
+    tag = first.get("tag")
     reference = "—"
     if first.get("reference_value") is not None:
-        reference = _number(metric, [first["reference_value"]])
+        reference = _number(first, [first["reference_value"]])
         reference += f" ({first['reference_source']})"
     count = f" (n = {len(records)})" if len(records) > 1 else ""
     return [
-        first["experiment"] + (f" ({label})" if label else ""),
+        first["experiment"] + (f" ({tag})" if tag else ""),
         first["dataset"],
         f"{first['parameters']:,}",
         f"{metric.replace('_', ' ')} "
-        f"{_number(metric, [record[metric] for record in records])}{count}",
+        f"{_number(first, [record[metric] for record in records])}{count}",
         reference,
         "<br>".join(_times(records)),
         f"`{_command(records)}`",
     ]
 
 
-def _number(metric: str, values: Sequence[float]) -> str:
-    """Mean ± sample standard deviation; shares of one are written in percent."""
-    percent = metric.endswith(("accuracy", "iou", "map", "dice", "error"))
-    scale, unit = (100, " %") if percent else (1, "")
-    digits = ".2f" if percent else ".4g"
-    text = format(scale * statistics.fmean(values), digits)
-    if len(values) > 1:
-        text += " ± " + format(scale * statistics.stdev(values), digits)
-    return text + unit
+def _number(record: Record, values: Sequence[float]) -> str:
+    """Mean ± sample standard deviation, as the record's measure writes them."""
+    measure = measure_of(_metric(record), measures_of(record))
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return measure.words(statistics.fmean(values), deviation)
 
 
 def _times(records: Sequence[Record]) -> list[str]:

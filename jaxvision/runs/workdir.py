@@ -26,6 +26,12 @@ def check_same_config(workdir: Path, identity: Mapping[str, Any]) -> None:
         return
     identity = json.loads(json.dumps(identity))
     before = json.loads(file.read_text(encoding="utf-8"))
+    if before.get("format") != identity["format"]:
+        raise UsageError(
+            f"{workdir} holds a run of format {before.get('format', 1)}, and this code "
+            f"continues format {identity['format']}: use the code it began with, or "
+            "choose a new --workdir"
+        )
     differing = [
         f"  {name.removeprefix('config_')}: was {before.get(name)!r}, "
         f"now {identity.get(name)!r}"

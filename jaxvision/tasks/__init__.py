@@ -1,6 +1,16 @@
 """Tasks: what is to be learned, as values made of functions."""
 
 from jaxvision.tasks.classification import classification
+from jaxvision.tasks.multilabel import multilabel
+from jaxvision.tasks.segmentation import segmentation
 from jaxvision.tasks.views import five_crops, mirrored, ten_crops, with_views
 
-__all__ = ["classification", "five_crops", "mirrored", "ten_crops", "with_views"]
+__all__ = [
+    "classification",
+    "five_crops",
+    "mirrored",
+    "multilabel",
+    "segmentation",
+    "ten_crops",
+    "with_views",
+]

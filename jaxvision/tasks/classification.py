@@ -8,8 +8,9 @@ import optax
 
 from jaxvision.errors import check
 from jaxvision.losses import cross_entropy
-from jaxvision.metrics import classification as measure
-from jaxvision.types import Batch, Metrics, Task
+from jaxvision.metrics import classification as metrics
+from jaxvision.tasks.mask import mask_of
+from jaxvision.types import Batch, Measure, Task
 
 
 def classification(
@@ -61,31 +62,47 @@ def classification(
             )
         )
         losses = loss(logits, optax.smooth_labels(targets, label_smoothing))
-        mask = _mask(batch)
-        sums = measure.loss_and_accuracy(logits, labels, losses, mask)
-        return sums["loss"] / jnp.maximum(sums["count"], 1), (model_state, sums)
+        sums = metrics.loss_and_accuracy(logits, labels, losses, mask_of(batch))
+        return (sums["loss"], sums["count"]), (model_state, sums)
 
-    def update(forward, batch: Batch):
+    def update(forward, batch: Batch, *, keys):
+        del keys
         outputs, _ = forward(batch["image"])
-        logits, labels, mask = outputs["logits"], batch["label"], _mask(batch)
+        logits, labels, mask = outputs["logits"], batch["label"], mask_of(batch)
         losses = loss(logits, jax.nn.one_hot(labels, num_classes))
-        sums = measure.loss_and_accuracy(logits, labels, losses, mask)
-        sums["confusion"] = measure.confusion(logits, labels, mask)
-        sums["calibration"] = measure.calibration(
+        sums = metrics.loss_and_accuracy(logits, labels, losses, mask)
+        sums["confusion"] = metrics.confusion(logits, labels, mask)
+        sums["calibration"] = metrics.calibration(
             logits, labels, mask, calibration_bins
         )
         if 1 < top_k < num_classes:
-            correct = measure.top_k_correct(logits, labels, mask, top_k)
+            correct = metrics.top_k_correct(logits, labels, mask, top_k)
             sums["top_k"] = {str(top_k): correct}
-        return sums
+        return sums, {}
 
-    def predict(forward, batch: Batch):
+    def predict(forward, batch: Batch, *, keys):
+        del keys
         outputs, _ = forward(batch["image"])
         return {"probabilities": jax.nn.softmax(outputs["logits"])}
 
-    return Task(train_loss, Metrics(update, measure.compute), predict)
+    def difficulty(batch: Batch, predictions):
+        # The most confident mistakes first, the most confident correct answers last.
+        confidence = jnp.max(predictions["probabilities"], axis=-1)
+        predicted = jnp.argmax(predictions["probabilities"], axis=-1)
+        correct = predicted == batch["label"]
+        return jnp.where(correct, 1 - confidence, 1 + confidence)
 
-
-def _mask(batch: Batch) -> jax.Array:
-    """Bool [B]: which examples count; all, where the batch does not say."""
-    return batch.get("mask", jnp.ones(batch["label"].shape, bool))
+    top = [Measure(f"top{top_k}_accuracy", "%", "higher", 2)]
+    return Task(
+        loss=train_loss,
+        update=update,
+        compute=lambda sums, rows: metrics.compute(sums),
+        measures=(
+            Measure("accuracy", "%", "higher", 2),
+            Measure("loss", better="lower"),
+            *(top if 1 < top_k < num_classes else []),
+            Measure("calibration_error", "%", "lower", 2),
+        ),
+        predict=predict,
+        difficulty=difficulty,
+    )

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.errors import check
-from jaxvision.types import Array, Batch, Metrics, Task
+from jaxvision.types import Array, Batch, Forward, Task
 
 Views = Callable[[Array], Sequence[Array]]
 """`images [B,H,W,C] -> views`, each a batch of images."""
@@ -27,23 +27,22 @@ def with_views(task: Task, views: Views) -> Task:
     other outputs of the model are not there, since views differ in what they show.
     """
 
-    def averaged(forward):
-        def forward_views(images, *, state=None):
-            results = [forward(view, state=state) for view in views(images)]
+    def averaged(forward: Forward) -> Forward:
+        def call(images, **options):
+            results = [forward.call(view, **options) for view in views(images)]
             logs = [jax.nn.log_softmax(outputs["logits"]) for outputs, _ in results]
             mean = functools.reduce(jnp.logaddexp, logs) - jnp.log(len(logs))
             return {"logits": mean}, results[0][1]
 
-        return forward_views
+        return forward._replace(call=call)
 
-    def update(forward, batch: Batch):
-        return task.metrics.update(averaged(forward), batch)
+    def update(forward, batch: Batch, *, keys):
+        return task.update(averaged(forward), batch, keys=keys)
 
-    def predict(forward, batch: Batch):
-        return task.predict(averaged(forward), batch)
+    def predict(forward, batch: Batch, *, keys):
+        return task.predict(averaged(forward), batch, keys=keys)
 
-    metrics = Metrics(update, task.metrics.compute)
-    return task._replace(metrics=metrics, predict=predict)
+    return task._replace(update=update, predict=predict)
 
 
 def mirrored(images: Array) -> Sequence[Array]:

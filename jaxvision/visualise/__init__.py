@@ -8,10 +8,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from jaxvision.visualise.classification import classification
+from jaxvision.visualise.multilabel import multilabel
+from jaxvision.visualise.segmentation import segmentation
 
 if TYPE_CHECKING:
-    from jaxvision.visualise.annotation_overlay import class_colour, overlay
+    from jaxvision.visualise.annotation_overlay import captioned, class_colour, overlay
     from jaxvision.visualise.augmentation import augmentations
+    from jaxvision.visualise.comparison_grid import comparison, shares_by_class
     from jaxvision.visualise.confusion_matrix import confusion
     from jaxvision.visualise.contact_sheet import card
     from jaxvision.visualise.learning_curves import compare, curves
@@ -20,27 +23,35 @@ if TYPE_CHECKING:
 
 __all__ = [
     "augmentations",
+    "captioned",
     "card",
     "class_colour",
     "classification",
     "compare",
+    "comparison",
     "confusion",
     "curves",
+    "multilabel",
     "overlay",
     "predictions",
     "save",
+    "segmentation",
+    "shares_by_class",
 ]
 
 _MODULE_OF = {
     "augmentations": "augmentation",
+    "captioned": "annotation_overlay",
     "card": "contact_sheet",
     "class_colour": "annotation_overlay",
     "compare": "learning_curves",
+    "comparison": "comparison_grid",
     "confusion": "confusion_matrix",
     "curves": "learning_curves",
     "overlay": "annotation_overlay",
     "predictions": "prediction_grid",
     "save": "style",
+    "shares_by_class": "comparison_grid",
 }
 
 

@@ -57,10 +57,8 @@ def overlay(
             pixels[shown] = _mixed(pixels[shown], _colour_of(example, m))
 
     height, width = image.shape[:2]
-    scale = side / max(height, width)
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
-    smooth = Image.Resampling.BICUBIC if scale < 3 else Image.Resampling.NEAREST
-    canvas = Image.fromarray(pixels.round().astype(np.uint8)).resize(size, smooth)
+    canvas = _enlarged(pixels.round().astype(np.uint8), side)
+    size = canvas.size
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(size=max(side // 20, 9))
     thick = max(side // 160, 1)
@@ -78,6 +76,24 @@ def overlay(
     return np.asarray(canvas)
 
 
+def captioned(
+    image: np.ndarray, lines: Sequence[str], *, side: int = SIDE
+) -> np.ndarray:
+    """The image, uint8 [H,W,C], with lines of text in its lower left corner.
+
+    side: the longer side of the result, uint8 [S,T,3].
+    """
+    check(style.image_rule(image, "image"))
+    canvas = _enlarged(np.broadcast_to(image, (*image.shape[:2], 3)), side)
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(size=max(side // 18, 9))
+    below = float(canvas.size[1])
+    for line in reversed(lines):
+        _write(draw, (0, below), line, (30, 30, 30), font)
+        below -= draw.textbbox((0, 0), line, font=font)[3] + 3
+    return np.asarray(canvas)
+
+
 def class_colour(number: int) -> tuple[int, int, int]:
     """RGB of a class: those of `style` first, then hues at the golden angle."""
     if number < len(style.CYCLE) - 1:  # black is no colour to draw on images with
@@ -86,6 +102,15 @@ def class_colour(number: int) -> tuple[int, int, int]:
     hue = number * 0.618034 % 1
     red, green, blue = colorsys.hsv_to_rgb(hue, 0.55 + 0.4 * (number % 2), 0.9)
     return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def _enlarged(pixels: np.ndarray, side: int) -> Image.Image:
+    """Small images are enlarged pixel by pixel, large ones made smaller smoothly."""
+    height, width = pixels.shape[:2]
+    scale = side / max(height, width)
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    smooth = Image.Resampling.BICUBIC if scale < 3 else Image.Resampling.NEAREST
+    return Image.fromarray(pixels).resize(size, smooth)
 
 
 def _with_segmentation(

@@ -1,30 +1,42 @@
-"""The pictures of every classification experiment."""
+"""How the predictions of `tasks.classification` are shown."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from jaxvision.types import Galleries, Show
 
-def classification(class_names: Sequence[str]) -> Callable[..., dict[str, Any]]:
-    """`Experiment.pictures` for `tasks.classification`: confusion and predictions."""
+_TOP = 3
 
-    def pictures(
-        arrays: Mapping[str, np.ndarray],
-        predictions: Mapping[str, np.ndarray],
-        metrics: Mapping[str, Any],
-    ) -> dict[str, Any]:
+
+def classification(classes: Sequence[str]) -> Show:
+    """The three likeliest classes; the confusion matrix, and the worst mistakes."""
+
+    def words(prediction: Mapping[str, np.ndarray]) -> list[str]:
+        probabilities = np.asarray(prediction["probabilities"])
+        best = np.argsort(-probabilities, kind="stable")[:_TOP].tolist()
+        return [f"{classes[k]}  {probabilities[k]:.1%}" for k in best]
+
+    def draw(example: Mapping[str, np.ndarray], prediction) -> np.ndarray:
+        from jaxvision import visualise
+
+        return visualise.captioned(example["image"], words(prediction))
+
+    def figures(galleries: Galleries, metrics: Mapping[str, Any]) -> dict[str, Any]:
         # Not earlier: it imports matplotlib, which training can do without.
         from jaxvision import visualise
 
+        worst, matrix = galleries.worst, np.asarray(metrics["confusion"])
         return {
-            "confusion.png": visualise.confusion(metrics["confusion"], class_names),
+            "confusion.png": visualise.confusion(matrix, classes),
             "predictions.png": visualise.predictions(
-                arrays["image"],
-                arrays["label"],
-                predictions["probabilities"],
-                class_names,
+                worst.example["image"],
+                worst.example["label"],
+                worst.prediction["probabilities"],
+                classes,
+                of=(int(matrix.sum() - matrix.trace()), int(matrix.sum())),
             ),
         }
 
-    return pictures
+    return Show(draw, words, figures)

@@ -16,6 +16,7 @@ from matplotlib.ticker import (
 )
 
 from jaxvision.errors import UsageError, unknown
+from jaxvision.measures import Measure, measure_of
 from jaxvision.visualise import style
 
 Row = Mapping[str, Any]
@@ -32,13 +33,18 @@ _COLOURS = {"train": style.BLUE, "validation": style.VERMILION}
 _LINE_STYLES = ("-", "--", ":", "-.")
 
 
-def curves(history: Sequence[Row], *, best_step: int | None = None) -> Figure:
+def curves(
+    history: Sequence[Row],
+    measures: Sequence[Measure] = (),
+    *,
+    best_step: int | None = None,
+) -> Figure:
     """One panel for each metric that train and validation share, against the epoch.
 
-    Loss comes first, then accuracy, then the others by name; where nothing is shared,
-    whatever either of them measured is drawn.  A dotted line marks the validation at
-    `best_step`, the step of the best checkpoint; when that is None, the first one with
-    the highest accuracy, or with the lowest loss where accuracy was not measured.
+    Loss comes first, then the others in the order of their `measures`; where nothing is
+    shared, whatever either of them measured is drawn.  A dotted line marks the
+    validation at `best_step`, the step of the best checkpoint; when that is None, the
+    first one that is best by the first of the measures that was recorded.
 
     Raises `UsageError` when there is no metric in `history`.
     """
@@ -58,10 +64,13 @@ def curves(history: Sequence[Row], *, best_step: int | None = None) -> Figure:
             '{"epoch": 1, "train/loss": 0.3, "validation/loss": 0.2}, got '
             f"{len(history)} rows without such keys"
         )
-    best = _best_epoch(history, best_step)
+    best = _best_epoch(history, measures, best_step)
 
     axes = style.panels(len(names))
-    for axis, name in zip(axes, sorted(names, key=_loss_first), strict=True):
+    order = ["loss", *(measure.name for measure in measures)]
+    in_order = sorted(names, key=lambda name: (_place(order, name), name))
+    for axis, name in zip(axes, in_order, strict=True):
+        measure = measure_of(name, measures)
         drawn = []
         for split, colour in _COLOURS.items():
             x, y = _series(history, f"{split}/{name}", "epoch")
@@ -69,10 +78,10 @@ def curves(history: Sequence[Row], *, best_step: int | None = None) -> Figure:
                 axis.plot(x, y, color=colour, label=split, **_strokes(len(x)))
                 drawn += y
         if best is not None and measured["validation"]:
-            _mark(axis, history, f"validation/{name}", best)
+            _mark(axis, history, f"validation/{name}", best, measure)
         style.title(axis, name.replace("_", " "))
         style.label(axis, x="epoch")
-        _scale_y(axis, name, drawn)
+        _scale_y(axis, measure, drawn)
         axis.xaxis.set_major_locator(_whole_epochs())
     _legend(axes[0])
     return _figure(axes[0])
@@ -82,6 +91,7 @@ def compare(
     histories: Mapping[str, Sequence[Row]],
     metric: str = "validation/loss",
     against: Sequence[str] = ("epoch", "updates", "seconds"),
+    measures: Sequence[Measure] = (),
 ) -> Figure:
     """One metric of several runs, a line for each, a panel for each of `against`.
 
@@ -123,7 +133,8 @@ def compare(
                 **_strokes(len(x)),
             )
         style.label(axis, x=AGAINST[name][1])
-        _scale_y(axis, metric, [value for _, y in runs.values() for value in y])
+        values = [value for _, y in runs.values() for value in y]
+        _scale_y(axis, measure_of(metric, measures), values)
     style.title(axes[0], metric.replace("/", " ").replace("_", " "))
     for axis in axes[1:]:
         axis.sharey(axes[0])
@@ -146,20 +157,21 @@ def _series(
     return [x for x, _ in points], [y for _, y in points]
 
 
-def _best_epoch(history: Sequence[Row], best_step: int | None) -> float | None:
+def _best_epoch(
+    history: Sequence[Row], measures: Sequence[Measure], best_step: int | None
+) -> float | None:
     if best_step is not None:
         epochs = [row["epoch"] for row in history if row.get("step") == best_step]
         return epochs[0] if epochs else None
-    for metric, best in (("validation/accuracy", max), ("validation/loss", min)):
-        x, y = _series(history, metric, "epoch")
-        if x:
-            return x[y.index(best(y))]
+    for measure in (*measures, Measure("loss", better="lower")):
+        x, y = _series(history, f"validation/{measure.name}", "epoch")
+        if x and measure.better is not None:
+            return x[y.index(max(y) if measure.better == "higher" else min(y))]
     return None
 
 
-def _loss_first(name: str) -> tuple[int, str]:
-    order = ["loss", "accuracy"]
-    return (order.index(name) if name in order else len(order), name)
+def _place(order: Sequence[str], name: str) -> int:
+    return order.index(name) if name in order else len(order)
 
 
 def _whole_epochs() -> MaxNLocator:
@@ -171,7 +183,9 @@ def _strokes(points: int) -> dict[str, Any]:
     return {"linewidth": 1.8} | ({"marker": "o", "ms": 3.5} if points <= 30 else {})
 
 
-def _mark(axis: Axes, history: Sequence[Row], metric: str, epoch: float) -> None:
+def _mark(
+    axis: Axes, history: Sequence[Row], metric: str, epoch: float, measure: Measure
+) -> None:
     """A dotted line at the best epoch; the metric's value there joins the title."""
     axis.axvline(
         epoch,
@@ -187,7 +201,7 @@ def _mark(axis: Axes, history: Sequence[Row], metric: str, epoch: float) -> None
     value = y[x.index(epoch)]
     axis.plot(epoch, value, "o", ms=8, mfc="none", mec=style.VERMILION, mew=1.6)
     axis.set_title(
-        f"{_words(metric, value)} at epoch {epoch:g}",
+        f"{measure.words(value)} at epoch {epoch:g}",
         loc="right",
         fontsize=style.NORMAL,
         color=style.VERMILION,
@@ -195,21 +209,13 @@ def _mark(axis: Axes, history: Sequence[Row], metric: str, epoch: float) -> None
     )
 
 
-def _is_share(name: str) -> bool:
-    return name.endswith("accuracy") or "top" in name.split("/")[-1]
-
-
-def _words(metric: str, value: float) -> str:
-    return f"{value:.2%}".replace("%", " %") if _is_share(metric) else f"{value:.3g}"
-
-
-def _scale_y(axis: Axes, name: str, values: Sequence[float]) -> None:
+def _scale_y(axis: Axes, measure: Measure, values: Sequence[float]) -> None:
     """A loss that falls by more than tenfold on a log scale; shares in percent."""
-    if _is_share(name):
+    if measure.unit == "%":
         axis.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=" %"))
         return
     lowest, highest = min(values, default=0), max(values, default=0)
-    if not (name.endswith("loss") and 0 < 10 * lowest < highest):
+    if not (measure.name.endswith("loss") and 0 < 10 * lowest < highest):
         return
     axis.set_yscale("log")
     if highest < 1000 * lowest:  # powers of ten alone would leave one or two labels

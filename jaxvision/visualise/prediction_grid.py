@@ -20,11 +20,14 @@ def predictions(
     class_names: Sequence[str],
     rows: int = 6,
     columns: int = 8,
+    *,
+    of: tuple[int, int] | None = None,
 ) -> Figure:
     """The most confident mistakes first, then the least confident correct answers.
 
     images: [N,H,W,C] uint8 with one channel (grey) or three (RGB); labels: [N] int in
-    0..K-1; probabilities: [N,K] in 0..1 for the K class names.
+    0..K-1; probabilities: [N,K] in 0..1 for the K class names.  of: the numbers of
+    mistakes and of images, where these here are the worst of more.
 
     The first line above an image is the predicted class and its probability, the
     second one is the true class and the probability the model gave to it.
@@ -60,7 +63,7 @@ def predictions(
     width = max(columns, 4) * (_IMAGE + _GAP) + _GAP  # four wide for the headline
     height = rows * (_IMAGE + _GAP + _WORDS) + _HEAD
     figure = Figure((width, height))
-    _headline(figure, wrong, wrong[shown])
+    _headline(figure, of or (int(wrong.sum()), count), wrong[shown])
     for place, index in enumerate(shown):
         row, column = divmod(place, columns)
         left = _GAP + column * (_IMAGE + _GAP)
@@ -98,9 +101,9 @@ def _order(wrong: np.ndarray, confidence: np.ndarray) -> np.ndarray:
     return np.lexsort((np.where(wrong, -confidence, confidence), ~wrong))
 
 
-def _headline(figure: Figure, wrong: np.ndarray, wrong_shown: np.ndarray) -> None:
-    """How many mistakes there are, and how many of them are seen here."""
-    mistakes, cells = int(wrong.sum()), len(wrong_shown)
+def _headline(figure: Figure, of: tuple[int, int], wrong_shown: np.ndarray) -> None:
+    """How many mistakes there are in how many images, and which are seen here."""
+    (mistakes, images), cells = of, len(wrong_shown)
     shown = int(wrong_shown.sum())
     parts = []
     if shown:
@@ -113,7 +116,7 @@ def _headline(figure: Figure, wrong: np.ndarray, wrong_shown: np.ndarray) -> Non
     figure.text(
         _GAP / figure.get_figwidth(),
         1 - 0.24 / height,
-        f"{style.count(mistakes, 'mistake')} in {style.count(len(wrong), 'image')}",
+        f"{style.count(mistakes, 'mistake')} in {style.count(images, 'image')}",
         fontsize=style.LARGE,
         color=style.INK,
         va="center",

@@ -47,7 +47,7 @@ LOSSES = {
         2.143323,
     ],
 }
-"""Of each step from `make_case`, by `peers/airbench.py` with PyTorch 2.13 on CPU."""
+"""Of each step from `make_case`, by `speedrun.PEER` with PyTorch 2.13 on CPU."""
 
 
 def quickly(function):
@@ -384,8 +384,7 @@ def test_pytorch_still_loses_this(tmp_path):
         file = tmp_path / f"{variant}.npz"
         arrays["images"] = np.stack([arrays["images"]] * STEPS)
         np.savez(file, **arrays, labels=np.stack([labels] * STEPS))
-        script = Path(speedrun.__file__).parent / "peers" / "airbench.py"
-        with peer(Path(python), script) as ask:
+        with peer(Path(python), speedrun.PEER) as ask:
             losses = ask(
                 "losses", speedrun.to_json(recipe), str(file), PER_EPOCH, STEPS
             )

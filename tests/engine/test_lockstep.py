@@ -16,7 +16,7 @@ STEPS = 3
 def add(constant):
     """A training step that adds a constant, and what the items say of the data."""
 
-    def step(state, resident, items, wishes=None):
+    def step(state, resident, items, requests=None):
         state = state + constant + resident["table"][items["index"][0]].sum()
         return state, state
 
@@ -83,7 +83,7 @@ def test_other_programs_and_other_data_are_not_mixed(widths):
 
 
 def test_whoever_is_done_or_fails_does_not_hold_up_the_others(widths):
-    def broken(state, resident, items, wishes=None):
+    def broken(state, resident, items, requests=None):
         raise ValueError("out of order")
 
     steps = [add(1.0), add(1.0), add(1.0)]

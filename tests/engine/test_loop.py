@@ -227,7 +227,7 @@ def test_a_metric_that_does_not_exist_is_refused_at_once(tmp_path):
 
 
 def test_the_lowest_loss_can_be_the_best(tmp_path, quiet):
-    experiment = build(Config())._replace(monitor="loss", monitor_mode="min")
+    experiment = build(Config())._replace(monitor="loss")
     fitted = train(tmp_path, experiment)
     lowest = min(rows(quiet[0]), key=lambda row: row["validation/loss"])
     assert int(fitted.best.step) == lowest["step"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import quality as bench_quality
+from benchmarks import quality as planted_faults
 from jaxvision import data
 from jaxvision.commands import main as cli
 from jaxvision.errors import UsageError
@@ -26,7 +26,7 @@ def planted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("planted")
     splits = data.load("mnist_5k")
     train, test = splits.train.read(), splits.test.read()
-    faulty, rows = bench_quality.plant(train, test, 10, share=0.003, seed=1)
+    faulty, rows = planted_faults.plant(train, test, 10, share=0.003, seed=1)
     np.savez(
         folder / "faulty.npz",
         image_train=faulty["image"],
@@ -42,7 +42,7 @@ def planted(tmp_path_factory):
 @needs_extra
 def test_planted_faults_are_found(planted):
     _, _, rows, found = planted
-    scores = bench_quality.score(found, rows, 4000)
+    scores = planted_faults.score(found, rows, 4000)
     for fault in ("blank", "dark", "blurred", "duplicate"):
         assert scores[fault]["found"] == scores[fault]["planted"] == 12, fault
     for fault in ("near_noise", "near_contrast", "near_jpeg"):

@@ -4,6 +4,13 @@ import pytest
 
 from jaxvision import visualise
 from jaxvision.errors import UsageError
+from jaxvision.measures import Measure
+
+MEASURES = (
+    Measure("accuracy", "%", "higher", 2),
+    Measure("loss", better="lower"),
+    Measure("top5_accuracy", "%", "higher", 2),
+)
 
 
 def history(epochs=5, *, train=True, validation=True, falls=2.0):
@@ -35,7 +42,7 @@ def lines(axis):
 
 
 def test_panels_are_the_shared_metrics_and_loss_comes_first():
-    figure = visualise.curves(history())
+    figure = visualise.curves(history(), MEASURES)
     assert titles(figure) == ["loss", "accuracy", "top5 accuracy"]
     drawn = lines(figure.axes[0])
     np.testing.assert_allclose(drawn["train"].get_xdata(), [1, 2, 3, 4, 5])
@@ -51,8 +58,8 @@ def test_a_row_may_hold_both_splits():
 
 
 def test_loss_is_logarithmic_only_beyond_a_decade():
-    narrow = visualise.curves(history(3)).axes
-    wide = visualise.curves(history(5)).axes
+    narrow = visualise.curves(history(3), MEASURES).axes
+    wide = visualise.curves(history(5), MEASURES).axes
     assert [axis.get_yscale() for axis in narrow] == ["linear"] * 3
     assert [axis.get_yscale() for axis in wide] == ["log", "linear", "linear"]
 
@@ -62,7 +69,7 @@ def test_loss_is_logarithmic_only_beyond_a_decade():
     [(None, 4, "90.40 % at epoch 4"), (20, 2, "90.20 % at epoch 2")],
 )
 def test_best_validation_is_marked(best_step, epoch, words):
-    figure = visualise.curves(history(), best_step=best_step)
+    figure = visualise.curves(history(), MEASURES, best_step=best_step)
     for axis in figure.axes:
         assert list(lines(axis)["best on validation"].get_xdata()) == [epoch, epoch]
     assert figure.axes[1].get_title(loc="right") == words
@@ -106,7 +113,9 @@ def test_compare_overlays_runs_against_each_axis():
             {"step": e, "epoch": e, "validation/loss": 2 / (e + 1)} for e in range(4)
         ],
     }
-    by_epoch, by_updates = visualise.compare(runs).axes  # nobody measured seconds
+    by_epoch, by_updates = visualise.compare(
+        runs, measures=MEASURES
+    ).axes  # nobody measured seconds
     assert (by_epoch.get_xscale(), by_updates.get_xscale()) == ("linear", "log")
     assert (by_epoch.get_xlabel(), by_updates.get_xlabel()) == ("epoch", "updates")
     assert list(lines(by_updates)["pattern"].get_xdata()) == [0, 1000, 2000, 3000]
@@ -122,7 +131,7 @@ def test_compare_with_seconds_and_many_runs():
     ]
     runs = {f"run {i}": rows for i in range(8)}
     runs["without a clock"] = [{"step": 1, "epoch": 1, "validation/loss": 5.0}]
-    figure = visualise.compare(runs)
+    figure = visualise.compare(runs, measures=MEASURES)
     assert len({axis.get_ylim() for axis in figure.axes}) == 1
     assert [axis.get_xlabel() for axis in figure.axes][2] == "training time [s]"
     strokes = {
@@ -140,5 +149,5 @@ def test_compare_refuses_what_it_cannot_draw():
 
 def test_global_style_is_left_alone():
     before = dict(matplotlib.rcParams)
-    visualise.curves(history())
+    visualise.curves(history(), MEASURES)
     assert dict(matplotlib.rcParams) == before

@@ -162,8 +162,8 @@ def survey(
 ) -> np.ndarray:
     """The result of `look(path)` for each file, int32 [N,columns].
 
-    `what` says what the files are to `look`: results for many files are kept in the
-    user's cache under it, until a file changes.  Raises `UsageError` that names the
+    Results for many files are kept in the user's cache until a file changes; `what`,
+    such as "images", says which results they are.  Raises `UsageError` that names the
     files for which `look` raises `DecodeError`.
     """
 

@@ -57,7 +57,7 @@ DEFAULT = Layout()
 def scene(
     index: int, layout: Layout = DEFAULT, *, split: str = "train", seed: int = 0
 ) -> Arrays:
-    """One image with its annotations, as `types.Batch` names them; M = `objects[1]`.
+    """One image with its annotations, as in `types.Batch`; M = `layout.objects[1]`.
 
     `image` uint8 [H,W,C].
     `classes` int32 [M]: 1 to 10 for the digits 0 to 9, and -1 for none; those that come

@@ -9,13 +9,13 @@ import pytest
 from rich.console import Console
 from test_experiments import launch
 from test_processes import rows
-from tiny import Config, build
 
 from jaxvision.engine import costs, sharding
 from jaxvision.errors import UsageError
 from jaxvision.runs import preflight as doctor
 from jaxvision.runs import run
 from jaxvision.runs.options import Launch, Numerics
+from tests.tiny import Config, build
 
 
 def test_by_default_an_experiment_stays_as_it_is():
@@ -24,7 +24,7 @@ def test_by_default_an_experiment_stays_as_it_is():
     assert Numerics().chosen() == {}
 
 
-def test_precision_changes_the_model_and_asks_it_for_its_variant():
+def test_precision_rebuilds_the_model():
     import jax
 
     images = jnp.ones((2, 8, 8, 3))
@@ -37,7 +37,7 @@ def test_precision_changes_the_model_and_asks_it_for_its_variant():
     assert Numerics(precision="bf16_params").apply(build(Config())).param_dtype
 
     bare = build(Config())
-    bare = bare._replace(model=bare.model._replace(variant=None))
+    bare = bare._replace(model=bare.model._replace(rebuild=None))
     with pytest.raises(UsageError, match="one precision only"):
         Numerics(precision="bf16").apply(bare)
     with pytest.raises(UsageError, match="option of MLP 'remat'"):
@@ -68,7 +68,7 @@ def test_numerics_that_make_no_sense(numerics, message):
 )
 def test_upkeep_that_makes_no_sense(options, message):
     with pytest.raises(UsageError, match=message):
-        options.upkeep()
+        options.maintenance()
 
 
 def test_accumulated_parts_must_divide_what_a_device_gets():

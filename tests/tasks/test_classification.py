@@ -9,6 +9,7 @@ from sklearn import metrics as sklearn_metrics
 
 from jaxvision import losses, tasks
 from jaxvision.errors import UsageError
+from jaxvision.types import Forward
 
 CLASSES = 7
 
@@ -21,13 +22,29 @@ def batch():
     return {"image": logits, "label": labels}
 
 
-def forward(images, *, state=None):
-    """A model that returns its input."""
-    return {"logits": images}, {}
+def as_forward(function):
+    """A function of images as what tasks get."""
+    return Forward(lambda images, **_: (function(images), {}), jnp.int32(0), {})
 
 
-def measure(task, batch):
-    return task.metrics.compute(task.metrics.update(forward, batch))
+forward = as_forward(lambda images: {"logits": images})
+"""Of a model that returns its input."""
+KEY = jax.random.key(0)
+
+
+def sums_of(task, batch, forward=forward):
+    sums, rows = task.update(forward, batch, keys=None)
+    assert rows == {}
+    return sums
+
+
+def measure(task, batch, forward=forward):
+    return task.compute(sums_of(task, batch, forward), {})
+
+
+def loss_of(task, batch, forward=forward):
+    (total, weight), (_, sums) = task.loss(forward, batch, key=KEY)
+    return total / weight, sums
 
 
 def test_metrics_agree_with_scikit_learn(batch):
@@ -68,20 +85,20 @@ def test_calibration_error_is_that_of_guo_et_al(batch):
 
 def test_padding_never_counts_and_sums_add_up_exactly(batch):
     task = tasks.classification(CLASSES)
-    whole = task.metrics.update(forward, batch)
+    whole = sums_of(task, batch)
     size, parts = 16, None
     for start in range(0, 101, size):
         index = np.arange(start, start + size)
         part = {name: array[np.minimum(index, 100)] for name, array in batch.items()}
         part["mask"] = jnp.asarray(index < 101)
-        sums = task.metrics.update(forward, part)
+        sums = sums_of(task, part)
         parts = sums if parts is None else jax.tree.map(jnp.add, parts, sums)
     for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True):
         if jnp.issubdtype(one.dtype, jnp.integer):
             np.testing.assert_array_equal(one, other)
         else:
             np.testing.assert_allclose(one, other, rtol=1e-5)
-    assert task.metrics.compute(parts)["accuracy"] * 101 == int(whole["correct"])
+    assert task.compute(parts, {})["accuracy"] * 101 == int(whole["correct"])
 
 
 def test_ties_count_against_the_model():
@@ -94,7 +111,7 @@ def test_ties_count_against_the_model():
 def test_loss_is_the_mean_of_smoothed_cross_entropy_over_the_unmasked(batch):
     task = tasks.classification(CLASSES, label_smoothing=0.1)
     mask = jnp.arange(101) < 50
-    loss, (_, sums) = task.loss(forward, batch | {"mask": mask}, key=jax.random.key(0))
+    loss, sums = loss_of(task, batch | {"mask": mask})
     targets = optax.smooth_labels(jax.nn.one_hot(batch["label"], CLASSES), 0.1)
     expected = optax.softmax_cross_entropy(batch["image"], targets)[:50].mean()
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
@@ -108,7 +125,7 @@ def test_mixed_examples_are_learned_by_their_targets(batch):
     task = tasks.classification(CLASSES, label_smoothing=0.1)
     target = jax.nn.softmax(batch["image"] * 3)[::-1]
     mixed = batch | {"target": target}
-    loss, (_, sums) = task.loss(forward, mixed, key=jax.random.key(0))
+    loss, sums = loss_of(task, mixed)
     targets = optax.smooth_labels(target, 0.1)
     expected = optax.softmax_cross_entropy(batch["image"], targets).mean()
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
@@ -118,7 +135,7 @@ def test_mixed_examples_are_learned_by_their_targets(batch):
     ) | {"confusion": 0, "per_class_accuracy": 0}
     assert int(sums["correct"]) == round(measure(task, batch)["accuracy"] * 101)
     with pytest.raises(UsageError, match="num_classes"):
-        task.loss(forward, batch | {"target": target[:, 1:]}, key=jax.random.key(0))
+        loss_of(task, batch | {"target": target[:, 1:]})
 
 
 def test_views_are_averaged_as_probabilities(batch):
@@ -126,8 +143,7 @@ def test_views_are_averaged_as_probabilities(batch):
     random = np.random.default_rng(1)
     images = jnp.asarray(random.normal(size=(101, 4, 5, CLASSES)), jnp.float32)
 
-    def first_pixel(images, *, state=None):
-        return {"logits": images[:, 0, 0]}, {}
+    first_pixel = as_forward(lambda images: {"logits": images[:, 0, 0]})
 
     task = tasks.classification(CLASSES, label_smoothing=0.1)
     seen = {"image": images, "label": batch["label"]}
@@ -142,16 +158,16 @@ def test_views_are_averaged_as_probabilities(batch):
         averaged = tasks.with_views(task, views)
         each = [jax.nn.softmax(images[:, y, x]) for y, x in pixels]
         expected = np.mean(each, axis=0)
-        got = averaged.predict(first_pixel, seen)["probabilities"]
+        got = averaged.predict(first_pixel, seen, keys=None)["probabilities"]
         np.testing.assert_allclose(got, expected, atol=1e-6)
-        sums = averaged.metrics.update(first_pixel, seen)
         accuracy = (expected.argmax(1) == np.asarray(batch["label"])).mean()
-        np.testing.assert_allclose(averaged.metrics.compute(sums)["accuracy"], accuracy)
+        found = measure(averaged, seen, first_pixel)
+        np.testing.assert_allclose(found["accuracy"], accuracy)
         # What is learned is what was learned.
-        got = averaged.loss(first_pixel, seen, key=jax.random.key(0))[0]
-        assert got == task.loss(first_pixel, seen, key=jax.random.key(0))[0]
+        got = loss_of(averaged, seen, first_pixel)[0]
+        assert got == loss_of(task, seen, first_pixel)[0]
     with pytest.raises(UsageError, match="do not fit into images of 4×5"):
-        tasks.with_views(task, tasks.ten_crops(5)).predict(first_pixel, seen)
+        tasks.with_views(task, tasks.ten_crops(5)).predict(first_pixel, seen, keys=None)
 
 
 def test_sum_of_squares_is_half_the_squared_distance_of_logistic_outputs():
@@ -181,3 +197,11 @@ def test_sum_of_squares_is_half_the_squared_distance_of_logistic_outputs():
 def test_bad_options_are_named(options, message):
     with pytest.raises(UsageError, match=message):
         tasks.classification(**options)
+
+
+def test_the_surest_mistakes_are_the_most_difficult():
+    task = tasks.classification(2)
+    shares = jnp.array([[0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.2, 0.8]])
+    batch = {"image": shares, "label": jnp.array([0, 1, 0, 0])}
+    difficulty = task.difficulty(batch, {"probabilities": shares})
+    assert np.argsort(-np.asarray(difficulty)).tolist() == [3, 2, 1, 0]

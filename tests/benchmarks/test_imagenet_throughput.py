@@ -16,6 +16,7 @@ import simplejpeg
 from rich.console import Console
 
 from benchmarks import imagenet_throughput as bench
+from benchmarks import peers
 from jaxvision import models
 from jaxvision.errors import UsageError
 
@@ -107,7 +108,7 @@ def test_photographs_are_streamed_into_the_step(tmp_path):
     assert found["fed_images_per_second"] > 0
     assert found["loader_images_per_second"] > 0
     with pytest.raises(UsageError, match=r"no \.jpg"):
-        bench.photographs(tmp_path / "nothing", 1)
+        bench.photographs.find(tmp_path / "nothing")
 
 
 def test_the_costliest_operation_comes_first_with_its_origin(tmp_path):
@@ -159,7 +160,7 @@ def test_pytorch_answers(tmp_path):
     python = os.environ.get("TORCH_PYTHON")
     if python is None:
         pytest.skip("TORCH_PYTHON names no interpreter with PyTorch")
-    peer = Path(bench.__file__).parent / "peers" / "imagenet.py"
+    peer = peers.FOLDER / "imagenet_throughput_torch.py"
     for name in ("resnet18", "vit_small_patch16_224"):
         request = TINY | {"what": "train", "model": name, "steps": 1, "mode": "eager"}
         done = subprocess.run(

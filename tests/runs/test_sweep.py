@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tiny import Config, build
 
 import jaxvision.runs.execute
 from jaxvision.engine import lockstep
@@ -16,6 +15,7 @@ from jaxvision.engine.lockstep import Lockstep
 from jaxvision.engine.logging import read_rows
 from jaxvision.errors import UsageError
 from jaxvision.runs import run, sweep
+from tests.tiny import Config, build
 
 FAKE = """
 import json, pathlib, sys
@@ -26,8 +26,10 @@ workdir.mkdir(parents=True, exist_ok=True)
 if options["--rate"] == "9":
     sys.exit(3)
 seed = int(options["--seed"])
-record = {"seed": seed, "wall_seconds": 1.0, "options": options,
-          "test_accuracy": 0.9 + 0.01 * seed, "test_loss": float(options["--rate"])}
+record = {"seed": seed, "evaluations": ["test"], "wall_seconds": 1.0,
+          "options": options, "test_accuracy": 0.9 + 0.01 * seed,
+          "test_loss": float(options["--rate"]),
+          "measures": {"accuracy": {"name": "accuracy", "unit": "%", "decimals": 1}}}
 (workdir / "result.json").write_text(json.dumps(record))
 """
 
@@ -50,7 +52,7 @@ def test_every_seed_of_every_point_runs_once(fake, capsys):
     assert accuracy["mean"] == pytest.approx(0.91)
     assert accuracy["std"] == pytest.approx(0.01)
     assert summary[1]["metrics"]["test_loss"]["mean"] == 2
-    assert "91 ± 1 %" in capsys.readouterr().out
+    assert "91.0 ± 1.0 %" in capsys.readouterr().out
     record = json.loads(
         Path("out", "rate=2-batch_size=8-seed1", "result.json").read_text()
     )
@@ -108,7 +110,9 @@ def test_seeds_in_lockstep_are_one_process_for_each_point(fake, monkeypatch):
     Path("fake_experiment.py").write_text(FAKE_SEEDS)
     Path("out/rate=2-seed1").mkdir(parents=True)
     Path("out/rate=2-seed1/result.json").write_text(
-        json.dumps({"seed": 1, "wall_seconds": 5.0, "test_loss": 2.0})
+        json.dumps(
+            {"seed": 1, "evaluations": ["test"], "wall_seconds": 5.0, "test_loss": 2.0}
+        )
     )
     summary = sweep.sweep(
         "fake_experiment", 3, ["rate=1,2"], Path("out"), ["--smoke"], vmap_seeds=True
@@ -134,7 +138,8 @@ seeds = [int(word) for word in words[first:last]]
 for seed in seeds:
     workdir = pathlib.Path(words[last + 1].replace("{seed}", str(seed)))
     workdir.mkdir(parents=True, exist_ok=True)
-    record = {"seed": seed, "wall_seconds": 6.0, "vmap_seeds": seeds, "test_loss": 1.0}
+    record = {"seed": seed, "evaluations": ["test"], "wall_seconds": 6.0,
+              "vmap_seeds": seeds, "test_loss": 1.0}
     (workdir / "result.json").write_text(json.dumps(record))
 """
 
@@ -212,7 +217,7 @@ def test_vmapped_seeds_agree_with_those_alone(alone, tmp_path, monkeypatch):
         ),
     )
     monkeypatch.setattr(
-        jaxvision.runs.execute, "Lockstep", partial(Lockstep, vmapped=True)
+        jaxvision.runs.seeds, "Lockstep", partial(Lockstep, vmapped=True)
     )
     together(tmp_path)
     assert made == [1]

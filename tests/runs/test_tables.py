@@ -3,14 +3,19 @@ from pathlib import Path
 
 import pytest
 
+from jaxvision import tasks
 from jaxvision.errors import UsageError
 from jaxvision.runs import tables
+from jaxvision.runs.record import describe_measures
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def record(seed=0, **changes):
     content = {
+        "format": 2,
+        "monitor": "accuracy",
+        "measures": describe_measures(tasks.classification(2).measures),
         "experiment": "mnist_lenet5",
         "dataset": "mnist",
         "seed": seed,
@@ -141,8 +146,8 @@ def test_durations(records, seconds, words):
 def test_a_loss_is_not_a_percentage(records):
     put(records, record(reference_metric="test_loss", reference_value=0.025))
     (row,) = rows(tables.render(records))
-    assert row[3] == "test loss 0.03"
-    assert row[4].startswith("0.025 (")
+    assert row[3] == "test loss 0.0300"
+    assert row[4].startswith("0.0250 (")
 
 
 @pytest.mark.parametrize(
@@ -190,7 +195,7 @@ def test_publish_copies_the_record(tmp_path, records):
     path = tables.publish(finished(tmp_path, record(3, dataset="eurosat/rgb")), records)
     assert path.name == "mnist_lenet5-eurosat-rgb-seed3.json"
     published = json.loads(path.read_text())
-    assert published.pop("label") is None
+    assert published.pop("tag") is None
     assert published == record(3, dataset="eurosat/rgb")
 
 
@@ -213,9 +218,9 @@ def test_publish_leaves_the_machine_out(tmp_path, records):
 
 
 def test_another_config_gets_a_name_of_its_own(tmp_path, records):
-    def publish(label=None, **changes):
+    def publish(tag=None, **changes):
         run_dir = finished(tmp_path, record(**changes))
-        return tables.publish(run_dir, records, label=label).name
+        return tables.publish(run_dir, records, tag=tag).name
 
     first = publish(seed=0)
     wide = publish(seed=0, config_epochs=99)

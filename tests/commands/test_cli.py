@@ -21,6 +21,9 @@ def run(capsys, *arguments):
 
 
 RECORD = {
+    "format": 2,
+    "monitor": "accuracy",
+    "measures": {"accuracy": {"name": "accuracy", "unit": "%", "decimals": 2}},
     "experiment": "mnist_mlp",
     "dataset": "mnist",
     "seed": 0,
@@ -85,7 +88,7 @@ def test_wrong_options_end_with_code_2_and_a_hint(capsys, arguments, hint):
 
 
 def test_publish_then_table(capsys, checkout):
-    code, out, err = run(capsys, "publish", "run", "--label", "first")
+    code, out, err = run(capsys, "publish", "run", "--tag", "first")
     assert code == 0
     assert "mnist_mlp-mnist-first-seed0.json: published" in out
     assert err.startswith("warning: ") and "commit abc" in err

@@ -1,0 +1,54 @@
+"""The PyTorch side of `ops`: each operation and its gradients, in channels-last."""
+
+import time
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+OPS = {
+    "nearest": lambda x: F.interpolate(x, scale_factor=2, mode="nearest"),
+    "bilinear": lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"),
+}
+"""What `torch.nn.functional` has under another name."""
+
+prepared: Any = None
+"""The operation without arguments, its operands and its output, from `make` on."""
+
+
+def version():
+    return torch.__version__
+
+
+def make(name, images, kernel, options):
+    """Prepare an operation on operands of the shapes [B,H,W,C] and [K,K,C,O]."""
+    global prepared
+    batch, height, width, channels = images
+    operands = [torch.randn(batch, channels, height, width)]
+    if kernel:
+        *reach, taken, made = kernel
+        ends = (taken, made) if "transpose" in name else (made, taken)
+        operands.append(torch.randn(*ends, *reach))
+    operands = [
+        each.to(memory_format=torch.channels_last).requires_grad_() for each in operands
+    ]
+    op = OPS.get(name) or getattr(F, name)
+
+    def function():
+        return op(*operands, **options)
+
+    prepared = function, operands, function()
+
+
+def seconds(part, calls):
+    """Of one call: the output (part 0), or its gradient by operand part - 1."""
+    function, operands, output = prepared
+    dy = torch.randn_like(output)
+    started = time.perf_counter()
+    for _ in range(calls):
+        if part == 0:
+            with torch.no_grad():
+                function()
+        else:
+            torch.autograd.grad(output, operands[part - 1], dy, retain_graph=True)
+    return (time.perf_counter() - started) / calls

@@ -1,0 +1,55 @@
+"""How the predictions of `tasks.multilabel` are shown."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxvision.types import Galleries, Show
+
+_SHOWN = 12
+"""Examples of the worst, and of the sample."""
+
+
+def multilabel(classes: Sequence[str]) -> Show:
+    """The classes found in an image; the worst beside a sample, and AP by class."""
+
+    def words(prediction: Mapping[str, np.ndarray]) -> list[str]:
+        probabilities = np.asarray(prediction["probabilities"])
+        order = np.argsort(-probabilities, kind="stable").tolist()
+        found = [k for k in order if probabilities[k] >= 0.5]
+        return [f"{classes[k]}  {probabilities[k]:.1%}" for k in found] or ["nothing"]
+
+    def draw(example: Mapping[str, np.ndarray], prediction) -> np.ndarray:
+        from jaxvision import visualise
+
+        return visualise.captioned(example["image"], words(prediction))
+
+    def figures(galleries: Galleries, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        from jaxvision import visualise
+
+        rows = {}
+        for name, gallery in galleries._asdict().items():
+            for i in range(min(_SHOWN, len(gallery.indices))):
+                example = {key: array[i] for key, array in gallery.example.items()}
+                there = np.flatnonzero(example["presence"]).tolist()
+                prediction = {k: array[i] for k, array in gallery.prediction.items()}
+                rows[f"{name} {i + 1}: image {gallery.indices[i]}"] = [
+                    visualise.captioned(
+                        example["image"], [classes[k] for k in there] or ["nothing"]
+                    ),
+                    draw(example, prediction),
+                ]
+        by_class = dict(zip(classes, metrics["per_class_ap"], strict=True))
+        return {
+            "predictions.png": visualise.comparison(
+                rows,
+                ("what is there", "what was found"),
+                title="The images that were hardest, and a sample",
+            ),
+            "average_precision.png": visualise.shares_by_class(
+                by_class, "average precision"
+            ),
+        }
+
+    return Show(draw, words, figures)
