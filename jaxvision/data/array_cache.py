@@ -18,7 +18,7 @@ from jaxvision import files
 Arrays = dict[str, np.ndarray]
 
 SWITCH = "JAXVISION_ARRAY_CACHE"
-"""Set to 0 in the environment, nothing is read from a cache or written to one."""
+"""An environment variable: if it is 0, caches are neither read nor written."""
 
 _VERSION = 1  # to be raised when decoding yields other arrays than before
 _STAMP = "stamp"
@@ -28,8 +28,8 @@ def cached(path: Path, origins: Iterable[Path], make: Callable[[], Arrays]) -> A
     """What `make()` returns, from `path` if that was made from the same `origins`.
 
     The origins are the same if their names, sizes and times of modification are.  A
-    cache that is stale or damaged is made again, and one that cannot be written is done
-    without, both silently: nothing but time is lost.
+    stale or damaged cache is made again, and a failure to write it is ignored, both
+    silently: nothing but time is lost.
     """
     if os.environ.get(SWITCH) == "0":
         return make()

@@ -1,4 +1,4 @@
-"""What there is to know of a data set before training on it, counted image by image."""
+"""Statistics of a data set, to be looked at before training on it."""
 
 import hashlib
 from collections import Counter
@@ -22,7 +22,7 @@ _IN_MEMORY = 4 << 30  # bytes of a split up to which it is read as one array
 
 
 class Part(NamedTuple):
-    """What is known of one split."""
+    """Statistics of one split."""
 
     size: int
     """Examples."""
@@ -33,7 +33,7 @@ class Part(NamedTuple):
     duplicates: int
     """Images that equal an earlier one of this split."""
     fingerprint: str
-    """As runs keep it in their checkpoints, to know the data again."""
+    """As checkpoints hold it, to recognise the data when a run continues."""
     empty: int = 0
     """Examples that show none of the classes."""
     objects: np.ndarray | None = None
@@ -45,7 +45,7 @@ class Part(NamedTuple):
 
 
 class Card(NamedTuple):
-    """What is known of a data set."""
+    """Statistics of a data set."""
 
     name: str
     annotations: tuple[str, ...]
@@ -59,12 +59,12 @@ class Card(NamedTuple):
     std: np.ndarray
     """float64 [C] in 0..1: their standard deviation."""
     measured: int
-    """Training images that mean, standard deviation and pixels are taken over."""
+    """Training images from which mean, standard deviation and pixels were taken."""
     shared: int
-    """Test images that the training split holds as well."""
+    """Test images that are also in the training split."""
     contradictory: int
-    """Different images, of both splits, that occur with more than one annotation
-    other than a mask."""
+    """Distinct images that occur several times, in either split, and with annotations
+    that differ; masks are not compared."""
 
 
 class _Survey(NamedTuple):
@@ -79,8 +79,8 @@ def card(name: str, splits: Splits) -> Card:
     """Read all of a data set and count.
 
     Images are duplicates if all their pixels are equal.  Where images differ in size or
-    would fill the memory, they are if their files are equal, and the mean and standard
-    deviation are of 2,000 images at equal distances, in which all pixels count alike.
+    would fill the memory, their files are compared instead, and the mean and standard
+    deviation are those of all pixels of 2,000 images, evenly spaced in the split.
 
     Raises `UsageError` for a split without examples, and as the sources do.
     """
@@ -162,7 +162,7 @@ def record(card: Card) -> dict[str, Any]:
 
 
 def shares_of_pixels(part: Part) -> np.ndarray:
-    """float64 [K+1]: of each class among the known pixels, and of unknown ones."""
+    """float64 [K+1]: shares of the classes in the known, and of the unknown pixels."""
     assert part.pixels is not None
     known = max(int(part.pixels[:-1].sum()), 1)
     whole = np.array([known] * (len(part.pixels) - 1) + [int(part.pixels.sum())])
@@ -170,7 +170,7 @@ def shares_of_pixels(part: Part) -> np.ndarray:
 
 
 def balance(card: Card) -> tuple[str, dict[str, np.ndarray]]:
-    """How common each class is, [K] for each split, and what that is counted in.
+    """How common each class is, [K] for each split, and the unit of the counts.
 
     Objects where there are boxes, per cent of the known pixels where there are masks,
     and else examples.
@@ -186,7 +186,7 @@ def balance(card: Card) -> tuple[str, dict[str, np.ndarray]]:
 
 
 def rows(card: Card) -> dict[str, str]:
-    """The card in words, line by line."""
+    """The card as text: the title and the content of each line."""
     parts = {"train": card.train, "test": card.test}
     measured = ""
     if card.measured < card.train.size:
@@ -225,8 +225,8 @@ def examples(
 ) -> dict[int, list[dict[str, np.ndarray]]]:
     """Examples of at most `rows` classes, at most `columns` of each.
 
-    The classes, by their index, and the examples of each are taken at equal distances
-    from the first one to the last: the same ones every time.  Each is a row of a
+    The classes, by their index, and the examples of each are evenly spaced from the
+    first one to the last: the same ones every time.  Each is a row of a
     `types.Batch`, with `image` uint8 [H,W,C] of its own size.
     """
     if _streams(source):

@@ -1,4 +1,4 @@
-"""A set in two parts, each class in proportion: the same ones for every run."""
+"""Dividing a set in two, stratified by class, and in the same way for every run."""
 
 import functools
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from jaxvision.data.source import Source, Splits
 from jaxvision.errors import UsageError
 
 TEST_SHARE = 0.2
-"""What becomes the test split of a set that comes without one."""
+"""Share of a set without a test split that becomes its test split."""
 
 
 def carve(
@@ -49,10 +49,10 @@ def divide(
     size: int,
     names: tuple[str, str],
 ) -> tuple[Source, Source]:
-    """`source` in two, called `names`: the second has the `size` examples chosen.
+    """Two sources called `names`; the second has the `size` examples chosen.
 
-    `choose` makes of labels, int [N], a mask, bool [N].  Examples without a `label`
-    count as one class.
+    `choose(labels)` returns a mask, bool [N], for labels int [N].  Examples without a
+    `label` count as one class.
 
     Nothing is read here.  The first `read` of either part reads the source once for
     both and keeps the two results, read-only, for as long as the parts live.  Where the

@@ -1,4 +1,4 @@
-"""Which data sets there are: those that come along, and those that are prepared."""
+"""The data sets at hand: those that are built in, and those that are prepared."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ ONLINE = "https://www.tensorflow.org/datasets/catalog/overview"
 
 
 class Prepared(NamedTuple):
-    """A set that TFDS has written."""
+    """A set that TensorFlow Datasets has prepared in a folder."""
 
     name: str
     """`name:version` or `name/variant:version`, as `registry.load` takes it."""
@@ -19,7 +19,7 @@ class Prepared(NamedTuple):
     splits: dict[str, int]
     """Examples by split; empty where the set's description cannot be read."""
     size: int
-    """Bytes on the disk, with what is cached of it."""
+    """Bytes on the disk, caches included."""
 
 
 def built_in() -> dict[str, Splits]:

@@ -1,6 +1,6 @@
 """Lists of examples to leave out, such as `python -m jaxvision quality` writes them.
 
-A list is a text to be read and edited, one example a line, with the reason:
+A list is a text to be read and edited, one example per line, with the reason:
 
     data train 60000 0123456789abcdef mnist:train
     data test 10000 fedcba9876543210 mnist:test
@@ -8,9 +8,9 @@ A list is a text to be read and edited, one example a line, with the reason:
     train 123 duplicate of train 45
     # test 17 blank
 
-Lines that begin with `#` do not count.  The lines that begin with
-`data` say what the list was made for: split, examples, fingerprint, and a name, which
-alone may differ.
+Lines that begin with `#` are ignored.  The lines that begin with `data` say what the
+list was made for: split, number of examples, fingerprint, and a name, which is not
+compared.
 """
 
 import functools
@@ -39,7 +39,7 @@ class Part(NamedTuple):
 
 
 class Exclusions(NamedTuple):
-    """A list that was read: `read` makes it, `exclude` applies it."""
+    """The content of a list, which `read` returns and `exclude` applies."""
 
     path: Path
     parts: Mapping[str, Part]
@@ -49,12 +49,12 @@ class Exclusions(NamedTuple):
 def exclude(source: Source, listed: Exclusions) -> Source:
     """The source without the examples that are listed for its split.
 
-    A split without any stays as it is.  Nothing is read here: whether the list was made
-    for this data is seen from the number of examples now, and from the fingerprint
-    when the first of them is read, before any training.
+    A split of which none is listed is returned unchanged.  Nothing is read here:
+    whether the list was made for these data is checked by the number of examples now,
+    and by the fingerprint when the first example is read, before any training.
 
-    Raises `UsageError` if it was not, if it knows nothing of the split, or if no
-    example would be left.
+    Raises `UsageError` if it was made for other data, if it does not mention the split,
+    or if no example would be left.
     """
     split = source.split
     if split not in listed.parts:
@@ -66,7 +66,7 @@ def exclude(source: Source, listed: Exclusions) -> Source:
     part = listed.parts[split]
     if part.size != source.size:
         raise _other_data(
-            source, listed, f"that has {part.size} examples, this {source.size}"
+            source, listed, f"those have {part.size} examples, these {source.size}"
         )
     if not len(part.rows):
         return source
@@ -78,7 +78,9 @@ def exclude(source: Source, listed: Exclusions) -> Source:
         found = identity(whole)
         if found != part.fingerprint:
             raise _other_data(
-                source, listed, f"its fingerprint is {part.fingerprint}, here {found}"
+                source,
+                listed,
+                f"their fingerprint is {part.fingerprint}, here it is {found}",
             )
 
     @functools.cache
@@ -98,9 +100,9 @@ def exclude(source: Source, listed: Exclusions) -> Source:
 
 
 def identity(source: Source) -> str:
-    """The fingerprint by which a list knows a source again.
+    """The fingerprint by which a list recognises a source.
 
-    It reads the source, if there are no files to take samples of.
+    The whole source is read if it has no files of which a sample could be read.
     """
     if source.targets and source.encoded:
         return quick_fingerprint(source)
@@ -167,7 +169,7 @@ def write(
         `#` are suggestions, and leave nothing out.
     """
     text = [
-        "# Examples to leave out, one a line: what stands behind a # is kept.",
+        "# Examples to leave out, one per line.  Lines that begin with # are ignored.",
         "# An experiment takes this list as --exclude PATH.",
         "",
         *(

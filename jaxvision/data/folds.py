@@ -1,8 +1,8 @@
 """`fold:I/K:NAME`: the I-th of K folds of a training split, for cross-validation.
 
-As a data set of its own it needs nothing of an experiment but its `--dataset`: the test
-split is the fold, the training split all others, and so K runs test every training
-example by a model that has not seen it.
+A fold is a data set, so that an experiment needs nothing but its `--dataset`: the test
+split is the fold and the training split are all others.  K runs then test every
+training example with a model that was not trained on it.
 """
 
 import numpy as np
@@ -16,12 +16,12 @@ PREFIX = "fold:"
 
 
 def name_of(fold: int, folds: int, dataset: str) -> str:
-    """What `load` knows the fold by: `fold:2/5:mnist`."""
+    """The name that `load` takes, such as `fold:2/5:mnist`."""
     return f"{PREFIX}{fold}/{folds}:{dataset}"
 
 
 def split(source: Source, fold: int, folds: int, *, name: str) -> Splits:
-    """The I-th of K folds of `source` as the test split, the others as training split.
+    """Splits whose test split is the I-th of K folds of `source`, from 1 to K.
 
     Folds have each class in proportion, and their sizes differ by one at most; they are
     the same for every run.  Both parts keep the order of the source.  Nothing is read

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 
 def bar[T](work: Iterable[T], count: int, doing: str, *, least: int) -> Iterable[T]:
-    """`work`, with a bar above its `count` steps if these are `least` or more.
+    """`work`, with a progress bar if its `count` steps are `least` or more.
 
-    On standard error, gone when all is done, and none where that is no terminal.
+    The bar is on standard error, if that is a terminal, and is removed at the end.
     """
     if count < least or not sys.stderr.isatty():
         return work

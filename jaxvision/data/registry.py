@@ -21,7 +21,7 @@ class Kind(NamedTuple):
     prefix: str
     """What its names begin with, up to the colon if there is one."""
     form: str
-    """How its names look; what stands in brackets may be missing."""
+    """How its names look; parts in brackets are optional."""
     load: Callable[[Name, str | None], Splits]
     """`(name, data_dir) -> splits`, as `load` returns them."""
     origin: str
@@ -56,7 +56,7 @@ def _own(
     )
 
 
-_SIGNALS = "signals, turned into images"
+_SIGNALS = "signals, shown as images"
 _TFDS = ""
 
 KINDS: dict[str, Kind] = {
@@ -73,14 +73,14 @@ KINDS: dict[str, Kind] = {
             "scenes",
             "scenes[:HxW[xC]][:TRAIN[:TEST]]",
             lambda name, data_dir: scenes.load(name),
-            "made on the spot, of the embedded digits",
+            "generated from the embedded digits",
             examples=("scenes",),
         ),
         Kind(
             "synthetic",
             "synthetic[:HxWxC][:CLASSES]",
             lambda name, data_dir: synthetic.load(name),
-            "made up on the spot: a pattern for each class, and noise",
+            "generated: a pattern for each class, and noise",
             examples=("synthetic",),
         ),
         _own("folder", folder.load),
@@ -104,11 +104,11 @@ KINDS: dict[str, Kind] = {
             _TFDS,
             "NAME[/VARIANT][:VERSION][@TRAIN,TEST]",
             lambda name, data_dir: tfds_source.load(
-                name.text, data_dir, others=_unlike_tfds()
+                name.rest, data_dir, others=_unlike_tfds()
             ),
             "TensorFlow Datasets",
             prepare=lambda name, data_dir: tfds_source.prepare(
-                name.text, data_dir, others=_unlike_tfds()
+                name.rest, data_dir, others=_unlike_tfds()
             ),
         ),
     )
@@ -147,13 +147,15 @@ def load(
 def prepare(name: str, data_dir: str | None = None) -> Path:
     """Download and prepare a set unless it is there; return the folder it is in.
 
+    Of a fold it is the set that is folded.
+
     Raises `UsageError` as `load` does, and for the sets that need no preparation.
     """
-    whole = _whole(parse(name))
-    make = KINDS[whole.kind].prepare
+    parsed = parse(name)
+    make = KINDS[parsed.kind].prepare
     if make is None:
         raise UsageError(f"{name!r} needs no preparation: use it as it is")
-    return make(whole, data_dir)
+    return make(parsed, data_dir)
 
 
 def origin(name: str, data_dir: str | None = None) -> str:
@@ -200,10 +202,6 @@ def _load(name: Name, data_dir: str | None, exclude: str | Path | None) -> Split
     return Splits(*(exclusion.exclude(split, listed) for split in splits))
 
 
-def _whole(name: Name) -> Name:
-    return name if name.fold is None else _whole(name.fold.whole)
-
-
 def _parse_fold(text: str) -> Name:
     match = re.fullmatch(rf"{folds.PREFIX}(\d+)/(\d+):(.+)", text)
     if match is None:
@@ -236,5 +234,5 @@ def _check_no_path(text: str) -> None:
 
 
 def _unlike_tfds() -> list[str]:
-    """Names that somebody may have meant whose set TFDS does not know."""
+    """Names to be suggested for a set that TFDS does not know, besides its own."""
     return [kind.prefix for kind in KINDS.values() if kind.prefix and not kind.own]

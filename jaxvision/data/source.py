@@ -22,7 +22,8 @@ class Source(NamedTuple):
     image_shape: tuple[int | None, int | None, int]
     """Height, width and channels; None where images differ."""
     class_names: tuple[str, ...]
-    """Of `label`, `presence`, `segmentation` and `classes`, by their numbers."""
+    """Names of the classes, by their number in `label`, `presence`, `segmentation` and
+    `classes`."""
     read: Callable[[], dict[str, np.ndarray]]
     """`() -> {"image": uint8 [N,H,W,C], "label": int32 [N], …}`, always the same.
     Raises `UsageError` where images differ in size: those can only be streamed."""
@@ -33,7 +34,7 @@ class Source(NamedTuple):
     from several threads, and to pickle for worker processes."""
     maps: Callable[[int], dict[str, np.ndarray]] | None = None
     """`i -> {"segmentation": uint8 [H,W], "instances": uint8 [M,H,W]}`: what the i-th
-    image has per pixel, of that image's own size, for streaming; None for nothing."""
+    image has per pixel, of that image's own size, for streaming; None: nothing."""
 
     @property
     def dataset(self) -> str:
@@ -47,7 +48,7 @@ class Source(NamedTuple):
 
 
 class Splits(NamedTuple):
-    """The parts a data set comes in.  Validation is carved out of `train`, not here."""
+    """The splits of a data set.  Validation examples are carved out of `train`."""
 
     train: Source
     test: Source

@@ -1,4 +1,4 @@
-"""What may be wrong with a data set: images, copies and labels worth a second look.
+"""Checking a data set: odd images, copies and doubtful labels.
 
-Needs the extra `quality` (cleanvision, cleanlab).  `report.make` is the whole of it.
+Needs the extra `quality` (cleanvision, cleanlab).  `report.make` does all of it.
 """

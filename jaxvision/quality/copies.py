@@ -10,19 +10,19 @@ MIN_CORRELATION = 0.95
 RATIO = 0.25
 """How much nearer a copy is than what else looks like the image: the ratio test by
 which Lowe 2004, https://doi.org/10.1023/B:VISI.0000029664.99615.94, section 7.1, tells
-matches from what merely resembles.  A threshold on the correlation alone does not
-serve: two digits 1 by different hands correlate to 0.997, and a photograph that was
+matches from what is merely similar.  A threshold on the correlation alone does not
+work: two digits 1 by different hands correlate to 0.997, and a photograph that was
 moved by a pixel to 0.98."""
 
 CERTAIN = 0.999
-"""Correlation from which on thumbnails are copies, whatever else looks like them."""
+"""Correlation above which images are copies, whatever else is similar to them."""
 
 _NEIGHBOUR = 4  # which of the nearest stands for "what else": groups may have so many
 _BLOCK = 1 << 24  # correlations in memory at a time, 64 MB
 
 
 def same(digests: Sequence[bytes]) -> list[list[int]]:
-    """Groups of two and more indices with equal digests, ascending; `b""` is none."""
+    """Groups of two or more indices with equal digests, ascending; `b""` is ignored."""
     groups: dict[bytes, list[int]] = {}
     for i, digest in enumerate(digests):
         if digest:
@@ -79,7 +79,7 @@ def similar(
 
 
 def groups(pairs: Iterable[tuple[int, int, float]]) -> list[list[int]]:
-    """The indices of pairs that hang together, each group ascending."""
+    """The connected components of pairs, each in ascending order."""
     parent: dict[int, int] = {}
 
     def root(i: int) -> int:

@@ -1,4 +1,4 @@
-"""What models that have not seen them believe of the training examples.
+"""Predictions for the training examples by models that were not trained on them.
 
 For each fold an ordinary run of the experiment, in a run directory of its own: trained
 on the other folds, tested on this one.  An interrupted run continues where it was, and
@@ -25,7 +25,7 @@ PROBABILITIES = "probabilities.npy"
 
 
 class OutOfSample(NamedTuple):
-    """Of every training example, by the model of its fold."""
+    """Predictions for every training example by the model of its fold."""
 
     probabilities: np.ndarray
     """float32 [N,K]."""
@@ -41,15 +41,15 @@ def out_of_sample(
     workdir: Path,
     console: Console,
 ) -> OutOfSample:
-    """Train `experiment` once for each fold of `dataset`, and predict the fold.
+    """Train `experiment` once for each fold of `dataset`, and predict that fold.
 
     Args:
       experiment: a module with `build` and `Config`, which has a field `dataset`, such
         as `"experiments.mnist_lenet5"`; its task must predict `probabilities`.
-      options: more of its command line, such as `["--epochs", "2"]`.
+      options: further options of the experiment, such as `["--epochs", "2"]`.
       workdir: holds the run directories `fold-1-of-5` and so on.
 
-    Raises `UsageError` for another experiment or less than two folds, and ends the
+    Raises `UsageError` for other experiments and for less than two folds, and ends the
     process as `run` does if a run fails.
     """
     module = _module(experiment)
@@ -103,7 +103,9 @@ def _module(name: str) -> Any:
         ) from error
     missing = [part for part in ("build", "Config") if not hasattr(module, part)]
     if missing:
-        raise UsageError(f"{name} has no {' and no '.join(missing)}: no experiment")
+        raise UsageError(
+            f"{name} has no {' and no '.join(missing)}, so it is not an experiment"
+        )
     if "dataset" not in module.Config.__dataclass_fields__:
         raise UsageError(f"{name} takes no --dataset, so it cannot be given folds")
     return module

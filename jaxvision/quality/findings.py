@@ -1,4 +1,4 @@
-"""From measures and probabilities to what deserves a second look."""
+"""Findings: images, copies and labels that deserve a second look."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -10,8 +10,9 @@ from jaxvision.quality import copies
 from jaxvision.quality.measures import Measures
 
 COMMON = 0.1
-"""A kind that holds for more than this share of the images is how the set is, such as
-white paper, and no fault of any image: it is told, and its images are not."""
+"""A kind that holds for more than this share of the images is a property of the set,
+such as white paper, and not a fault of single images: the report states the share, and
+does not list the images."""
 
 BLANK = 0.05
 """Brightness, in 0..1, between the darkest and the brightest percent of a blank image's
@@ -36,7 +37,9 @@ class Kind(NamedTuple):
 
 KINDS = {
     "damaged": Kind("Damaged", "The file cannot be decoded.", "none", True),
-    "blank": Kind("Blank", "All of it is of one brightness.", "contrast", True),
+    "blank": Kind(
+        "Blank", "All pixels have almost the same brightness.", "contrast", True
+    ),
     "duplicate": Kind(
         "Duplicates",
         "The same pixels more than once. The list leaves out training images that are "
@@ -48,13 +51,13 @@ KINDS = {
     "near_duplicate": Kind(
         "Near-duplicates",
         "Almost the same picture: recompressed, brighter, noisy, moved by a fraction "
-        "of a pixel. The list leaves out what it does of duplicates.",
+        "of a pixel. The list treats them as duplicates.",
         "correlation of the thumbnails",
         True,
     ),
     "label": Kind(
         "Labels",
-        "Models that have not seen the image in training believe another label.",
+        "Models that were not trained on the image predict another label.",
         "probability of the given label",
         True,
     ),
@@ -101,7 +104,7 @@ class Finding(NamedTuple):
     """Of the kind's own scale; findings of a kind are sorted, the clearest first."""
     reason: str
     suggested: int | None = None
-    """The label that the models believe."""
+    """The label that the models predict."""
 
 
 class Sheet(NamedTuple):
@@ -123,10 +126,10 @@ class Sheet(NamedTuple):
 def find(
     sheet: Sheet, track: Callable = lambda work, count: work
 ) -> tuple[list[Finding], dict[str, float]]:
-    """What is wrong with images and copies, and kinds that are common here.
+    """Odd images and copies, and the kinds that are common in this set.
 
-    Returns the findings, by kind and score, and the share of the images that each kind
-    holds for which holds for too many (see `COMMON`).
+    Returns the findings, by kind and score, and for each kind that is too common (see
+    `COMMON`) the share of the images that it holds for.
     """
     flags = _flags(sheet.measures)
     shares = {kind: float(mask.mean()) for kind, (mask, *_) in flags.items()}
@@ -280,11 +283,11 @@ def _copied(
 def labels(
     given: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
 ) -> list[Finding]:
-    """Training examples whose label is likely wrong, the least believed one first.
+    """Training examples whose label is likely wrong, the least probable one first.
 
     Confident learning (Northcutt et al. 2021, https://doi.org/10.1613/jair.1.12125) as
     cleanlab has it, pruning by noise rate: it estimates how many labels of each class
-    are wrong, and takes as many of those that are believed least.
+    are wrong, and takes as many of those with the least probability.
 
     given: int [N] in 0..K-1; probabilities: [N,K], each of a model that was trained
     without the example.
@@ -312,10 +315,9 @@ def labels(
 
 
 def certain(kind: str, number: int, sheet: Sheet) -> bool:
-    """Whether the list leaves out training images of so many findings of a kind.
+    """Whether the list leaves out the training images of `number` findings of a kind.
 
-    Where more than `COMMON` of the labels are doubted, it is rather the model that is
-    wrong.
+    Where more than `COMMON` of the labels are doubted, the model is rather at fault.
     """
     doubted = kind == "label" and number > COMMON * sheet.sizes["train"]
     return KINDS[kind].certain and not doubted
@@ -324,8 +326,8 @@ def certain(kind: str, number: int, sheet: Sheet) -> bool:
 def left_out(finding: Finding, sheet: Sheet) -> list[Example]:
     """The training images of a finding that should not be trained on.
 
-    Of copies one stays: that of the test split, or the first one.  Where their labels
-    differ nobody knows which is right, and none stays.
+    One of the copies is kept: that of the test split, or the first one.  Where their
+    labels differ it is unknown which is right, and none is kept.
     """
     train = [example for example in finding.examples if example.split == "train"]
     if len(finding.examples) == 1 or len(train) < len(finding.examples):

@@ -1,4 +1,4 @@
-"""What is measured of each image, in one pass over a split."""
+"""Measurements of each image, in one pass over a split."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -50,7 +50,7 @@ class Measures(NamedTuple):
 def image_reader(source: Source) -> Callable[[int], np.ndarray]:
     """`i -> uint8 [H,W,C]`: from the files one by one, or else of all in memory.
 
-    What it returns raises `DecodeError` for a damaged file.
+    The function raises `DecodeError` for a damaged file.
     """
     if source.encoded is None:
         return source.read()["image"].__getitem__
@@ -70,9 +70,9 @@ def measure(
     size: int,
     track: Callable[[Iterable, int], Iterable] = lambda work, count: work,
 ) -> Measures:
-    """Measure `size` images, each of them read once and forgotten.
+    """Measure `size` images, each of which is read once and not kept.
 
-    `track` wraps an iterable of so many blocks, to show how far it is.
+    `track(blocks, count)` wraps an iterable of `count` blocks, to show the progress.
     """
     found = Measures(
         heights=np.zeros(size, np.int32),

@@ -51,7 +51,7 @@ def make(
     command: Sequence[str] = (),
     console: Console | None = None,
 ) -> list[Finding]:
-    """Look at all of a data set, and write what was found to the folder `output`.
+    """Examine all of a data set, and write what was found to the folder `output`.
 
     Args:
       dataset: as in `--dataset` of the experiments.
@@ -74,7 +74,7 @@ def make(
     whole = _look(dataset, console)
     if experiment is not None and whole.sheet.labels.min() < 0:
         raise UsageError(
-            f"{dataset} has no labels, one for each image: leave --labels away"
+            f"{dataset} has no labels, one for each image: remove --labels"
         )
     found, common = findings.find(whole.sheet, _tracker("comparing images", console))
     runs: list[dict[str, Any]] = []
@@ -96,13 +96,13 @@ def check_installed() -> None:
     missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(
-            f"looking at the quality of data needs {' and '.join(missing)}: "
+            f"checking the quality of data needs {' and '.join(missing)}: "
             "pip install 'jaxvision-research[quality]'"
         )
 
 
 def summary(found: Iterable[Finding]) -> dict[str, str]:
-    """How much there is of each kind, in words."""
+    """The number of findings of each kind, as text."""
     rows = {}
     for kind, of_kind in _by_kind(found).items():
         images = [example for finding in of_kind for example in finding.examples]
@@ -208,7 +208,7 @@ def _write(
 def _sections(
     whole: Set, found: Sequence[Finding]
 ) -> Iterable[tuple[str, Iterable[str]]]:
-    """The exclude list by kind: lines of doubtful kinds, and of tests, count not."""
+    """The exclude list by kind; doubtful kinds and test images are in comments."""
     for kind, of_kind in _by_kind(found).items():
         certain = findings.certain(kind, len(of_kind), whole.sheet)
         lines = []
@@ -275,7 +275,7 @@ def _page(
         f"<h1>Quality of {html.escape(whole.name)}</h1>",
         f"<p>{sizes} images. Everything found is in <code>report.json</code>; "
         "<code>exclusions.txt</code> is a list for <code>--exclude</code> of an "
-        "experiment, to be read and edited before.</p>",
+        "experiment; read and edit it first.</p>",
         "<table>",
         *(
             f"<tr><th><a href='#{kind}'>{KINDS[kind].title}</a><td>{words[kind]}"
@@ -285,8 +285,8 @@ def _page(
     ]
     for kind, share in common.items():
         parts.append(
-            f"<p>{KINDS[kind].title}: {share:.0%} of the images, so that it is how "
-            "this set is, and no finding."
+            f"<p>{KINDS[kind].title}: {share:.0%} of the images, which is a property "
+            "of this set; they are not listed."
         )
     if runs:
         accuracies = ", ".join(f"{run['test_accuracy']:.2%}" for run in runs)

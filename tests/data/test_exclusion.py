@@ -91,7 +91,7 @@ def test_a_list_of_other_data_is_refused(arrays, tmp_path):
     path = write_list(tmp_path / "list.txt", data.load(name), "train 3 blank")
     data.load(name, exclude=path).train.read()
     with pytest.raises(
-        UsageError, match=r"made for other data.*20 examples, this 4000"
+        UsageError, match=r"made for other data.*20 examples, these 4000"
     ):
         data.load("mnist_5k", exclude=path)
     arrays(offset=1)

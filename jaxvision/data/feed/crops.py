@@ -1,11 +1,10 @@
 """Which part of an image is taken, before it is resized and before it is decoded.
 
-Whatever belongs to the image moves with it: boxes and keypoints here, what has pixels
-of its own in `streaming`.
+Annotations move with the image: boxes and keypoints here, masks in `streaming`.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,13 +25,8 @@ class Box(NamedTuple):
     width: int
 
 
-class Recipe(NamedTuple):
-    """How a crop was made, so that it can be saved and made again."""
-
-    name: str
-    """Of a function in `RECIPES`."""
-    arguments: dict[str, Any]
-    """As JSON has them."""
+Recipe = dict[str, Any]
+"""`{"name": …, "arguments": {…}}`: how a crop was made, as JSON can hold it."""
 
 
 class Crop(NamedTuple):
@@ -44,14 +38,15 @@ class Crop(NamedTuple):
     """`(height, width, draws) -> Box`: what is taken of an image of that size, and then
     resized.  `draws` are uniform in [0, 1); at most `DRAWS` may be taken."""
     recipe: Recipe | None = None
-    """How to make it again; None for one's own, which cannot be saved."""
+    """What `from_recipe` makes it of again; None for a crop of one's own."""
 
 
 DRAWS = 22
-"""As many as `random_resized_crop` may need: ten attempts, and a place."""
+"""Random numbers that a crop may take; `random_resized_crop` needs at most as many: two
+for each of ten attempts, and two for the place."""
 
 MIN_VISIBLE = 0.1
-"""An object of which a smaller share of the box is left by a crop is dropped."""
+"""Share of the area of its box that must be left for an object to survive a crop."""
 
 
 def random_resized_crop(
@@ -96,15 +91,12 @@ def random_resized_crop(
         box_height = min(height, max(round(width / ratio[0]), 1))
         return _centred(height, width, box_height, box_width)
 
-    recipe = Recipe(
-        "random_resized_crop",
-        {"size": [*_pair(size)], "scale": [*scale], "ratio": [*ratio]},
-    )
+    recipe = _recipe("random_resized_crop", size, scale=[*scale], ratio=[*ratio])
     return Crop(_pair(size), choose, recipe)
 
 
 def central_crop(size: Size, *, resize: float = 256 / 224) -> Crop:
-    """The centre, of the same shape as `size` and as large as fits, over `resize`.
+    """The largest centred box of the aspect ratio of `size`, its sides over `resize`.
 
     For squares it is what one gets by first resizing the shorter side to `resize`·S and
     then cutting S×S out of the centre, as for 224 of 256.
@@ -119,9 +111,8 @@ def central_crop(size: Size, *, resize: float = 256 / 224) -> Crop:
         box_width = max(round(target_width * scale), 1)
         return _centred(height, width, box_height, box_width)
 
-    size = target_height, target_width
-    recipe = Recipe("central_crop", {"size": [*size], "resize": resize})
-    return Crop(size, choose, recipe)
+    recipe = _recipe("central_crop", size, resize=resize)
+    return Crop(_pair(size), choose, recipe)
 
 
 def stretch(size: Size) -> Crop:
@@ -131,7 +122,7 @@ def stretch(size: Size) -> Crop:
         del draws
         return Box(0, 0, height, width)
 
-    return Crop(_pair(size), choose, Recipe("stretch", {"size": [*_pair(size)]}))
+    return Crop(_pair(size), choose, _recipe("stretch", size))
 
 
 def letterbox(size: Size) -> Crop:
@@ -148,14 +139,13 @@ def letterbox(size: Size) -> Crop:
         box_width = max(round(target_width * scale), width)
         return _centred(height, width, box_height, box_width)
 
-    size = target_height, target_width
-    return Crop(size, choose, Recipe("letterbox", {"size": [*size]}))
+    return Crop(_pair(size), choose, _recipe("letterbox", size))
 
 
 def uncropped(size: Size) -> Crop:
     """The whole image, unchanged: for images that all have this height and width.
 
-    Choosing of an image of another size raises `DecodeError`.
+    Its `choose` raises `DecodeError` for an image of another size.
     """
     wanted = _pair(size)
 
@@ -168,7 +158,7 @@ def uncropped(size: Size) -> Crop:
             )
         return Box(0, 0, height, width)
 
-    return Crop(wanted, choose, Recipe("uncropped", {"size": [*wanted]}))
+    return Crop(wanted, choose, _recipe("uncropped", size))
 
 
 RECIPES: dict[str, Callable[..., Crop]] = {
@@ -178,15 +168,16 @@ RECIPES: dict[str, Callable[..., Crop]] = {
 """The functions that make crops which can be saved, by name."""
 
 
-def from_recipe(recipe: Recipe) -> Crop:
-    """The crop that a recipe describes.  Raises `UsageError` for an unknown one."""
-    if recipe.name not in RECIPES:
-        raise unknown("crop", recipe.name, RECIPES)
-    return RECIPES[recipe.name](**recipe.arguments)
+def from_recipe(recipe: Mapping[str, Any]) -> Crop:
+    """The crop of a recipe.  Raises `UsageError` if its name is unknown."""
+    name, arguments = recipe["name"], recipe["arguments"]
+    if name not in RECIPES:
+        raise unknown("crop", name, RECIPES)
+    return RECIPES[name](**arguments)
 
 
 def is_random(crop: Crop) -> bool:
-    """Whether the crop draws random numbers, so that it is of no use in evaluation."""
+    """Whether the crop draws random numbers, which an evaluation does not have."""
     try:
         crop.choose(*crop.size, iter(()))
     except StopIteration:
@@ -197,11 +188,11 @@ def is_random(crop: Crop) -> bool:
 def move_objects(
     targets: dict[str, np.ndarray], box: Box, size: tuple[int, int]
 ) -> dict[str, np.ndarray]:
-    """The objects of one image where they are once `box` of it is resized to `size`.
+    """The objects of one image after `box` of it has been resized to `size`.
 
-    Boxes are clipped; what then has less than `MIN_VISIBLE` of its area is dropped, and
-    so are keypoints outside.  What is no `boxes`, `classes`, `crowd` or `keypoints`
-    stays as it is.
+    Boxes are clipped.  Objects that keep less than `MIN_VISIBLE` of their area are
+    dropped, and so are keypoints outside.  Of the targets `boxes`, `classes`, `crowd`
+    and `keypoints` are changed, and others returned as they are.
     """
     moved = dict(targets)
     scale = np.array([size[1] / box.width, size[0] / box.height], np.float32)
@@ -229,6 +220,10 @@ def move_objects(
                 absent = ~kept.reshape(-1, *[1] * (moved[name].ndim - 1))
                 moved[name] = np.where(absent, 0, moved[name]).astype(moved[name].dtype)
     return moved
+
+
+def _recipe(name: str, size: Size, **arguments: Any) -> Recipe:
+    return {"name": name, "arguments": {"size": [*_pair(size)], **arguments}}
 
 
 def _pair(size: Size) -> tuple[int, int]:

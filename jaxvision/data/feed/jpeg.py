@@ -39,12 +39,12 @@ def decode_box(
     Returns the part, and the height and width of the image.
 
     Args:
-      encoded: the content of an image file.  What is no ordinary JPEG file, such as
-        PNG, CMYK, or one that has to be turned or to lose its colours, takes the slower
-        way of `decoding.decode`.
+      encoded: the content of an image file.  All but ordinary JPEG files take the
+        slower path of `decoding.decode`: other formats, CMYK, and what has to be
+        rotated or converted to luma.
       choose: `(height, width) -> Box` of an image of that size; it may be called twice
-        and has to answer the same.  What lies outside the image becomes black.
-      out: where to; C is 1 for luma or 3 for RGB.
+        and must return the same.  What lies outside the image becomes black.
+      out: where the result is written; C is 1 for luma or 3 for RGB.
 
     Raises `DecodeError` if the image cannot be decoded as far as it is needed.
     """

@@ -48,7 +48,7 @@ def train(
     workers: int | None = None,
     prefetch: int = 4,
 ) -> Pipeline:
-    """Batches without end: each epoch is a new permutation, its remainder dropped.
+    """Endless batches: each epoch is a new permutation, whose remainder is dropped.
 
     The order depends on `seed` and the epoch alone, and the crop of an example on these
     and the example.
@@ -61,7 +61,7 @@ def train(
       seed: not negative.
       crop: such as `crops.random_resized_crop(224)`; None: images as they are, which
         then have to be of one size.
-      repeats: how often each example stands in a batch, each time with other crops and
+      repeats: how often each example is in a batch, each time with other crops and
         transforms (Hoffer et al. 2020, https://arxiv.org/abs/1901.09335).  A pass over
         the set then has as many times more batches.
       storage: `memory`, `stream`, or `auto`, which streams what is cropped, differs in
@@ -131,7 +131,7 @@ def evaluation(
     workers: int | None = None,
     prefetch: int = 4,
 ) -> Pipeline:
-    """One pass in order; the last batch is padded and masked, so that all count.
+    """One pass in order; the last batch is padded and masked, so that none is lost.
 
     `crop` is such as `crops.central_crop(224)`; the other arguments are as in `train`.
     """
@@ -196,7 +196,7 @@ class TrainItems:
         return self._identity() | {"epoch": epoch, "batch": batch}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continue from `state`.  Raises `UsageError` if it is of other data."""
+        """Continue from `state`.  Raises `UsageError` if it belongs to other data."""
         differing = [
             f"{name}: was {state.get(name)!r}, is {value!r}"
             for name, value in self._identity().items()

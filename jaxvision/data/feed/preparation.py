@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxvision.data.feed.crops import Box, Crop, Recipe, from_recipe
+from jaxvision.data.feed.crops import Box, Crop, from_recipe
 from jaxvision.data.files import decoding
 from jaxvision.data.files.decoding import DecodeError
 from jaxvision.data.files.problems import LISTED
@@ -46,9 +46,13 @@ class Preparation(NamedTuple):
         where `channels` asks for it (see `files.decoding`).  An array gives what a
         lossless file of its pixels would.
 
-        Raises one `UsageError` that names all pictures which cannot be read, or whose
-        size is not the one wanted where there is no crop.
+        Raises one `UsageError` that names all pictures that cannot be read or, without
+        a crop, have another size.
         """
+        if isinstance(pictures, str | bytes | os.PathLike):
+            raise UsageError(
+                f"expected a list of images, got {str(pictures)!r:.80}: write [image]"
+            )
         images = np.zeros((len(pictures), *self.crop.size, self.channels), np.uint8)
 
         def fill(i: int) -> str | None:
@@ -85,7 +89,7 @@ class Preparation(NamedTuple):
         return {
             "version": VERSION,
             "channels": self.channels,
-            "crop": crop._asdict(),
+            "crop": crop,
             "transform": transform,
         }
 
@@ -104,7 +108,7 @@ class Preparation(NamedTuple):
         transform = augment.from_recipe(saved["transform"])  # type: ignore[attr-defined]
         return cls(
             channels=saved["channels"],
-            crop=from_recipe(Recipe(**saved["crop"])),
+            crop=from_recipe(saved["crop"]),
             transform=transform,
         )
 
@@ -139,13 +143,13 @@ def _content(picture: Picture, channels: int) -> bytes | np.ndarray:
     if not isinstance(picture, np.ndarray):
         if channels not in (1, 3):
             raise DecodeError(
-                f"image files give 1 or 3 channels, and {channels} are wanted: pass "
+                f"image files give 1 or 3 channels, not the expected {channels}: pass "
                 "pixels"
             )
         return picture if isinstance(picture, bytes) else Path(picture).read_bytes()
     if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or 0 in picture.shape:
         raise DecodeError(
-            f"it is {picture.dtype} {list(picture.shape)}: wanted are pixels uint8 "
+            f"it is {picture.dtype} {list(picture.shape)}: expected pixels uint8 "
             "[H,W] or [H,W,C] from 0 to 255"
         )
     pixels = picture if picture.ndim == 3 else picture[..., None]

@@ -33,16 +33,16 @@ PADDING = -1
 
 
 class Plan(NamedTuple):
-    """What a batch consists of."""
+    """The examples of a batch, and the random numbers of their crops."""
 
     examples: np.ndarray
-    """int32 [B], their indices; `PADDING` for a row of zeros."""
+    """int32 [B]: their indices; `PADDING` for a row of zeros."""
     draws: Callable[[int, int], list[float]]
-    """`(row, example) -> ` the random numbers of that row's crop."""
+    """`(row, example) -> draws`: the random numbers of that row's crop."""
 
 
 def draws(seed: int, epoch: int, example: int, repeat: int = 0) -> list[float]:
-    """What the crop of an example in an epoch draws, the same in all NumPy versions."""
+    """The random numbers of an example's crop, the same in all NumPy versions."""
     # example + 1, since 0 would give the stream of [seed, epoch], which is the order's.
     entropy = [seed, epoch, example + 1, *([repeat] if repeat else [])]
     raw = np.random.PCG64(entropy).random_raw(DRAWS)
@@ -88,10 +88,10 @@ def quick_fingerprint(source: Source) -> str:
 
 
 class _Begun(NamedTuple):
-    """A batch under way."""
+    """A batch that is being decoded."""
 
     item: dict[str, np.ndarray]
-    """Is written by the tasks."""
+    """Filled by the tasks."""
     tasks: list[Callable[[], None]]
     """Each returns when it is done, or raises what went wrong."""
 

@@ -1,1 +1,1 @@
-"""One's own files: folders, tables, arrays, masks, and formats of objects."""
+"""Sets made of the user's files: folders, tables, arrays, masks, and object formats."""

@@ -19,7 +19,7 @@ NAMINGS = (
     ("train_images", "train_labels", "test_images", "test_labels"),  # MedMNIST
     ("image", "label"),
 )
-"""How the arrays may be called.  The last has no test split."""
+"""Accepted names of the arrays.  The last ones have no test split."""
 
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
@@ -35,7 +35,7 @@ def load(name: Name) -> Splits:
 
     Labels are checked here, of images only the shape: their values are read later.
 
-    Raises `UsageError` for whatever is not so.
+    Raises `UsageError` that lists what deviates from this.
     """
     path = Path(name.rest).expanduser()
     if not path.is_file():
@@ -75,7 +75,7 @@ def _naming(path: Path) -> tuple[list[str], tuple[str, ...]]:
             keys = [member.removesuffix(".npy") for member in file.namelist()]
     except (OSError, zipfile.BadZipFile) as error:
         raise UsageError(
-            f"{path} is no .npz file, or damaged ({error}): write it with "
+            f"{path} is not an .npz file, or damaged ({error}): write it with "
             "numpy.savez(path, image=images, label=labels)"
         ) from error
     for naming in NAMINGS:
@@ -83,7 +83,7 @@ def _naming(path: Path) -> tuple[list[str], tuple[str, ...]]:
             return keys, naming
     wanted = "; or ".join(", ".join(naming) for naming in NAMINGS)
     raise UsageError(
-        f"{path} holds {', '.join(keys) or 'nothing'}: wanted are the arrays {wanted}"
+        f"{path} holds {', '.join(keys) or 'nothing'}: expected the arrays {wanted}"
     )
 
 
@@ -93,7 +93,7 @@ def _class_names(path: Path, keys: list[str]) -> tuple[str, ...]:
     names = _array(path, "class_names")
     if names.ndim != 1 or names.dtype.kind != "U":
         raise UsageError(
-            f"class_names in {path} is {names.dtype} {list(names.shape)}: wanted are "
+            f"class_names in {path} is {names.dtype} {list(names.shape)}: expected "
             "strings [classes]"
         )
     return tuple(map(str, names))
@@ -104,15 +104,15 @@ def _source(
 ) -> Source:
     shape, dtype = _header(path, image)
     if dtype != np.uint8:
-        problems.append(f"{image} is {dtype}: wanted is uint8, from 0 to 255")
+        problems.append(f"{image} is {dtype}: expected uint8, from 0 to 255")
     if len(shape) == 4 and shape[1] in (1, 3) and shape[3] not in (1, 3):
         problems.append(
-            f"{image} is {list(shape)}, channels first: wanted are channels last, "
+            f"{image} is {list(shape)}, channels first: expected channels last, "
             f"numpy.moveaxis({image}, 1, -1)"
         )
     elif len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] not in (1, 3)):
         problems.append(
-            f"{image} is {list(shape)}: wanted is [N,H,W], [N,H,W,1] or [N,H,W,3]"
+            f"{image} is {list(shape)}: expected [N,H,W], [N,H,W,1] or [N,H,W,3]"
         )
     elif 0 in shape:
         problems.append(f"{image} is empty: {list(shape)}")
@@ -121,7 +121,7 @@ def _source(
     labels = np.zeros(0, np.int32)
     if label_dtype.kind == "f" or (len(label_shape) == 2 and label_shape[1] > 1):
         problems.append(
-            f"{label} is {label_dtype} {list(label_shape)}: wanted are whole numbers "
+            f"{label} is {label_dtype} {list(label_shape)}: expected whole numbers "
             f"[N]; if it is one-hot, numpy.argmax({label}, axis=1)"
         )
     elif label_dtype.kind not in "iu" or label_shape not in (
@@ -129,7 +129,7 @@ def _source(
         (*shape[:1], 1),
     ):
         problems.append(
-            f"{label} is {label_dtype} {list(label_shape)}: wanted are whole numbers, "
+            f"{label} is {label_dtype} {list(label_shape)}: expected whole numbers, "
             f"as many as {image} has images: {list(shape[:1])}"
         )
     else:
@@ -175,9 +175,7 @@ def _check_labels(source: Source, key: str, classes: int) -> list[str]:
                 f"{' …' * (len(first) == 10)}: number the classes from 0 without gaps"
             )
         if classes < 2:
-            problems.append(
-                f"{key} has one class only: to tell classes apart takes two"
-            )
+            problems.append(f"{key} has one class only: classification needs two")
     return problems
 
 

@@ -1,4 +1,4 @@
-"""Classes that a file declares, whether or not an example has them."""
+"""Classes that a file declares, whether or not they have examples."""
 
 import warnings
 from pathlib import Path
@@ -12,7 +12,7 @@ FILE = "classes.txt"
 
 
 def read(path: Path) -> tuple[str, ...]:
-    """One name a line: the first is that of class 0.
+    """The names in a file with one per line; the first is that of class 0.
 
     Raises `UsageError` for a file that is empty or names a class twice or not at all.
     """
@@ -25,7 +25,7 @@ def read(path: Path) -> tuple[str, ...]:
 def check_names(path: Path, names: tuple[str, ...]) -> None:
     """Raises `UsageError` unless there are names, all of them different."""
     if not any(names):
-        raise UsageError(f"{path} names no class: write one name a line")
+        raise UsageError(f"{path} names no class: write one name per line")
     if not all(names):
         raise UsageError(
             f"{path} has no name for class {names.index('')}: every line names a class"
@@ -37,10 +37,10 @@ def check_names(path: Path, names: tuple[str, ...]) -> None:
 def check_used(
     names: tuple[str, ...], train: np.ndarray, test: np.ndarray | None
 ) -> list[str]:
-    """What is wrong with how often each class occurs, int [K] for each split.
+    """Problems with the numbers of examples of each class, int [K] for each split.
 
-    A class that only the test has is a problem.  One that no example has keeps its
-    number, since the file declares it, but is warned of.
+    A class that only the test split has is a problem.  A class without any example
+    keeps its number, since the file declares it, and a warning names it.
     """
     tested = np.zeros_like(train) if test is None else test
     nowhere = [names[k] for k in np.flatnonzero((train == 0) & (tested == 0))]

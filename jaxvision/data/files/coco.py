@@ -27,7 +27,7 @@ from jaxvision.data.source import Splits
 from jaxvision.errors import UsageError
 
 _LAYOUT = """\
-wanted is one JSON file for training and perhaps one for testing:
+expected a JSON file for training, and optionally one for testing:
   PATH/                                       or   PATH/
     annotations/instances_train2017.json             train/_annotations.coco.json
     annotations/instances_val2017.json               train/1.jpg
@@ -45,11 +45,11 @@ _WANTED = {
 def load(name: Name) -> Splits:
     """The set called `coco:PATH`, with boxes, classes, crowd, and what else there is.
 
-    PATH is a JSON file, or a folder in which, or in whose `annotations/` or `train/`,
-    there is one with `train` in its name; of several, the one that begins with
-    `instances`.  The test split is the file that has `test`, `validation`, `val` or
-    `valid` in its path in place of `train`, and annotations; without one, a fifth of
-    the images becomes it.
+    PATH is a JSON file; or a folder with a JSON file that has `train` in its name, in
+    the folder itself, in `annotations/` or in `train/`; of several, the one whose name
+    begins with `instances`.  The test split is the file that has `test`, `validation`,
+    `val` or `valid` in its path in place of `train`, and annotations; without one, a
+    fifth of the images becomes it.
 
     Images are looked for in five folders, and taken from the first that holds one of
     them: for `annotations/instances_train2017.json` these are `annotations/` itself,
@@ -61,8 +61,8 @@ def load(name: Name) -> Splits:
     `exclude.txt` in the folder of the images leave out images, by their path, and
     annotations, as `train annotation 7` or `test annotation 7`.
 
-    Raises `UsageError` for whatever is not so, ids that occur twice or are of nothing,
-    missing images, and as `objects.annotate` does.
+    Raises `UsageError` for files that deviate from this, duplicate and dangling ids,
+    and missing images, and as `objects.annotate` does.
     """
     files = _files(Path(name.rest).expanduser())
     problems: list[str] = []
@@ -82,7 +82,7 @@ def load(name: Name) -> Splits:
     refuse(files[0].path, problems)
 
     remedy = (
-        f"list them in {exclude.path}, one path or `train annotation ID` a line, to "
+        f"list them in {exclude.path}, one path or `train annotation ID` per line, to "
         "leave them out"
     )
     listed = []
@@ -112,7 +112,7 @@ class _Image(NamedTuple):
     path: str
     """Relative to the root of the set."""
     size: tuple[int, int] | None
-    """Height and width by the annotations; None if they do not say."""
+    """Height and width according to the annotations; None if they do not say."""
     objects: list[dict[str, Any]]
 
 
@@ -160,23 +160,23 @@ def _parse(path: Path) -> _File:
     """A file whose entries have what they must have."""
 
     def no_number(text: str) -> float:
-        raise ValueError(f"it holds {text}, which is no number")
+        raise ValueError(f"it holds {text}, which is not a number")
 
     try:
         with path.open(encoding="utf-8-sig") as file:
             content = json.load(file, parse_constant=no_number)
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path} is no JSON, or damaged: {error}") from error
+        raise UsageError(f"{path} is not JSON, or damaged: {error}") from error
     if not isinstance(content, dict) or "images" not in content:
         raise UsageError(
-            f"{path} is no COCO file: it has no list of images beside those of "
+            f"{path} is not a COCO file: it has no list of images beside those of "
             "annotations and categories"
         )
     lists = {key: content.get(key, []) for key in _WANTED}
     problems = []
     for key, wanted in _WANTED.items():
         if not isinstance(lists[key], list):
-            raise UsageError(f"{path} is no COCO file: its {key} are no list")
+            raise UsageError(f"{path} is not a COCO file: its {key} are not a list")
         for n, entry in enumerate(lists[key]):
             problems += [f"{key}[{n}] {what}" for what in _wrong(entry, wanted)]
     refuse(path, problems)
@@ -190,7 +190,7 @@ def _wrong(entry: Any, wanted: Sequence[str]) -> list[str]:
     if missing := [what for what in wanted if what not in entry]:
         return [f"has no {' and no '.join(missing)}"]
     wrong = [
-        f"has the {what} {entry[what]!r:.40}, and neither a number nor a text"
+        f"has the {what} {entry[what]!r:.40}, which is neither a number nor a string"
         for what in wanted
         if what != "bbox" and not isinstance(entry[what], int | str)
     ]
@@ -253,7 +253,7 @@ def _folder(file: _File) -> Path:
             return folder
     first = names[0] if names else "any image"
     raise UsageError(
-        f"the images of {file.path} are nowhere: {first} is in none of "
+        f"the images of {file.path} cannot be found: {first} is in none of "
         f"{', '.join(map(str, folders))}"
     )
 

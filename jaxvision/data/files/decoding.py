@@ -1,14 +1,14 @@
 """From an image file to pixels: every kind of file comes out as uint8 [H,W,C].
 
-The rules, where more than one is thinkable:
+The rules where there is a choice:
 - EXIF orientation is undone: images stand as a viewer shows them.
-- Transparency, of whatever kind, is laid over white, as on a page.
+- Transparency of any kind is laid over white.
 - 16 bits keep their high byte.  Pixels of 32 bits have no agreed range: refused.
 - CMYK and YCCK become RGB by Pillow's plain formula; colour profiles are not applied.
 - One channel from colour is luma (ITU-R BT.601); three from greyscale are equal.
-- Of an animation, or of several pages, the first counts.
+- Of an animation, or of several pages, the first image is taken.
 
-Masks, whose pixels are numbers and not light, come out as uint8 [H,W]: see `numbers`.
+Masks, whose pixels are class numbers, come out as uint8 [H,W]: see `numbers`.
 """
 
 import io
@@ -23,7 +23,7 @@ from jaxvision.errors import UsageError
 
 
 class DecodeError(UsageError):
-    """The bytes are not a whole image; the message says why, but not which they are."""
+    """The bytes are not a whole image.  The message says why; callers name the file."""
 
 
 def decode(encoded: bytes, channels: int) -> np.ndarray:
@@ -51,13 +51,13 @@ def converted(pixels: np.ndarray, channels: int) -> np.ndarray:
     from PIL import Image
 
     if not 1 <= pixels.shape[2] <= 4:
-        raise DecodeError(f"it has {pixels.shape[2]} channels: {channels} are wanted")
+        raise DecodeError(f"it has {pixels.shape[2]} channels: expected {channels}")
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     return _pixels(image, channels)
 
 
 def size(encoded: bytes) -> tuple[int, int]:
-    """Height and width that `decode` would give, from the header alone.
+    """Height and width of what `decode` returns, from the header alone.
 
     Raises `DecodeError` if that cannot be read.
     """
@@ -66,10 +66,10 @@ def size(encoded: bytes) -> tuple[int, int]:
 
 
 def inspect(path: str | os.PathLike[str]) -> tuple[int, int, int]:
-    """Height, width and channels (1 if greyscale, else 3) that `decode` would give.
+    """Height, width and channels (1 if greyscale, else 3) of what `decode` returns.
 
-    Reads the header, and sees whether the file goes on to its end.  What JPEG and PNG
-    hold between the two is not looked at: photographs of 500×375 take a twelfth of the
+    Reads the header, and checks that the file is complete to its end.  What JPEG and
+    PNG hold between the two is not read: photographs of 500×375 take a twelfth of the
     time of decoding, images of 64×64 a half.  A palette counts as colour.
 
     Raises `DecodeError` as `decode` does.
@@ -90,10 +90,10 @@ def inspect(path: str | os.PathLike[str]) -> tuple[int, int, int]:
 def numbers(
     encoded: bytes, colours: Mapping[tuple[int, int, int], int] | None = None
 ) -> np.ndarray:
-    """The numbers, uint8 [H,W], that the pixels of a mask stand for.
+    """The class numbers, uint8 [H,W], of the pixels of a mask.
 
-    With `colours`, the number of each pixel's RGB.  Without, the index into a palette,
-    or the grey level; of colour images too if their channels are equal.
+    With `colours`, the number of each pixel's RGB value.  Without, the index into a
+    palette, or the grey level, also of colour images whose channels are equal.
 
     Raises `DecodeError` as `decode` does, for a format that does not keep numbers, for
     a colour that is not in `colours`, and without them for pixels that have a colour.
@@ -117,8 +117,8 @@ def _grey(image: Any) -> np.ndarray:
         pixels = opaque[..., 0]
         if (opaque != opaque[..., :1]).any():
             raise DecodeError(
-                "it is a colour image, and no label_colors.txt says what its colours "
-                "stand for"
+                "it is a colour image, and there is no label_colors.txt that assigns "
+                "classes to its colours"
             )
     if pixels.min() < 0 or pixels.max() > 255:
         raise DecodeError(f"it holds the number {pixels.max()}: 255 is the largest")
@@ -134,7 +134,7 @@ def _looked_up(image: Any, colours: Mapping[tuple[int, int, int], int]) -> np.nd
         listed = ", ".join(
             f"{code >> 16} {code >> 8 & 255} {code & 255}" for code in unknown[:5]
         )
-        raise DecodeError(f"label_colors.txt has not its colours {listed}")
+        raise DecodeError(f"label_colors.txt does not list its colours {listed}")
     table = np.array([known[code] for code in found.tolist()], np.uint8)
     return table[inverse].reshape(codes.shape)
 
@@ -160,18 +160,18 @@ def _open(file: IO[bytes]) -> Any:
     try:
         return Image.open(file)
     except UnidentifiedImageError:
-        raise DecodeError("no image, or damaged in its first bytes") from None
+        raise DecodeError("not an image, or damaged in its first bytes") from None
 
 
 def _orientation(image: Any) -> int:
-    """The EXIF orientation, 1–8, that is left to undo; 1 is upright.
+    """The EXIF orientation, 1–8, that is still to be undone; 1 is upright.
 
-    To be asked before the pixels are loaded.
+    Must be called before the pixels are loaded.
     """
     if image.format == "TIFF":
         return 1  # Pillow turns those while it loads them
     if image.format == "PNG" and "exif" not in image.info:
-        return 1  # Pillow would decode the pixels to look behind them
+        return 1  # Pillow would decode the pixels to find EXIF after them
     try:
         orientation = image.getexif().get(0x0112, 1)
     except Exception:  # damaged metadata are no reason to lose the image
@@ -180,7 +180,7 @@ def _orientation(image: Any) -> int:
 
 
 def _upright_size(image: Any) -> tuple[int, int]:
-    """Height and width.  To be asked before the pixels are loaded."""
+    """Height and width.  Must be called before the pixels are loaded."""
     width, height = image.size
     return (width, height) if _orientation(image) >= 5 else (height, width)
 

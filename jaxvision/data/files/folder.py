@@ -17,10 +17,10 @@ from jaxvision.data.source import Splits
 from jaxvision.errors import UsageError
 
 WORDS = ("words.txt", "classes.txt")
-"""Files that may translate folder names, one `n01443537<tab>goldfish` a line."""
+"""Files that may translate folder names, one `n01443537<tab>goldfish` per line."""
 
 _LAYOUT = """\
-wanted is one folder per class, in splits or not:
+expected one folder per class, with or without splits:
   PATH/                    or   PATH/
     train/                        cat/
       cat/                          1.jpg
@@ -42,8 +42,9 @@ def load(name: Name) -> Splits:
     followed, to each folder once.  Hidden files are ignored, and so are those that
     `exclude.txt` in PATH lists.
 
-    Classes are the folders of `train/`, sorted by their names.  They are called by what
-    `words.txt` in PATH says, the first of several synonyms if that is unambiguous.
+    Classes are the folders of `train/`, sorted by their names.  If `words.txt` in PATH
+    translates these, the class names are the translations, or the first of several
+    synonyms if that is unambiguous.
 
     Raises `UsageError` for another layout, fewer than two classes, a class without
     images, one that only the test has, and images that cannot be read.
@@ -105,8 +106,8 @@ def _check(
         )
     if len(train) == 1:
         problems.append(
-            f"it has only one class, {next(iter(train))!r}, and to tell classes "
-            f"apart takes two: {_LAYOUT}"
+            f"it has only one class, {next(iter(train))!r}, and classification "
+            f"needs two: {_LAYOUT}"
         )
     for split, classes in (("train", train), ("test", test or {})):
         if empty := [folder for folder, paths in classes.items() if not paths]:

@@ -1,9 +1,9 @@
-"""Annotated image files as sources: what folders, tables and the others share.
+"""Annotated image files as sources: what all kinds of sets of files have in common.
 
-What becomes of files that cannot be read: nothing is ever dropped silently.  The header
-and the end of every file are checked before a source exists, and all pixels when it is
-read, and each time one error names all files that fail.  The user replaces them, or
-takes them out of the set by name; then `Source.size` counts without them.
+Files that cannot be read are never dropped silently.  The header and the end of every
+file are checked before a source exists, and all pixels when it is read; each time one
+error names all files that fail.  The user replaces them, or leaves them out by name,
+and `Source.size` is then the number of those that are left.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ _CACHE_VERSION = 2  # to be raised when a survey gives other results than before
 
 
 class Annotated(NamedTuple):
-    """Files and what they show."""
+    """Image files and their annotations."""
 
     paths: tuple[str, ...]
     """Relative to the root of the set."""
@@ -44,7 +44,7 @@ class Annotated(NamedTuple):
     maps: Callable[[int], dict[str, np.ndarray]] | None = None
     """As `Source.maps`: may decode files, and raise `DecodeError`."""
     shapes: np.ndarray | None = None
-    """What `shapes` found, where it was asked before."""
+    """The result of `shapes`, if it is known already."""
 
     def rows(self, mask: np.ndarray) -> "Annotated":
         """Those of the examples for which the mask, bool [N], is true."""
@@ -59,13 +59,13 @@ class Annotated(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """The files of one split: `Source.encoded`, with what to say if they are broken."""
+    """The files of one split: `Source.encoded`, with advice for broken ones."""
 
     root: Path
     paths: tuple[str, ...]
     channels: int
     remedy: str
-    """What the user can do about a broken file but replace it."""
+    """What the user can do with a broken file instead of replacing it."""
 
     def __call__(self, i: int) -> bytes:
         return (self.root / self.paths[i]).read_bytes()
@@ -160,10 +160,11 @@ def shapes(root: Path, paths: tuple[str, ...], remedy: str) -> np.ndarray:
 def survey(
     files: ImageFiles, what: str, look: Callable[[Path], Sequence[int]], columns: int
 ) -> np.ndarray:
-    """What `look` tells of the path of each file, int32 [N,columns].
+    """The result of `look(path)` for each file, int32 [N,columns].
 
-    Of many files it is kept in the user's cache, under `what` they are to `look`, until
-    one of them is changed.  Raises `UsageError` naming those that raise `DecodeError`.
+    Results for many files are kept in the user's cache until a file changes; `what`,
+    such as "images", says which results they are.  Raises `UsageError` that names the
+    files for which `look` raises `DecodeError`.
     """
 
     def measure() -> dict[str, np.ndarray]:
@@ -186,9 +187,9 @@ def survey(
 def verify(source: Source) -> None:
     """Decode every file of a source, and of the one it was carved from.
 
-    For streaming, where a damaged file shows when its turn comes.  Called on the first
-    failure, this names all others with it, so that a run fails once and not once an
-    hour.  Does nothing for sources that are not made of files.
+    For streaming, which meets a damaged file only when its turn comes.  Called at the
+    first failure, this names all others with it, so that a run fails once and not once
+    an hour.  Does nothing for sources that are not made of files.
 
     Raises one `UsageError` for all files that cannot be decoded.
     """

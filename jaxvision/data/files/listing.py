@@ -10,24 +10,24 @@ from jaxvision.errors import UsageError
 EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
 )
-"""Of the files that count as images, in upper or lower case."""
+"""Extensions of image files, in upper or lower case."""
 
 TEST_FOLDERS = ("test", "validation", "val", "valid")
 """Where the test split is looked for, in this order."""
 
 SPLIT_FOLDERS = frozenset({"train", "training", *TEST_FOLDERS})
-"""What is the name of a split, and not of a class."""
+"""Folders with these names are splits, not classes."""
 
 EXCLUDE = "exclude.txt"
-"""Files that are no part of the set, one path a line, relative to it."""
+"""A list of files to leave out of the set, one relative path per line."""
 
 
 class Exclude:
-    """The lines of `exclude.txt`, and which of them named something."""
+    """The lines of `exclude.txt`, and which of them named a file of the set."""
 
     def __init__(self, root: Path):
         self.path = root / EXCLUDE
-        self.remedy = f"list them in {self.path}, one path a line, to leave them out"
+        self.remedy = f"list them in {self.path}, one path per line, to leave them out"
         self.wanted: set[str] = set()
         if self.path.exists():
             lines = map(str.strip, self.path.read_text("utf-8-sig").splitlines())
@@ -82,8 +82,9 @@ def find_test[Classes: Mapping](
 ) -> Classes | None:
     """The first test split with a class of `train`; None if there is no test split.
 
-    One whose classes are kept secret has none of them.  `classes` finds those of a
-    folder.  Raises `UsageError`, with the layout that is wanted, if no split fits.
+    (A test split whose labels are secret has no class folder of `train`.)  `classes`
+    finds the classes of a folder.  Raises `UsageError`, with the expected layout
+    `wanted`, if no split fits.
     """
     there = [split for split in TEST_FOLDERS if (root / split).is_dir()]
     for split in there:
@@ -120,9 +121,9 @@ def paired_folders(root: Path, first: str, second: str) -> dict[str, tuple[Path,
 def by_stem(
     root: Path, folder: Path, paths: Iterable[str], problems: list[str]
 ) -> dict[str, str]:
-    """Paths by what they are called below `folder` without their extension.
+    """Paths by their names below `folder` without extension.
 
-    Two of the same name would have one annotation: added to `problems`.
+    Two of the same name would share one annotation: that is added to `problems`.
     """
     found: dict[str, str] = {}
     for path in paths:
@@ -147,5 +148,5 @@ def folder(given: str) -> Path:
 
 
 def hidden(name: str) -> bool:
-    """Whether a file or folder is none of the user's own."""
+    """Whether a file or folder is hidden, or was added by an archiver."""
     return name.startswith(".") or name == "__MACOSX"

@@ -1,4 +1,4 @@
-"""`masks:PATH`: images with a mask each, which has the class of every pixel."""
+"""`masks:PATH`: images, each with a mask that gives the class of every pixel."""
 
 import functools
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from jaxvision.errors import UsageError
 from jaxvision.types import UNKNOWN
 
 COLOURS = "label_colors.txt"
-"""What the colours of masks stand for, one `64 128 64 Animal` a line, as in CamVid."""
+"""The classes of colours in masks, one `64 128 64 Animal` per line, as in CamVid."""
 
 VOID = frozenset({"void", "unknown", "unlabelled", "unlabeled", "ignore"})
 """Names in `label_colors.txt`, in lower case, whose pixels are unknown."""
@@ -31,7 +31,7 @@ VOID = frozenset({"void", "unknown", "unlabelled", "unlabeled", "ignore"})
 Colours = dict[tuple[int, int, int], int]
 
 _LAYOUT = """\
-wanted is a mask for each image, called the same but for the extension:
+expected a mask for each image, of the same name but for the extension:
   PATH/                  or   PATH/            or   PATH/   (Pascal VOC)
     images/                     train/                JPEGImages/1.jpg
       1.jpg                       images/1.jpg        SegmentationClass/1.png
@@ -48,8 +48,8 @@ def load(name: Name) -> Splits:
     The split is found as in `folder:`, and so is what `exclude.txt` does.
 
     The number of a pixel is its index into the mask's palette or its grey level; 255 is
-    unknown.  `classes.txt` in PATH names the classes from 0 on, one a line, and without
-    it they are called by their numbers.  `label_colors.txt` instead names the colours
+    unknown.  `classes.txt` in PATH names the classes from 0 on, one per line; without
+    it, their names are their numbers.  `label_colors.txt` instead names the colours
     of RGB masks; a class called void, unknown, unlabelled or ignore is unknown, and the
     others are numbered in the order of the file.
 
@@ -108,7 +108,7 @@ class Masks:
 
 
 class _Looked(NamedTuple):
-    """A split, and what its files were found to hold."""
+    """A split and the content of its files."""
 
     pairs: Pairs
     shapes: np.ndarray
@@ -187,7 +187,7 @@ def _paired(
         for stem in sorted(image_of.keys() - mask_of.keys() - left_out)
     ]
     problems += [
-        f"{mask_of[stem]} is a mask without an image in {images.relative_to(root)}/"
+        f"{mask_of[stem]} is a mask that has no image in {images.relative_to(root)}/"
         for stem in sorted(mask_of.keys() - image_of.keys() - left_out)
     ]
     both = sorted((image_of.keys() & mask_of.keys()) - left_out)
@@ -207,7 +207,7 @@ def _names(root: Path) -> tuple[tuple[str, ...], Colours | None]:
         if len(names) > UNKNOWN:
             raise UsageError(
                 f"{root / classes.FILE} names {len(names)} classes: masks of 8 bits "
-                f"have room for {UNKNOWN}"
+                f"hold at most {UNKNOWN}"
             )
         return names, None
     return (), None
@@ -223,7 +223,9 @@ def _read_colours(path: Path) -> tuple[tuple[str, ...], Colours]:
         *rgb, name = text.split(maxsplit=3)
         levels = [int(level) for level in rgb if level.isdecimal()]
         if len(levels) != 3 or max(levels) > 255:
-            problems.append(f"line {line}: {text!r} is not such as 64 128 64 Animal")
+            problems.append(
+                f"line {line}: {text!r} is not of the form 64 128 64 Animal"
+            )
             continue
         red, green, blue = levels
         if (red, green, blue) in colours:
@@ -234,7 +236,7 @@ def _read_colours(path: Path) -> tuple[tuple[str, ...], Colours]:
             colours[red, green, blue] = len(names)
             names.append(name.strip())
     if len(names) > UNKNOWN:
-        problems.append(f"{len(names)} classes: there is room for {UNKNOWN}")
+        problems.append(f"{len(names)} classes: at most {UNKNOWN} are possible")
     refuse(path, problems)
     classes.check_names(path, tuple(names))
     return tuple(names), colours
@@ -270,7 +272,7 @@ def _numbered(
         problems.append(
             f"the training masks hold the numbers up to {count - 1}, but not "
             f"{some([str(k) for k in gaps])}: number the classes from 0 without gaps, "
-            f"or name all of them in {root / classes.FILE}, one a line"
+            f"or name all of them in {root / classes.FILE}, one per line"
         )
     return tuple(map(str, range(count)))
 
@@ -286,7 +288,7 @@ def _check_classes(names: tuple[str, ...], splits: Sequence[_Looked]) -> list[st
                 f"{COLOURS}: 0 0 0 background, 255 255 255 object"
             )
         return [
-            f"the training masks hold {np.count_nonzero(train)} class{held}, and to "
-            f"tell classes apart takes two{hint}"
+            f"the training masks hold {np.count_nonzero(train)} class{held}, and "
+            f"classification needs two{hint}"
         ]
     return classes.check_used(names, train, test[0] if test else None)

@@ -1,8 +1,8 @@
-"""Objects in images: from what annotation files say to the arrays of a batch.
+"""Objects in images: from annotation files to the arrays of a batch.
 
-Boxes may reach up to a pixel beyond their image, as rounding and counting from 1 make
-them do, and are clipped to it.  What reaches further belongs to another image, or to
-one that was resized or turned, and is refused; and so is a box without area.
+Boxes may reach up to a pixel beyond their image, because of rounding or of counting
+from 1, and are clipped to it.  A box that reaches further belongs to another image, or
+to one that was resized or rotated, and is an error, as is a box without area.
 """
 
 import warnings
@@ -22,10 +22,10 @@ TOLERANCE = 1.0
 
 
 class Object(NamedTuple):
-    """One object, as its annotation declares it."""
+    """One object as it is annotated."""
 
     where: str
-    """Such as `annotation 7` or `line 2`, for messages."""
+    """Where in the annotations it is, for messages: `annotation 7` or `line 2`."""
     category: int
     box: tuple[float, float, float, float]
     """x_min, y_min, x_max, y_max, as `types.Batch` has them."""
@@ -72,8 +72,8 @@ def annotate(
 ) -> list[Annotated]:
     """Boxes, classes, crowd, and keypoints and instances where there are any.
 
-    There is room for as many objects as the image with most of them has, in any split.
-    Instances come if every object has an outline; if only some have, a warning says so.
+    M is the largest number of objects in an image of any split.  There are instances if
+    every object has an outline; if only some have one, a warning says so.
 
     Raises one `UsageError` about `root` for `problems` and what is found here.
     """
@@ -185,10 +185,13 @@ class _Flat(NamedTuple):
 
 def _wrong_keypoints(found: Object, limit: np.ndarray) -> str:
     if len(found.keypoints) % 3:
-        return f"{len(found.keypoints)} numbers are no keypoints: x, y, visibility each"
+        return (
+            f"{len(found.keypoints)} numbers are not keypoints, which are x, y, "
+            "visibility each"
+        )
     points = np.reshape(np.array(found.keypoints, float), (-1, 3))
     if not np.isin(points[:, 2], (0, 1, 2)).all():
-        return "the visibility of a keypoint is 0, 1 or 2, and nothing else"
+        return "the visibility of a keypoint must be 0, 1 or 2"
     seen = points[points[:, 2] == 2, :2]  # hidden ones may lie where nothing is seen
     inside = (seen >= -TOLERANCE) & (seen <= limit + TOLERANCE)
     if not (np.isfinite(points).all() and inside.all()):
@@ -219,16 +222,16 @@ def _outlines_of(one: _Flat, most: int, problems: list[str]) -> Outlines:
         try:
             found[i].append(_checked(each.outline, *sizes[i].tolist()))
         except (ValueError, TypeError, KeyError, OverflowError) as error:
-            problems.append(f"{one.where(t)}: its outline is none: {error}")
+            problems.append(f"{one.where(t)}: its outline is invalid: {error}")
     return Outlines(tuple(map(tuple, found)), sizes, most)
 
 
 def _checked(outline: Any, height: int, width: int) -> Outline:
-    """Raises a `ValueError` or the like for an outline that is none."""
+    """Raises `ValueError` or similar for an invalid outline."""
     if isinstance(outline, Mapping):
         if list(outline["size"]) != [height, width]:
             raise ValueError(
-                f"it is of an image of {outline['size']} and not {[height, width]}"
+                f"it is for an image of {outline['size']} and not {[height, width]}"
             )
         lengths = outline["counts"]
         if not isinstance(lengths, list):
@@ -240,7 +243,9 @@ def _checked(outline: Any, height: int, width: int) -> Outline:
     polygons = tuple(np.array(polygon, np.float32) for polygon in outline)
     for polygon in polygons:
         if polygon.ndim != 1 or len(polygon) < 6 or len(polygon) % 2:
-            raise ValueError("a polygon is x, y, x, y, … of three corners at least")
+            raise ValueError(
+                "a polygon must be x, y, x, y, … with three corners or more"
+            )
         # pycocotools cuts off what is outside, and takes memory for all of it before.
         x, y = polygon[::2], polygon[1::2]
         if not ((abs(x) <= 2 * width).all() and (abs(y) <= 2 * height).all()):
@@ -262,7 +267,7 @@ def _fill(outline: Outline, height: int, width: int) -> np.ndarray:
 
 
 def run_lengths(compressed: str | bytes) -> np.ndarray:
-    """What COCO's compressed run lengths say, int64 [R].
+    """Decode COCO's compressed run lengths, int64 [R].
 
     Each number is written in groups of five bits, the lowest first, as characters from
     `0` on, with a sixth bit if another group follows; from the fourth number on it is
@@ -274,11 +279,11 @@ def run_lengths(compressed: str | bytes) -> np.ndarray:
     codes = np.frombuffer(text, np.uint8).astype(np.int64) - 48
     (ends,) = np.nonzero((codes & 32) == 0)
     if not len(codes) or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
-        raise ValueError("it is no compressed run lengths")
+        raise ValueError("it is not a compressed run-length encoding")
     starts = np.concatenate([[0], ends[:-1] + 1])
     groups = ends - starts + 1
     if groups.max() > 12:
-        raise ValueError("one of its run lengths is beyond all bounds")
+        raise ValueError("one of its run lengths is out of range")
     shifts = 5 * (np.arange(len(codes)) - np.repeat(starts, groups))
     lengths = np.add.reduceat((codes & 31) << shifts, starts)
     lengths -= np.where(codes[ends] & 16, 1 << (5 * groups), 0)

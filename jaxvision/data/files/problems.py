@@ -1,4 +1,4 @@
-"""What is wrong with a data set: collected, listed up to a limit, raised once."""
+"""Problems of a data set: collected, listed up to a limit, and raised once."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ def refuse(what: Path, problems: Sequence[str]) -> None:
         listed = "".join(f"\n  {problem}" for problem in problems[:LISTED])
         if len(problems) > LISTED:
             listed += f"\n  … and {len(problems) - LISTED} more"
-        raise UsageError(f"{what} cannot be used; put right:{listed}")
+        raise UsageError(f"{what} cannot be used; correct this:{listed}")
 
 
 def some(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""`csv:PATH` and `jsonl:PATH`: a table of one's own images and their labels."""
+"""`csv:PATH` and `jsonl:PATH`: a table of image files and their labels."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ from jaxvision.data.source import Splits
 from jaxvision.errors import UsageError, unknown
 
 COLUMNS = ("path", "label", "split")
-"""The last may be missing; `labels` may stand for `label`; others are ignored."""
+"""The last is optional, `labels` may take the place of `label`; others are ignored."""
 
 SEPARATOR = ";"
 """Between the `labels` of an image in a CSV."""
@@ -30,7 +30,7 @@ SPLITS = {
     "val": "validation",
     "dev": "validation",
 }
-"""What `split` may say, in upper or lower case, and what it means."""
+"""Values of `split`, in upper or lower case, and the split that is meant."""
 
 _EXAMPLE = '{"path": "cat/1.jpg", "label": "cat"}'
 
@@ -46,9 +46,10 @@ class _Row(NamedTuple):
 def load(name: Name) -> Splits:
     """The set called `csv:PATH` or `jsonl:PATH`.
 
-    The file has one image a line: its `path`, relative to the file's own folder, its
-    `label`, a name or a whole number, and perhaps its `split`.  A CSV is separated by
-    commas and begins with the names of its columns; JSON Lines has an object a line.
+    The file has one image per line: its `path`, relative to the file's own folder, its
+    `label`, a name or a whole number, and optionally its `split`.  A CSV is separated
+    by commas and begins with the names of its columns; JSON Lines has one object per
+    line.
     Without a column `split`, a fifth of each class becomes the test split.  Where there
     are rows of `test`, those of `validation` are not used: validation examples are
     carved from `train`.
@@ -77,7 +78,7 @@ def load(name: Name) -> Splits:
 
     if any(row.split for row in rows):
         problems += [
-            f"line {row.line}: no split, where other lines have one"
+            f"line {row.line}: no split, although other lines have one"
             for row in rows
             if not row.split
         ]
@@ -86,7 +87,7 @@ def load(name: Name) -> Splits:
         row for row in rows if row.split == "validation"
     ]
     classes = _classes(train)
-    # Each may be but a consequence of what was found so far.
+    # Problems with classes may follow from those found so far.
     refuse(table, problems)
     refuse(table, _check_classes(train, test, classes, multi))
 
@@ -231,8 +232,8 @@ def _check_classes(
         return ["no training image has a label"]
     if len(classes) == 1 and not multi:  # among several, one may be there or not
         return [
-            f"all training images have the label {classes[0]!r}, and to tell classes "
-            "apart takes two"
+            f"all training images have the label {classes[0]!r}, and classification "
+            "needs two"
         ]
     known = set(classes)
     return [

@@ -35,13 +35,13 @@ CLASSES = (
     *("cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant"),
     *("sheep", "sofa", "train", "tvmonitor"),
 )
-"""Those of VOC 2007 to 2012, in their order, which is the alphabet's."""
+"""The classes of VOC 2007 to 2012, in alphabetical order, as they are numbered."""
 
 Pairs = dict[str, str]
 """Images and their annotation files, as paths relative to the root."""
 
 _LAYOUT = """\
-wanted is an XML file for each image, called the same but for the extension:
+expected an XML file for each image, of the same name but for the extension:
   PATH/                        or   PATH/          or   PATH/
     JPEGImages/1.jpg                  train/              images/1.jpg
     Annotations/1.xml                   1.jpg             annotations/1.xml
@@ -61,10 +61,11 @@ def load(name: Name) -> Splits:
 
     Pixels count from 1 in these files, and boxes contain their last row and column: 1 1
     2 2 becomes 0 0 2 2.  Objects marked `difficult` are `crowd`.  Classes are those of
-    the training objects, sorted, or of `classes.txt` in PATH, one a line.  If every
+    the training objects, sorted, or of `classes.txt` in PATH, one per line.  If every
     image has a mask in `SegmentationObject/`, `instances` come from there.
 
-    Raises `UsageError` for whatever is not so, and as `objects.annotate` does.
+    Raises `UsageError` for files that deviate from this, and as `objects.annotate`
+    does.
     """
     root = devkit(listing.folder(name.rest))
     exclude = listing.Exclude(root)
@@ -135,10 +136,10 @@ def listed(
     """The training split, and the test split if there is one.
 
     From the lists in `ImageSets/<kind>/`; without any, all images are for training.  A
-    list of test images none of which has its annotation is passed over.
+    list of test images of which none is annotated is ignored.
 
-    annotation: where that of an image called X lies, such as `"Annotations/{}.xml"`
-    with X in place of the braces.
+    annotation: the path of the annotation of an image, such as `"Annotations/{}.xml"`
+    with the name of the image in place of the braces.
     """
     splits = []
     for names in _image_sets(root, kind, annotation, problems):
@@ -252,7 +253,7 @@ def _beside(
         for stem in sorted(found.keys() - xml.keys() - left_out)
     ]
     problems += [
-        f"{xml[stem].relative_to(root)} is without an image"
+        f"{xml[stem].relative_to(root)} has no image"
         for stem in sorted(xml.keys() - found.keys())
     ]
     both = sorted((found.keys() & xml.keys()) - left_out)
@@ -267,10 +268,10 @@ class _Declared(NamedTuple):
 
 
 class _File(NamedTuple):
-    """What an XML file says."""
+    """The content of an XML file."""
 
     size: tuple[int, int] | None
-    """Height and width of its image; None if it does not say."""
+    """Height and width of its image; None if they are not given."""
     objects: list[_Declared]
 
 
@@ -286,7 +287,7 @@ def _read(root: Path, pairs: Pairs, problems: list[str]) -> list[_File]:
 
 
 def _parse(annotation: Any) -> _File:
-    """Raises `ValueError` for an annotation that is none."""
+    """Raises `ValueError` for a malformed annotation."""
     if annotation.tag != "annotation":
         raise ValueError(f"its root is <{annotation.tag}> and not <annotation>")
     size = annotation.find("size")
@@ -325,7 +326,7 @@ def _number(element: Any, side: str, where: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"{side} of {where} is {text!r} and not a number")
+        raise ValueError(f"{side} of {where} is {text!r}, which is not a number")
     return number
 
 

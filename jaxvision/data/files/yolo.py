@@ -1,4 +1,4 @@
-"""`yolo:PATH`: boxes, outlines and keypoints as YOLO has them, a text for each image.
+"""`yolo:PATH`: boxes, outlines and keypoints as YOLO has them, in text files.
 
 The formats: https://docs.ultralytics.com/datasets/detect (and segment, pose)
 """
@@ -24,10 +24,10 @@ from jaxvision.data.source import Splits
 from jaxvision.errors import UsageError
 
 NAMES = (classes.FILE, "obj.names")
-"""Where the classes are, one name a line, if there is no `data.yaml`."""
+"""Files with the names of the classes, one per line, for want of a `data.yaml`."""
 
 _LAYOUT = """\
-wanted is a text file for each image, called the same but for the extension:
+expected a text file for each image, of the same name but for the extension:
   PATH/                  or   PATH/             or   PATH/
     data.yaml                   classes.txt            classes.txt
     train/                      images/1.jpg           1.jpg
@@ -42,19 +42,19 @@ def load(name: Name) -> Splits:
     PATH, or the folder of the YAML file that PATH is, holds `images/` and `labels/`,
     alone or in each of `train/` and one of `test/`, `validation/`, `val/`, `valid/`
     (or with these in each of them); without splits a fifth becomes the test split.  Or
-    it holds images and texts side by side.  Where `train` and `val` or `test` in the
-    YAML file are folders of images in PATH, these are used.  Images in `exclude.txt`
-    are left out.
+    it holds images and text files side by side.  Where `train` and `val` or `test` in
+    the YAML file are folders of images in PATH, these are used.  Images in
+    `exclude.txt` are left out.
 
     The classes are the `names` in `data.yaml`, or the lines of `classes.txt` or
-    `obj.names`.  A line of a text is an object: its class and, in shares of the image's
-    width and height, the box's centre, width and height; or the corners of a polygon,
-    whose box is drawn around it; or, if `data.yaml` has a `kpt_shape`, a box and its
-    keypoints.  If every object has a polygon, `instances` are drawn from them.  An
-    image without a text shows no object.
+    `obj.names`.  A line of a text file is an object: its class and, in shares of the
+    image's width and height, the centre, width and height of its box; or the corners of
+    a polygon, whose bounding box is taken; or, if `data.yaml` has a `kpt_shape`, a box
+    and its keypoints.  If every object has a polygon, `instances` are drawn from them.
+    An image without a text file shows no object.
 
-    Raises `UsageError` for whatever is not so, a text without an image, lines that
-    occur twice, and as `objects.annotate` does.
+    Raises `UsageError` for files that deviate from this, a text file without an image,
+    and duplicate lines, and as `objects.annotate` does.
     """
     given = Path(name.rest).expanduser()
     declared = _declared(given)
@@ -66,7 +66,7 @@ def load(name: Name) -> Splits:
     ]
     exclude.check_all_found()
     if not problems and not any(text for split in splits for text in split.values()):
-        raise UsageError(f"no image of {declared.root} has a text: {_LAYOUT}")
+        raise UsageError(f"no image of {declared.root} has a text file: {_LAYOUT}")
     refuse(declared.root, problems)
 
     listed = []
@@ -92,14 +92,14 @@ def load(name: Name) -> Splits:
 
 
 class _Declared(NamedTuple):
-    """What `data.yaml` says, or what is there without it."""
+    """What `data.yaml` declares, or what is found without it."""
 
     root: Path
     names: tuple[str, ...]
     keypoints: tuple[int, int] | None
-    """How many an object has, and numbers of each: 2 or 3."""
+    """How many keypoints an object has, and the numbers of each: 2 or 3."""
     images: Mapping[str, Path]
-    """Folders of images by split, where they are there."""
+    """Folders of images by split, as far as they exist."""
 
 
 def _declared(given: Path) -> _Declared:
@@ -114,7 +114,7 @@ def _declared(given: Path) -> _Declared:
             return _Declared(root, classes.read(root / file), None, {})
     raise UsageError(
         f"{root} has neither data.yaml nor {' nor '.join(NAMES)}, which would name its "
-        f"classes: write {root / classes.FILE}, one name a line"
+        f"classes: write {root / classes.FILE}, one name per line"
     )
 
 
@@ -124,13 +124,13 @@ def _from_yaml(path: Path) -> _Declared:
     try:
         content = yaml.safe_load(path.read_text("utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is no YAML, or damaged: {error}") from error
+        raise UsageError(f"{path} is not YAML, or damaged: {error}") from error
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, dict) and sorted(names) == list(range(len(names))):
         names = [names[k] for k in range(len(names))]
     if not isinstance(names, list):
         raise UsageError(
-            f"{path} does not name its classes: wanted is such as names: [cat, dog], "
+            f"{path} does not name its classes: expected such as names: [cat, dog], "
             "or numbers from 0 without gaps and a name for each"
         )
     names = tuple(map(str, names))
@@ -145,7 +145,7 @@ def _from_yaml(path: Path) -> _Declared:
         and shape[0] > 0
         and shape[1] in (2, 3)
     ):
-        raise UsageError(f"{path} has kpt_shape: {shape}: wanted is such as [17, 3]")
+        raise UsageError(f"{path} has kpt_shape: {shape}: expected such as [17, 3]")
     images = {}
     for split in ("train", *listing.TEST_FOLDERS):
         if found := _images_folder(path, content, split):
@@ -168,7 +168,7 @@ def _images_folder(path: Path, content: Mapping[str, Any], split: str) -> Path |
 
 
 def _folders(declared: _Declared) -> list[tuple[Path, Path]]:
-    """Images and texts of the training split, and of the test split if there is one."""
+    """Images and text files of the training split, and of the test split if any."""
     root = declared.root
     found = {
         split: (images, _labels(root, images))
@@ -190,7 +190,7 @@ def _folders(declared: _Declared) -> list[tuple[Path, Path]]:
 
 
 def _labels(root: Path, images: Path) -> Path:
-    """The folder of the texts: `labels` where the images have `images`."""
+    """The folder of the text files: `labels` where the images have `images`."""
     parts = list(images.relative_to(root).parts)
     if "images" in parts:
         parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
@@ -204,7 +204,7 @@ def _paired(
     exclude: listing.Exclude,
     problems: list[str],
 ) -> dict[str, str]:
-    """Images and their texts, "" for none, as paths relative to the root."""
+    """Images and their text files, "" for none, as paths relative to the root."""
     found = listing.by_stem(root, images, listing.images(root, images), problems)
     texts = {
         path.relative_to(labels).with_suffix("").as_posix(): path
@@ -212,8 +212,7 @@ def _paired(
         if path.name not in NAMES and not listing.hidden(path.name)
     }
     problems += [
-        f"{texts[stem].relative_to(root)} is without an image in "
-        f"{images.relative_to(root)}/"
+        f"{texts[stem].relative_to(root)} has no image in {images.relative_to(root)}/"
         for stem in sorted(texts.keys() - found.keys())
     ]
     if not found:
@@ -228,7 +227,7 @@ def _paired(
 def _read(
     declared: _Declared, text: str, height: int, width: int, problems: list[str]
 ) -> list[Object]:
-    """The objects that a text lists."""
+    """The objects that a text file lists."""
     try:
         content = (declared.root / text).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -254,7 +253,7 @@ def _read(
 def _object(
     declared: _Declared, row: list[str], where: str, height: int, width: int
 ) -> Object:
-    """Raises `ValueError` for a row that is none."""
+    """Raises `ValueError` for a malformed row."""
     category, *rest = row
     if not category.isdecimal() or int(category) >= len(declared.names):
         raise ValueError(
@@ -285,7 +284,7 @@ def _object(
             if declared.keypoints
             else "a box of 4, or a polygon of x and y for three corners or more"
         )
-        raise ValueError(f"{len(values)} numbers behind the class: wanted is {wanted}")
+        raise ValueError(f"{len(values)} numbers after the class: expected {wanted}")
     xs = [x * width for x in values[::2]]
     ys = [y * height for y in values[1::2]]
     polygon = [value for corner in zip(xs, ys, strict=True) for value in corner]

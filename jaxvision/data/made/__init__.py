@@ -1,1 +1,1 @@
-"""Sets whose images are made: of nothing, of digits, of signals; or embedded."""
+"""Sets that are generated, embedded in a package, or made of signals."""

@@ -1,4 +1,4 @@
-"""Images made up on the spot: for smoke runs, tests and benchmarks of any shape."""
+"""Generated images of any shape, for smoke runs, tests and benchmarks."""
 
 import re
 

@@ -58,7 +58,7 @@ def command(name: str, folder: Any) -> str:
 
 
 def one_line(error: Exception) -> str:
-    """What an exception says, in at most 300 characters."""
+    """The message of an exception, in at most 300 characters."""
     text = textwrap.shorten(str(error), 300, placeholder=" …")
     return (text or type(error).__name__).rstrip(".")
 
@@ -81,9 +81,9 @@ def quiet_logs() -> Iterator[None]:
 def _bounded_downloads() -> Iterator[None]:
     """Downloads and extractions that come to an end within the context.
 
-    TFDS alone tries a dead server for minutes, waits for a silent one forever, and
-    leaves the others running when one fails: they would then look for TensorFlow.
-    Those finish here, and what they got is not downloaded again.
+    By itself TFDS tries a dead server for minutes, waits for a silent one forever, and
+    when one download fails leaves the others running, which would then look for
+    TensorFlow.  Here these finish first, so that their files are not downloaded again.
     """
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download import downloader, extractor

@@ -1,4 +1,4 @@
-"""What is in the records of TensorFlow Datasets (TFDS), by our names.
+"""From the records of TensorFlow Datasets (TFDS) to the arrays of `types.Batch`.
 
 TFDS stores an example as a `tf.Example`, whose images are encoded files and whose
 sequences are flat lists.
@@ -20,7 +20,7 @@ _CHUNK = 1_024  # records read at a time: thirty times as fast as one by one
 
 
 class Layout(NamedTuple):
-    """Which features of a set are used, and what for."""
+    """Which features of a set are used."""
 
     image_shape: tuple[int | None, int | None, int]
     class_names: tuple[str, ...]
@@ -29,7 +29,7 @@ class Layout(NamedTuple):
     """The feature that lists the classes of an image."""
     objects: bool
     crowd: str | None
-    """The feature of an object that says whether it counts."""
+    """The feature of an object by which it becomes `crowd`."""
 
 
 def layout(name: str, features: Mapping[str, Any]) -> Layout:
@@ -38,7 +38,7 @@ def layout(name: str, features: Mapping[str, Any]) -> Layout:
     Taken are an `image`, with a `label`, a list of them (also called `labels`), or
     `objects` with `bbox` and `label`.
 
-    Raises `UsageError` if there is nothing in them to learn from an image.
+    Raises `UsageError` for a set without images or without any of these annotations.
     """
     from tensorflow_datasets import features as kinds
 
@@ -52,7 +52,7 @@ def layout(name: str, features: Mapping[str, Any]) -> Layout:
     if image.np_dtype != np.uint8 or image.shape[-1] not in (1, 3):
         raise UsageError(
             f"dataset {name!r} has images {image.shape} of "
-            f"{np.dtype(image.np_dtype)}: wanted uint8 with one channel or three"
+            f"{np.dtype(image.np_dtype)}: expected uint8 with one or three channels"
         )
     lists = {
         key: features[key].feature
@@ -79,8 +79,8 @@ def layout(name: str, features: Mapping[str, Any]) -> Layout:
         )
     if any(other != names[0] for other in names):
         raise UsageError(
-            f"dataset {name!r} numbers the classes of its images otherwise than those "
-            "of its objects: choose another set"
+            f"dataset {name!r} numbers the classes of its images and of its objects "
+            "differently: choose another set"
         )
     crowd = [key for key in ("is_crowd", "is_difficult") if key in parts]
     height, width, channels = image.shape
@@ -127,7 +127,7 @@ class Records:
 
 
 def annotated(records: Records, layout: Layout) -> bool:
-    """Whether a split says what its images show; judged by the first ones.
+    """Whether the images of a split are annotated; judged by the first ones.
 
     Raises nothing: a split that cannot be read says so when it is.
     """

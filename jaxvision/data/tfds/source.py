@@ -49,8 +49,9 @@ def load(
     there = list(builder.info.splits)
     if "train" not in there:
         raise UsageError(
-            f"dataset {name!r} comes as {', '.join(map(repr, there))}: choose what to "
-            f"train and to test on, such as {base}@{there[0]}[:80%],{there[0]}[80%:]"
+            f"dataset {name!r} has the splits {', '.join(map(repr, there))}: choose "
+            "what to train and to test on, such as "
+            f"{base}@{there[0]}[:80%],{there[0]}[80%:]"
         )
     source = _source(base, builder, layout, "train")
     for split in ("test", "validation"):
@@ -93,7 +94,7 @@ def data_folder(data_dir: str | None = None) -> Path:
 def _prepared(name: str, data_dir: str | None, others: Sequence[str]) -> Any:
     """The TFDS builder of a set whose files are there.
 
-    What is wrong with the set itself is said before anything is downloaded.
+    A set that cannot be used is refused before anything is downloaded.
     """
     folder = str(data_folder(data_dir))
     builder = _open(name, folder, others)
@@ -128,7 +129,7 @@ def _chosen(name: str, builder: Any, splits: tuple[str, ...]) -> tuple[str, ...]
             there = ", ".join(map(repr, builder.info.splits))
             raise UsageError(
                 f"dataset {name!r} has no split {split!r} ({one_line(error)}): it "
-                f"comes as {there}, of which parts are taken such as train[:90%]"
+                f"has {there}, and parts of them are written train[:90%]"
             ) from error
         if info.num_examples <= 0:
             raise UsageError(f"the split {split!r} of dataset {name!r} is empty")

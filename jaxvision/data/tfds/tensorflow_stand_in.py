@@ -1,4 +1,4 @@
-"""What TensorFlow Datasets (TFDS) asks of TensorFlow while it prepares a set.
+"""A replacement for what TensorFlow Datasets (TFDS) uses of TensorFlow to prepare sets.
 
 TFDS downloads, unpacks, shuffles and writes in Python, but opens files through
 `tf.io.gfile` and encodes pixels through `tf.image.encode_png`.  The standard library
@@ -18,12 +18,12 @@ import numpy as np
 from jaxvision.errors import UsageError
 
 TESTED_WITH = ("4.9.10",)
-"""The versions of TFDS whose private names below were seen to be so."""
+"""The versions of TFDS that the private names below were tested with."""
 
 
 @contextlib.contextmanager
 def tensorflow_stand_in() -> Iterator[None]:
-    """For its length, TFDS finds this stand-in where it would import TensorFlow.
+    """Inside this context TFDS finds the stand-in where it would import TensorFlow.
 
     Only TFDS's own lazy import is touched: `import tensorflow` fails as before.
 
@@ -83,7 +83,7 @@ def _stand_in(missing: list[str]) -> _Part:
         remove=os.remove,
         walk=os.walk,
     )
-    # Named in `except` clauses.  Here a full disk is the OSError that it is elsewhere.
+    # TFDS names them in `except` clauses.  A full disk raises OSError here.
     errors = _Part(
         "tf.errors",
         missing,

@@ -12,7 +12,6 @@ from jaxvision import data
 from jaxvision.data.feed.crops import (
     RECIPES,
     Crop,
-    Recipe,
     central_crop,
     from_recipe,
     letterbox,
@@ -158,15 +157,22 @@ def test_everything_that_cannot_be_prepared_is_named(tmp_path, paths):
     expected = [
         (f"{tmp_path / 'nowhere.jpg'}: ", "No such file"),
         (f"{tmp_path / 'torn.png'}: ", ""),
-        ("image 3: ", "no image"),
+        ("image 3: ", "not an image"),
         (f"{paths[1]}: ", "300×400 (height × width) and not 70×90"),
-        ("image 5: ", "float32 [70, 90, 3]: wanted are pixels uint8"),
-        ("image 6: ", "5 channels: 3 are wanted"),
+        ("image 5: ", "float32 [70, 90, 3]: expected pixels uint8"),
+        ("image 6: ", "5 channels: expected 3"),
         ("image 7: ", "70×91 (height × width) and not 70×90"),
     ]
     assert len(lines) == len(expected)
     for line, (start, words) in zip(lines, expected, strict=True):
         assert line.strip().startswith(start) and words in line, line
+
+
+def test_a_single_picture_is_no_list(paths):
+    preparation = Preparation(3, central_crop(8), PREPARE)
+    for picture in (paths[0], str(paths[0]), FILES["grey.jpg"]):
+        with pytest.raises(UsageError, match="expected a list of images"):
+            preparation.images(picture)
 
 
 def test_many_bad_images_are_counted():
@@ -181,7 +187,7 @@ def test_a_set_without_files_takes_pixels_of_its_own_channels():
     pipeline = data.evaluation(test, 8, transform=PREPARE)
     images = test.read()["image"][:4]
     np.testing.assert_array_equal(pipeline.preparation.images(images), images)
-    with pytest.raises(UsageError, match="1 or 3 channels, and 2 are wanted"):
+    with pytest.raises(UsageError, match="1 or 3 channels, not the expected 2"):
         pipeline.preparation.images([FILES["colour.png"]])
 
 
@@ -203,13 +209,13 @@ CROPS = [
 
 
 def test_every_crop_has_a_recipe():
-    assert {crop.recipe.name for crop in CROPS} == {*RECIPES}
+    assert {crop.recipe["name"] for crop in CROPS} == {*RECIPES}
 
 
-@pytest.mark.parametrize("crop", CROPS, ids=lambda crop: crop.recipe.name)
+@pytest.mark.parametrize("crop", CROPS, ids=lambda crop: crop.recipe["name"])
 def test_a_crop_is_made_again_from_its_recipe(crop):
-    saved = json.loads(json.dumps(crop.recipe._asdict()))
-    again = from_recipe(Recipe(**saved))
+    saved = json.loads(json.dumps(crop.recipe))
+    again = from_recipe(saved)
     assert (again.size, again.recipe) == (crop.size, crop.recipe)
     draws = np.random.default_rng(0).random((20, 22)).tolist()
     for each in draws:
@@ -218,11 +224,11 @@ def test_a_crop_is_made_again_from_its_recipe(crop):
 
 def test_a_crop_of_another_version_is_named():
     with pytest.raises(UsageError, match=r"unknown crop 'centre_crop'.*'central_crop'"):
-        from_recipe(Recipe("centre_crop", {"size": 3}))
+        from_recipe({"name": "centre_crop", "arguments": {"size": 3}})
 
 
 @needs_recipes
-@pytest.mark.parametrize("crop", CROPS[1:4], ids=lambda crop: crop.recipe.name)
+@pytest.mark.parametrize("crop", CROPS[1:4], ids=lambda crop: crop.recipe["name"])
 def test_a_preparation_is_saved_and_loaded(crop):
     transform = augment.compose(augment.pad(2), augment.normalise(0.1, 0.28))
     preparation = Preparation(3, crop, transform)

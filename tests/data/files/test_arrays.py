@@ -72,16 +72,16 @@ ONE_HOT = np.eye(3)[LABELS]
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(image=IMAGES / 255), "image is float64: wanted is uint8"),
+        (dict(image=IMAGES / 255), "image is float64: expected uint8"),
         (dict(image=np.moveaxis(IMAGES, -1, 1)), r"numpy.moveaxis\(image, 1, -1\)"),
         (dict(image=IMAGES[0]), r"as many as image has images: \[6\]"),
-        (dict(image=IMAGES[..., :2]), r"\[10, 6, 8, 2\]: wanted is \[N,H,W\]"),
+        (dict(image=IMAGES[..., :2]), r"\[10, 6, 8, 2\]: expected \[N,H,W\]"),
         (dict(image=IMAGES[:0], label=LABELS[:0]), "image is empty"),
         (dict(label=ONE_HOT), r"numpy.argmax\(label, axis=1\)"),
-        (dict(label=LABELS.astype(float)), "wanted are whole numbers"),
+        (dict(label=LABELS.astype(float)), "expected whole numbers"),
         (dict(label=LABELS[:9]), r"as many as image has images: \[10\]"),
-        (dict(label=LABELS.astype(str)), "wanted are whole numbers"),
-        (dict(label=LABELS.astype(object)), "not of objects|wanted are whole"),
+        (dict(label=LABELS.astype(str)), "expected whole numbers"),
+        (dict(label=LABELS.astype(object)), "not of objects|expected whole"),
         (dict(label=LABELS - 1), "label holds -1, out of range: labels go from 0 to 1"),
         (dict(label=LABELS + 1), "no example of class 0: number the classes from 0"),
         (dict(label=LABELS * 10**9), "no example of class 1, 2, 3.* …"),
@@ -89,7 +89,7 @@ ONE_HOT = np.eye(3)[LABELS]
         (dict(label=LABELS * 0), "one class only"),
         (dict(class_names=["a", "b"]), "label holds 2, out of range"),
         (dict(class_names=[*"abcd"]), "no example of class 3"),
-        (dict(class_names=[1, 2, 3]), "wanted are strings"),
+        (dict(class_names=[1, 2, 3]), "expected strings"),
     ],
 )
 def test_arrays_that_do_not_fit(load, tmp_path, changes, message):
@@ -107,13 +107,13 @@ def test_a_test_split_that_does_not_fit(load):
 
 
 def test_other_names(load):
-    with pytest.raises(UsageError, match="holds pixels, y: wanted") as caught:
+    with pytest.raises(UsageError, match="holds pixels, y: expected") as caught:
         load(pixels=IMAGES, y=LABELS)
     assert "x_train, y_train, x_test, y_test" in str(caught.value)
 
 
 def test_damage(load, tmp_path):
-    with pytest.raises(UsageError, match=r"is no \.npz file"):
+    with pytest.raises(UsageError, match=r"is not an \.npz file"):
         path = tmp_path / "text.npz"
         path.write_text("no archive")
         registry.load(f"npz:{path}")

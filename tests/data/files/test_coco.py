@@ -254,7 +254,7 @@ def test_entries_that_lack_what_they_must_have(pets):
         "annotations[1] has the bbox [1, 2, None, 4], and not four numbers: x, y, "
         "width, height",
         "annotations[2] has no category_id and no bbox",
-        "annotations[3] has the image_id [7], and neither a number nor a text",
+        "annotations[3] has the image_id [7], which is neither a number nor a string",
         "annotations[4] has keypoints [1, '2', 2], and not numbers",
         "categories[0] has no id",
     ]
@@ -273,11 +273,11 @@ def test_sizes_that_are_not_those_of_the_files(pets):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is no JSON, or damaged"),
-        ("[1]", "is no COCO file"),
-        ('{"images": 3}', "its images are no list"),
+        ("{", "is not JSON, or damaged"),
+        ("[1]", "is not a COCO file"),
+        ('{"images": 3}', "its images are not a list"),
         ('{"images": [], "annotations": []}', "has no annotations"),
-        ('{"images": [NaN]}', "it holds NaN, which is no number"),
+        ('{"images": [NaN]}', "it holds NaN, which is not a number"),
     ],
 )
 def test_a_file_that_is_none(pets, text, message):
@@ -293,7 +293,9 @@ def test_no_file_several_files_and_no_images(pets, tmp_path):
     for n in (5, 6, 7):
         (pets / f"train2017/{n}.jpg").rename(tmp_path / f"{n}.jpg")
     message = refused(pets)
-    assert "the images of" in message and "are nowhere: 7.jpg is in none of" in message
+    assert (
+        "the images of" in message and "cannot be found: 7.jpg is in none of" in message
+    )
     (pets / "annotations/instances_train2017.json").rename(
         pets / "annotations/person_keypoints_train2017.json"
     )

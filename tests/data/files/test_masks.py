@@ -146,15 +146,15 @@ def test_colours_stand_for_classes(tmp_path):
 
     mask(tmp_path / "masks/3.png", np.full((6, 8, 3), 9), mode="RGB")
     message = refused(tmp_path)
-    assert "masks/3.png: label_colors.txt has not its colours 9 9 9" in message
+    assert "masks/3.png: label_colors.txt does not list its colours 9 9 9" in message
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("0 0 0 a\n0 0 0 b\n", "line 2: the colour of b is taken"),
-        ("0 0 300 a\n", "line 1: '0 0 300 a' is not such as 64 128 64 Animal"),
-        ("a 0 0 0\n", "is not such as"),
+        ("0 0 300 a\n", "line 1: '0 0 300 a' is not of the form 64 128 64 Animal"),
+        ("a 0 0 0\n", "is not of the form"),
         ("0 0 0 a\n1 1 1 a\n", "names more than one class a"),
         ("0 0 0 void\n", "names no class"),
     ],
@@ -210,7 +210,7 @@ def test_what_has_no_counterpart_is_named(cells):
     assert sorted(lines) == [
         "train/images/3.png and train/images/3.jpg differ in extension only",
         "train/images/7.jpg has no mask in train/masks/",
-        "val/masks/8.png is a mask without an image in val/images/",
+        "val/masks/8.png is a mask that has no image in val/images/",
     ]
     (cells / "train/images/3.png").unlink()
     (cells / "exclude.txt").write_text("train/images/7.jpg\nval/masks/8.png\n")
@@ -259,7 +259,7 @@ def test_one_class_only(tmp_path, level):
         photo(tmp_path / f"images/{i}.png")
         mask(tmp_path / f"masks/{i}.png", np.where(numbers(i) == 1, level, 0))
     message = refused(tmp_path)
-    assert "hold 1 class (0), and to tell classes apart takes two" in message
+    assert "hold 1 class (0), and classification needs two" in message
     assert ("255 255 255 object" in message) == (level == 255)
     (tmp_path / "label_colors.txt").write_text("0 0 0 no\n255 255 255 yes\n")
     for i in range(5):
@@ -301,7 +301,7 @@ def test_a_mask_damaged_later_is_named_when_its_turn_comes(cells):
     mask(cells / "train/masks/3.png", numbers(0)[1:])
     with pytest.raises(UsageError) as caught:
         train.read()
-    assert "train/images/1.jpg: its mask train/masks/1.png: no image" in str(
+    assert "train/images/1.jpg: its mask train/masks/1.png: not an image" in str(
         caught.value
     )
     assert "train/images/3.jpg: its segmentation is 5×8 now, was 6×8" in str(
@@ -342,4 +342,4 @@ def test_other_colours_are_counted_again(tmp_path, monkeypatch):
 def test_more_classes_than_there_is_room_for(cells):
     names = "".join(f"{k} {k} {k} c{k}\n" for k in range(256))
     (cells / "label_colors.txt").write_text(names)
-    assert "256 classes: there is room for 255" in refused(cells)
+    assert "256 classes: at most 255 are possible" in refused(cells)

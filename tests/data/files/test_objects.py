@@ -35,7 +35,7 @@ def refused(*splits, **options) -> list[str]:
     with pytest.raises(UsageError) as caught:
         annotated(*splits, **options)
     lines = str(caught.value).splitlines()
-    assert lines[0] == "the set cannot be used; put right:"
+    assert lines[0] == "the set cannot be used; correct this:"
     return [line.strip() for line in lines[1:]]
 
 
@@ -143,8 +143,8 @@ def test_keypoints_are_padded_and_those_not_labelled_are_zero():
 @pytest.mark.parametrize(
     ("keypoints", "message"),
     [
-        ((1, 2), "2 numbers are no keypoints"),
-        ((1, 2, 3), "visibility of a keypoint is 0, 1 or 2"),
+        ((1, 2), "2 numbers are not keypoints"),
+        ((1, 2, 3), "visibility of a keypoint must be 0, 1 or 2"),
         ((9.5, 2, 2), "a visible keypoint is not inside its image, 6×8"),
         ((1, float("nan"), 1), "a visible keypoint is not inside"),
     ],
@@ -243,26 +243,26 @@ def test_long_runs():
 @pytest.mark.parametrize(
     ("outline", "message"),
     [
-        ([[1, 1, 2, 2]], "three corners at least"),
-        ([[1, 1, 2, 2, 3, 3, 4]], "three corners at least"),
-        ([1, 1, 2, 2, 3, 3], "three corners at least"),
+        ([[1, 1, 2, 2]], "three corners or more"),
+        ([[1, 1, 2, 2, 3, 3, 4]], "three corners or more"),
+        ([1, 1, 2, 2, 3, 3], "three corners or more"),
         ([[1, 1, 2, "x", 3, 3]], "could not convert"),
         ([[1, 1, 2, float("nan"), 3, 3]], "not finite"),
         ([[1, 1, 2, 1e30, 3, 3]], "far outside the image"),
         ([[-17, 1, 2, 1, 3, 3]], "far outside the image"),
-        ({"size": [8, 6], "counts": [48]}, "of an image of [8, 6] and not [6, 8]"),
+        ({"size": [8, 6], "counts": [48]}, "for an image of [8, 6] and not [6, 8]"),
         ({"size": [6, 8], "counts": [3, 4]}, "add up to 7 pixels"),
         ({"size": [6, 8], "counts": [50, -2]}, "add up to 48"),
         ({"size": [6, 8], "counts": "0"}, "add up to 0"),
-        ({"size": [6, 8], "counts": "~~"}, "no compressed run lengths"),
-        ({"size": [6, 8], "counts": "P" * 20 + "0"}, "beyond all bounds"),
-        ({"size": [6, 8], "counts": "\x01"}, "no compressed run lengths"),
+        ({"size": [6, 8], "counts": "~~"}, "not a compressed run-length"),
+        ({"size": [6, 8], "counts": "P" * 20 + "0"}, "out of range"),
+        ({"size": [6, 8], "counts": "\x01"}, "not a compressed run-length"),
         ({"counts": "0"}, "'size'"),
     ],
 )
 def test_outlines_that_are_none(outline, message):
     (line,) = refused(listed(outlined(SQUARE, outline)))
-    assert line.startswith("0.jpg, 1: its outline is none: ")
+    assert line.startswith("0.jpg, 1: its outline is invalid: ")
     assert message in line
 
 

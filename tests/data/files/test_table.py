@@ -122,7 +122,7 @@ def test_everything_wrong_is_listed_by_line(folder):
         "4.png,dog,\n"
         "5.png,a,train,b\n",
     )
-    assert lines[0] == f"{folder / 'table.csv'} cannot be used; put right:"
+    assert lines[0] == f"{folder / 'table.csv'} cannot be used; correct this:"
     wanted = {
         "line 3: empty label",
         "line 4: ./0.png is already in line 2",
@@ -131,7 +131,7 @@ def test_everything_wrong_is_listed_by_line(folder):
         "line 7: label -1 is negative",
         "line 8: unknown split 'tran': did you mean 'train' or 'training'?",
         "line 10: more values than columns; put those with a comma into double quotes",
-        "line 9: no split, where other lines have one",
+        "line 9: no split, although other lines have one",
     }
     assert {line.strip() for line in lines[1:]} == wanted
 
@@ -176,7 +176,10 @@ def test_a_long_list_is_cut(folder):
         ("path,labels\n0.png,\n1.png, \n", "no training image has a label"),
         ("path,label\n", "no line is of the split train"),
         ("path,label,split\n0.png,a,test\n", "no line is of the split train"),
-        ("path,label\n0.png,a\n1.png,a\n", "have the label 'a', and to tell classes"),
+        (
+            "path,label\n0.png,a\n1.png,a\n",
+            "have the label 'a', and classification needs",
+        ),
     ],
 )
 def test_a_table_that_is_none(folder, text, message):

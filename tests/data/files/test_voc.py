@@ -199,7 +199,7 @@ def test_what_has_no_counterpart_in_plain_folders(tmp_path):
     (tmp_path / "4.jpg").unlink()
     assert lines(refused(tmp_path)) == [
         f"3.jpg has no 3.xml in {tmp_path}",
-        "4.xml is without an image",
+        "4.xml has no image",
     ]
 
 
@@ -211,7 +211,9 @@ def test_annotations_that_are_none(devkit):
     found = lines(refused(devkit))
     assert found[0].startswith("Annotations/a.xml: no element found: line 1")
     assert found[1] == ("Annotations/b.xml: its root is <html> and not <annotation>")
-    assert found[2] == ("Annotations/c.xml: xmax of object 1 is 'x' and not a number")
+    assert found[2] == (
+        "Annotations/c.xml: xmax of object 1 is 'x', which is not a number"
+    )
     assert found[3] == "Annotations/d.xml: object 1 has no <bndbox>"
     xml(devkit / "Annotations/d.xml", thing(), thing(" "))
     assert "Annotations/d.xml: object 2 has no <name>" in refused(devkit)

@@ -139,7 +139,7 @@ def test_keypoints(pets, each):
     assert points[0, 1].tolist() == [[2, 3, visible], [0, 0, 0]]
     assert not points[2].any()
     write(pets / "train/labels/b.txt", "0 0.5 0.5 1 1")
-    assert "b.txt, line 1: 4 numbers behind the class: wanted is a box and 2" in (
+    assert "b.txt, line 1: 4 numbers after the class: expected a box and 2" in (
         refused(pets)
     )
 
@@ -167,14 +167,14 @@ def test_rows_that_are_none(pets):
         "line 2: there is no class 2, only those from 0 to 1",
         "line 3: there is no class -1, only those from 0 to 1",
         "line 4: there is no class cat, only those from 0 to 1",
-        "line 5: 3 numbers behind the class: wanted is a box of 4, or a polygon of x "
+        "line 5: 3 numbers after the class: expected a box of 4, or a polygon of x "
         "and y for three corners or more",
-        "line 6: 5 numbers behind the class: wanted is a box of 4, or a polygon of x "
+        "line 6: 5 numbers after the class: expected a box of 4, or a polygon of x "
         "and y for three corners or more",
         "line 7: '0.5 0.5 nan 0.5' are not all numbers",
         "line 8: '0.5 0.5 x 0.5' are not all numbers",
         "line 9: the same as line 1",
-        "line 12: 0 numbers behind the class: wanted is a box of 4, or a polygon of x "
+        "line 12: 0 numbers after the class: expected a box of 4, or a polygon of x "
         "and y for three corners or more",
     ]
     found = [line.strip() for line in refused(pets).splitlines()[1:]]
@@ -190,7 +190,7 @@ def test_texts_without_an_image(pets):
     found = [line.strip() for line in refused(pets).splitlines()[1:]]
     assert found == [
         "train/images/a.png and train/images/a.jpg differ in extension only",
-        "train/labels/z.txt is without an image in train/images/",
+        "train/labels/z.txt has no image in train/images/",
     ]
 
 
@@ -203,7 +203,7 @@ def test_no_text_at_all(pets):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("names: [a, b", "is no YAML, or damaged"),
+        ("names: [a, b", "is not YAML, or damaged"),
         ("train: x", "does not name its classes"),
         ("- a", "does not name its classes"),
         ("names: {1: a, 2: b}", "numbers from 0 without gaps"),

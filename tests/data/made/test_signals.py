@@ -276,7 +276,7 @@ def test_tracks_of_ones_own(tmp_path):
         ("1,2\n", "1 lines of 2 values"),
         ("1\n2\n", "2 lines of 1 values"),
         ("1,2,3,4,5\n" * 3, "3 lines of 5 values"),
-        ("x,y\n1,2\n3,nan\n", "is no track"),
+        ("x,y\n1,2\n3,nan\n", "is not a track"),
         ("1,2\n3,four\n", "cannot be read as a track"),
         ("1,2,5\n3,4,4\n", "goes back in time"),
     ],
@@ -301,9 +301,9 @@ def test_a_folder_that_is_not_there(kind, tmp_path):
 
 def test_folders_that_make_no_set(tones):
     (tones / "empty").mkdir()
-    with pytest.raises(UsageError, match="no file of class empty: wanted are PATH/"):
+    with pytest.raises(UsageError, match="no file of class empty: expected PATH/"):
         data.load(f"sounds:{tones}")
-    with pytest.raises(UsageError, match="0 classes, two at least"):
+    with pytest.raises(UsageError, match="0 classes, and needs two"):
         data.load(f"sounds:{tones / 'low'}")
     for split, classes in (("train", ("a", "b")), ("test", ("a", "c"))):
         for name in classes:

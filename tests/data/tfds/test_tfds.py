@@ -377,6 +377,7 @@ def test_the_folder_comes_from_the_argument_then_the_environment(
 ):
     monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
     assert registry.prepare("mnist") == prepared / "mnist" / "3.0.1"
+    assert registry.prepare("fold:1/2:mnist") == prepared / "mnist" / "3.0.1"
     assert registry.load("mnist").train.size == TRAIN
     assert registry.prepare("mnist", str(tmp_path)) == tmp_path / "mnist" / "3.0.1"
 
@@ -416,7 +417,9 @@ def test_validation_serves_as_test_where_there_is_no_test(damaged):
 
 def test_a_set_without_a_training_split_is_refused(damaged):
     edit_info(damaged, lambda info: info["splits"].pop(0))
-    with pytest.raises(UsageError, match=r"comes as 'test': choose what to train"):
+    with pytest.raises(
+        UsageError, match=r"has the splits 'test': choose what to train"
+    ):
         registry.load("mnist:3.0.1", data_dir=str(damaged.parents[1]))
 
 

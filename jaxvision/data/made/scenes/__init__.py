@@ -1,9 +1,10 @@
 """`scenes[:HxW[xC]][:TRAIN[:TEST]]`: real digits composed into images, all known.
 
-Handwritten digits (those of `mnist_5k`) are scaled, turned, coloured and laid over each
-other on a background.  What is in an image is known completely: classes, boxes, masks,
-keypoints; over time, identities; between two images of a scene, the transform; and what
-an image was before noise.  So every task has data, without a download.
+Handwritten digits (those of `mnist_5k`) are scaled, rotated, coloured and laid over
+each other on a background.  What is in an image is known completely: classes, boxes,
+masks and keypoints; in a sequence, the identity of each digit; between two images of
+one scene, the transform; and what an image was before noise.  So every task has data,
+without a download.
 
 Example i of a seed and a split is the same wherever it is asked for, alone or among
 others.  Training and test scenes have no digit in common.

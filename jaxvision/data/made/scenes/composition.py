@@ -1,4 +1,4 @@
-"""One scene: digits over each other on a background, and what is known of them."""
+"""One scene: digits on a background, some over others, with all annotations."""
 
 import enum
 import math
@@ -22,7 +22,7 @@ _TRIES = 4
 
 
 class Stream(enum.IntEnum):
-    """What is drawn from a stream of its own, so that one does not shift another."""
+    """Random streams, one for each purpose, so that none shifts another."""
 
     LAYOUT = 0
     BACKGROUND = 1
@@ -40,14 +40,14 @@ class Layout(NamedTuple):
     channels: int = 3
     """3 for colours, 1 for grey."""
     objects: tuple[int, int] = (1, 6)
-    """Fewest and most digits.  The most is M, the rows of `boxes`; there are fewer than
-    the fewest, but never none, where they would hide each other too much."""
+    """Fewest and most digits.  The most is M, the rows of `boxes`.  A digit that would
+    hide others too much is left out, so that there may be fewer, but one at least."""
     size: tuple[float, float] = (0.3, 0.55)
     """Side of a digit's 28×28 pixels, as a share of the image's shorter side."""
     rotation: float = 30
-    """Digits are turned by up to so many degrees, either way."""
+    """Digits are rotated by up to so many degrees in either direction."""
     max_hidden: float = 0.5
-    """Share of an object's pixels that others may cover, in a single scene."""
+    """Largest share of an object's pixels that others may cover, in a single scene."""
     backgrounds: tuple[str, ...] = drawing.BACKGROUNDS
 
 
@@ -57,7 +57,7 @@ DEFAULT = Layout()
 def scene(
     index: int, layout: Layout = DEFAULT, *, split: str = "train", seed: int = 0
 ) -> Arrays:
-    """One image and all that is in it, M = `layout.objects[1]`, by names of `Batch`.
+    """One image with its annotations, as in `types.Batch`; M = `layout.objects[1]`.
 
     `image` uint8 [H,W,C].
     `classes` int32 [M]: 1 to 10 for the digits 0 to 9, and -1 for none; those that come
@@ -70,7 +70,7 @@ def scene(
     `presence` uint8 [11]: of the classes in `classes`; never of the background.
     `crowd` uint8 [M]: zeros.
 
-    Raises `UsageError` for a layout, an index, a split or a seed that cannot be.
+    Raises `UsageError` for an invalid layout, index, split or seed.
     """
     check_layout(layout, index, split, seed)
     return compose(index, layout, split, seed)
@@ -111,7 +111,7 @@ def compose(index: int, layout: Layout, split: str, seed: int) -> Arrays:
 
 
 class Digit(NamedTuple):
-    """What is to be painted, but for where."""
+    """A digit to be painted, without its position."""
 
     number: int
     """Among those of the split."""
@@ -149,7 +149,7 @@ class Digit(NamedTuple):
 
 
 class Canvas:
-    """An image under way, and whose each pixel is."""
+    """An image that is being painted, and the object that each pixel belongs to."""
 
     def __init__(self, image: np.ndarray):
         self.image = image  # int32 [H,W,C]
@@ -160,7 +160,7 @@ class Canvas:
         self.keypoints: list[np.ndarray] = []
 
     def copy(self) -> "Canvas":
-        """Of one that nothing was painted on yet."""
+        """A copy; nothing may have been painted yet."""
         return Canvas(self.image.copy())
 
     def paint(self, digit: Digit, x: float, y: float, max_hidden: float) -> bool:

@@ -1,4 +1,4 @@
-"""Digits, backgrounds and noise as arrays, in whole numbers: what scenes are made of.
+"""Digits, backgrounds and noise as integer arrays: what scenes are made of.
 
 Colours are mixed and images sampled in fixed-point arithmetic, from streams that NumPy
 guarantees (NEP 19), so that the same numbers give the same bits wherever they are run.
@@ -15,7 +15,7 @@ from jaxvision.data.made import embedded
 DIGIT = 28
 """Side of an embedded digit in pixels."""
 KEYPOINTS = ("top", "right", "bottom", "left")
-"""The outermost stroke pixels of the upright digit, which turn with it."""
+"""The outermost stroke pixels of the upright digit, which rotate with it."""
 ONE = 1 << 16
 """A pixel, in the coordinates of `sample`."""
 BORDER = 2
@@ -60,7 +60,7 @@ class Digits(NamedTuple):
 
 @functools.cache
 def digits(split: str) -> Digits:
-    """Those of `mnist_5k`, whose two splits have none in common; read once."""
+    """The digits of a split of `mnist_5k`; the two have none in common.  Read once."""
     data = getattr(embedded.load(), split).read()
     level = data["image"][..., 0].astype(np.int32)
     border = ((0, 0), (BORDER, BORDER), (BORDER, BORDER))
@@ -132,7 +132,7 @@ def sample(table: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 class Stamp(NamedTuple):
-    """A digit scaled and turned, on a square of its own."""
+    """A digit, scaled and rotated, on a square of its own."""
 
     opacity: np.ndarray
     """int32 [P,P] from 0 to 255."""
@@ -145,7 +145,7 @@ class Stamp(NamedTuple):
 def stamp(
     known: Digits, number: int, side: float, degrees: float, x: float, y: float
 ) -> Stamp:
-    """The digit `number`, its 28 pixels `side` long, turned clockwise.
+    """The digit `number`, its 28 pixels `side` long, rotated clockwise.
 
     x, y: where its centre lies beyond the pixel boundary in the middle of the square,
     in pixels, from 0 to 1.

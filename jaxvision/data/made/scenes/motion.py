@@ -1,4 +1,4 @@
-"""A sequence: the digits of a scene on their ways, each with its identity."""
+"""A sequence: the digits of a scene in motion, each with its identity."""
 
 import math
 
@@ -27,15 +27,15 @@ def sequence(
     split: str = "train",
     seed: int = 0,
 ) -> Arrays:
-    """T frames of the same digits, which move, turn, hide each other and bounce.
+    """T frames of the same digits, which move, rotate, hide each other and bounce.
 
-    speed: most pixels a frame, as a share of the shorter side.
-    spin: most degrees a frame.
+    speed: most pixels per frame, as a share of the shorter side.
+    spin: most degrees per frame.
 
     The arrays are those of `scene`, each with T rows.  Row m of the objects is the same
     one in every frame, and `identities` int32 [T,M] says so: m, or -1 where nothing of
     it is seen, because it is hidden or there is none; such rows are empty, as in
-    `scene`.  What lies over what does not change.
+    `scene`.  The order in which digits cover each other does not change.
     """
     check_layout(layout, index, split, seed)
     check(
@@ -74,6 +74,6 @@ def sequence(
 
 
 def _bounce(x: float, low: float, high: float) -> float:
-    """Where something is between two walls that went to `x` as if there were none."""
+    """The position between two walls of what, without reflections, would be at `x`."""
     span = high - low
     return low + span - abs((x - low) % (2 * span) - span)

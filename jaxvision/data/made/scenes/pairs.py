@@ -36,10 +36,11 @@ def pair(
     reaching from 0 to 1.
     `valid` uint8 [H,W]: 1 for the fixed pixels whose centre is in the moving image.
 
-    The moving image is turned by up to 20 degrees, scaled by up to 1.15 or its inverse,
-    sheared by up to 0.1 and shifted by up to a tenth of each side, all times `strength`
-    (0 to 1); a homography adds a slant that changes the scale by up to a tenth across
-    the image.  Both are cut out of a wider scene, so that neither has an empty border.
+    The moving image is rotated by up to 20 degrees, scaled by up to 1.15 or its
+    inverse, sheared by up to 0.1 and shifted by up to a tenth of each side, all times
+    `strength` (0 to 1); a homography adds a slant that changes the scale by up to a
+    tenth across the image.  Both are cut out of a wider scene, so that neither has an
+    empty border.
     """
     check(
         (kind in ("affine", "homography"),

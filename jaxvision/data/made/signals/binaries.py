@@ -14,10 +14,10 @@ from jaxvision.ops.byteplot import byte_image
 
 SIDE = 64
 LONGEST = 1 << 22
-"""Bytes of a file that are looked at, from its beginning: 4 MiB."""
+"""Bytes of a file that are read, from its beginning: 4 MiB."""
 
 FAMILIES = ("scipy", "scikit-learn", "pandas", "jaxlib", "h5py", "pyarrow", "numpy")
-"""Whose shared libraries `binaries:installed` tells apart; each has 20 or more."""
+"""The projects whose shared libraries are the classes of `binaries:installed`."""
 
 
 def load(name: Name) -> Splits:
@@ -27,7 +27,7 @@ def load(name: Name) -> Splits:
     families of malware.  `binaries:installed` are the shared libraries that this
     environment has of the projects in `FAMILIES`, by project: harmless, real, and as
     different or alike as what one compiler makes of Cython, C++ and Fortran.  They are
-    as good as the installed versions; a record's fingerprint tells these.
+    those of the installed versions, which the fingerprint in a record reflects.
 
     The width of the image is that of Nataraj et al. 2011 for the size of the file.
 

@@ -1,4 +1,4 @@
-"""Files of signals, sorted into a folder for each class, and the splits they make."""
+"""Files of signals in one folder for each class, as the splits of a data set."""
 
 import importlib.util
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +17,7 @@ Pictures = Callable[[Sequence[Path]], np.ndarray]
 """`paths -> uint8 [N,H,W,C]`."""
 
 _LAYOUT = (
-    "wanted are PATH/CLASS/*.{0}, or PATH/train/CLASS/*.{0} and PATH/test/CLASS/*.{0} "
+    "expected PATH/CLASS/*.{0}, or PATH/train/CLASS/*.{0} and PATH/test/CLASS/*.{0} "
     "(or PATH/val/…)"
 )
 
@@ -34,9 +34,9 @@ def load(
 ) -> Splits:
     """`KIND:PATH`: PATH/CLASS/… or PATH/train/CLASS/… and PATH/test/CLASS/….
 
-    suffixes: of the files that count, such as `".wav"`; none: every file.  Splits are
-    found as in `folder:`: for want of `test/`, `validation/` or `val/` takes its place,
-    and else a fifth of each class.
+    suffixes: of the files to read, such as `".wav"`; none: all files.  Splits are found
+    as in `folder:`: without `test/`, `validation/` or `val/` takes its place, or else a
+    fifth of each class.
 
     Raises `UsageError` for another layout, fewer than two classes, and a class that is
     empty or that only the test has.
@@ -57,7 +57,7 @@ def load(
             f"no train/: {wanted}"
         )
     if len(train) < 2:
-        raise UsageError(f"{root} has {len(train)} classes, two at least: {wanted}")
+        raise UsageError(f"{root} has {len(train)} classes, and needs two: {wanted}")
     if empty := [folder for folder, paths in train.items() if not paths]:
         raise UsageError(f"{root} has no file of class {', '.join(empty)}: {wanted}")
     if test is not None and (only := sorted(test.keys() - train.keys())):

