@@ -32,7 +32,7 @@ from benchmarks.peers import peer
 from benchmarks.timing import timer
 from jaxvision import onednn
 from jaxvision.errors import unknown
-from jaxvision.ops.convolution import conv2d, plain
+from jaxvision.ops.convolution import Geometry, conv2d, native
 from jaxvision.ops.pooling import max_pool
 from jaxvision.ops.upsample import conv_transpose_2x2, upsample
 
@@ -63,7 +63,8 @@ def convolution(images, kernel, strides=1, groups=1) -> Op:
     half = kernel[0] // 2
     pads = ((half, half), (half, half))
     slide = {"strides": strides, "padding": pads, "groups": groups}
-    xla = partial(plain.native, strides=(strides, strides), pads=pads, groups=groups)
+    geometry = Geometry((strides, strides), pads, groups=groups)
+    xla = partial(native.convolve, geometry=geometry)
     options = {"stride": strides, "padding": half, "groups": groups}
     return Op(images, kernel, partial(conv2d, **slide), xla, "conv2d", options)
 
@@ -88,14 +89,14 @@ def doubling(images, method) -> Op:
     return Op(images, None, partial(upsample, method=method), xla, method, {})
 
 
-def transposed(images, made) -> Op:
+def transposed(images, out_channels) -> Op:
     def xla(x, kernel):
         return lax.conv_transpose(x, kernel, (2, 2), "VALID")
 
     def ours(x, kernel):  # JAX's transposed convolution mirrors its kernel
         return conv_transpose_2x2(x, kernel[::-1, ::-1])
 
-    kernel = (2, 2, images[3], made)
+    kernel = (2, 2, images[3], out_channels)
     return Op(images, kernel, ours, xla, "conv_transpose2d", {"stride": 2})
 
 

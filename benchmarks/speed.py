@@ -78,7 +78,7 @@ def main(config: Config) -> int:
 def measure(row: str, torch: Callable[..., Any], config: Config) -> dict[str, Any]:
     """Images per second of both sides, and the median of the ratios of each round."""
     shape, classes, in_dispatch = ROWS[row]
-    ours, compile_seconds = make_ours(row)
+    ours, compile_seconds = timed_steps(row, *ROWS[row], onednn.jit)
     theirs, layout = torch("make", row, shape, classes)
     dispatches = max(1, round(config.seconds / (in_dispatch * ours(1))))
     steps = max(1, round(config.seconds / theirs))
@@ -104,9 +104,18 @@ def measure(row: str, torch: Callable[..., Any], config: Config) -> dict[str, An
     return {f"{row}_{name}": value for name, value in numbers.items()}
 
 
-def make_ours(row: str) -> tuple[Callable[[int], float], float]:
-    """`dispatches -> seconds of a step`, and the seconds it took to compile."""
-    shape, classes, steps = ROWS[row]
+def timed_steps(
+    row: str,
+    shape: tuple[int, int, int, int],
+    classes: int,
+    steps: int,
+    jit: Callable[..., Any],
+) -> tuple[Callable[[int], float], float]:
+    """`dispatches -> seconds of a step`, and the seconds it took to compile.
+
+    A dispatch is a program, compiled by `jit`, of so many training steps of the network
+    on one batch of the given shape.
+    """
     draw = np.random.default_rng(0)
     images = jnp.asarray(draw.standard_normal(shape), jnp.float32)
     apply, variables = make_network(row, images, classes)
@@ -134,7 +143,7 @@ def make_ours(row: str) -> tuple[Callable[[int], float], float]:
     params, model_state = variables
     state = (params, model_state, transform.init(params))
     started = time.perf_counter()
-    compiled = onednn.jit(dispatch, donate_argnums=0)
+    compiled = jit(dispatch, donate_argnums=0)
     compiled.lower(state).compile()
     compile_seconds = time.perf_counter() - started
 
