@@ -234,6 +234,7 @@ def _execute(
             if processes.is_main():
                 stack.enter_context(workdirs.locked(workdir))
                 workdirs.write_config(workdir, identity)
+                workdirs.write_prediction(workdir, experiment)
         with processes.together():
             workdirs.check_seen(workdir)
         console.print(_headline(command.name, experiment, mesh, workdir))

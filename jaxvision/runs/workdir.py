@@ -11,6 +11,8 @@ from typing import Any
 
 from jaxvision.errors import UsageError
 from jaxvision.files import replace_text
+from jaxvision.runs.record import FORMAT
+from jaxvision.types import Experiment
 
 
 def default(name: str) -> Path:
@@ -71,6 +73,22 @@ def locked(workdir: Path) -> Iterator[None]:
 def write_config(workdir: Path, identity: Mapping[str, Any]) -> None:
     """Say what the run is, for when it is continued."""
     replace_text(workdir / "config.json", json.dumps(identity, indent=2) + "\n")
+
+
+def write_prediction(workdir: Path, experiment: Experiment) -> None:
+    """Keep what prediction needs besides the weights, in `prediction.json`: the names
+    of the classes, and how images are prepared (null where that cannot be saved)."""
+    preparation = experiment.test.preparation
+    try:
+        saved = None if preparation is None else preparation.save()
+    except UsageError:
+        saved = None  # the user's own function
+    content = {
+        "format": FORMAT,
+        "classes": list(experiment.classes),
+        "preparation": saved,
+    }
+    replace_text(workdir / "prediction.json", json.dumps(content, indent=2) + "\n")
 
 
 def check_seen(workdir: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from jaxvision import data, models, optim, tasks
-from jaxvision.engine import sharding
+from jaxvision.engine import sharding, snapshot
 from jaxvision.engine.bad_loss import Diverged
 from jaxvision.engine.checkpoint import CheckpointError, Checkpoints
 from jaxvision.engine.compilation import CompileClock
@@ -21,7 +21,8 @@ from jaxvision.engine.loop import Interrupted, fit
 from jaxvision.engine.state import digest
 from jaxvision.errors import UsageError
 from jaxvision.ops.augment import compose, normalise, random_flip, random_shift
-from jaxvision.types import Experiment
+from jaxvision.runs import load_variables
+from jaxvision.types import Evaluation, Experiment
 
 CLOCK = CompileClock()
 TIMINGS = {
@@ -309,3 +310,90 @@ def test_every_leaf_of_the_state_survives_a_checkpoint(tmp_path, quiet):
     ):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_run_begins_with_the_weights_it_is_given(tmp_path, quiet):
+    trained = load_variables(quiet[0])
+    experiment = build(Config(learning_rate=1e-9, epochs=1))._replace(
+        initial=lambda: {"params": trained["params"]}
+    )
+    fitted = train(tmp_path / "all", experiment)
+    for one, other in zip(
+        jax.tree.leaves(fitted.last.params),
+        jax.tree.leaves(trained["params"]),
+        strict=True,
+    ):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+    stem = {"params": {"stem": trained["params"]["stem"]}}
+    fitted = train(tmp_path / "part", experiment._replace(initial=lambda: stem))
+    kernel = trained["params"]["stem"]["kernel"]
+    np.testing.assert_allclose(fitted.last.params["stem"]["kernel"], kernel, atol=1e-6)
+    drawn = train(tmp_path / "none", experiment._replace(initial=None))
+    assert not np.allclose(drawn.last.params["stem"]["kernel"], kernel, atol=1e-3)
+    np.testing.assert_allclose(
+        fitted.last.params["output"]["kernel"], drawn.last.params["output"]["kernel"]
+    )
+
+
+def test_initial_weights_that_do_not_fit_are_named_together(tmp_path):
+    def wrong():
+        return {"params": {"stem": {"kernel": np.zeros((1, 2))}, "head": np.zeros(3)}}
+
+    with pytest.raises(UsageError) as refused:
+        train(tmp_path, build(Config())._replace(initial=wrong))
+    assert "have params/head, and the model has no such array" in str(refused.value)
+    assert "params/stem/kernel is (1, 2), and the model's is (3, 3, 3, 4)" in str(
+        refused.value
+    )
+
+
+def test_initial_weights_are_asked_for_at_the_beginning_only(tmp_path):
+    with pytest.raises(Interrupted):
+        train(tmp_path, interrupting(build(Config()), 10))
+
+    def never():
+        raise AssertionError("the run has a checkpoint")
+
+    train(tmp_path, build(Config())._replace(initial=never))
+
+
+def test_further_evaluations_are_logged_in_training_if_they_ask(tmp_path, quiet):
+    validation = build(Config()).validation
+    experiment = build(Config())._replace(
+        evaluations={
+            "again": Evaluation(validation, in_training=True),
+            "later": Evaluation(validation),
+        }
+    )
+    train(tmp_path, experiment)
+    for row, before in zip(rows(tmp_path), rows(quiet[0]), strict=True):
+        assert row["again/loss"] == row["validation/loss"] == before["validation/loss"]
+        assert not any(name.startswith("later/") for name in row)
+
+
+def test_whoever_wants_to_know_is_called_after_each_validation(tmp_path):
+    seen = []
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    fit(
+        build(Config()),
+        workdir,
+        mesh=sharding.make_mesh(1),
+        console=Console(quiet=True),
+        on_evaluation=seen.append,
+    )
+    assert [moment.step for moment in seen] == [4, 8, 12, 16]
+    found = [row["validation/loss"] for row in rows(workdir)]
+    assert [moment.metrics["loss"] for moment in seen] == found
+    assert seen[0].average is None and "params" in seen[0].variables
+
+
+def test_a_checkpoint_of_another_format_is_refused_and_kept(tmp_path, monkeypatch):
+    with pytest.raises(Interrupted):
+        train(tmp_path, interrupting(build(Config()), 10))
+    before = Checkpoints(tmp_path / "checkpoints", warn=print).steps()
+    monkeypatch.setattr(snapshot, "FORMAT", 3)
+    with pytest.raises(UsageError, match=r"has format 2, and this version .* format 3"):
+        train(tmp_path)
+    assert Checkpoints(tmp_path / "checkpoints", warn=print).steps() == before

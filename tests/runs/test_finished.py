@@ -1,0 +1,119 @@
+"""A finished run, and a published network, as values that can be used."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+import jaxvision
+from experiments import mnist_lenet5
+from jaxvision import models, pretrained
+from jaxvision.errors import UsageError
+from jaxvision.runs import load_variables, run
+
+SMOKE = dict(dataset="synthetic:28x28x1", epochs=1)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("run")
+    result = run(
+        mnist_lenet5.build,
+        mnist_lenet5.Config,
+        smoke=SMOKE,
+        arguments=[
+            "--smoke",
+            "--devices",
+            "1",
+            "--ema",
+            "0.5",
+            "--workdir",
+            str(workdir),
+        ],
+    )
+    return workdir, result
+
+
+def test_a_loaded_run_repeats_its_test(finished):
+    workdir, result = finished
+    predictor = jaxvision.load(workdir)
+    found = predictor.evaluate(predictor.experiment.test)
+    assert found["accuracy"] == result["test_accuracy"]
+    average = jaxvision.load(workdir, which="average")
+    found = average.evaluate(predictor.experiment.test)
+    assert found["accuracy"] == result["test_average_accuracy"]
+
+
+def test_pictures_are_predicted_as_in_the_pipeline(finished):
+    predictor = jaxvision.load(finished[0])
+    images = predictor.experiment.test.resident()["image"][:5]
+    found = predictor.predict(list(images), batch_size=2)["probabilities"]
+    assert found.shape == (5, 10)
+    batch = predictor.experiment.test.transform(jax.random.key(0), {"image": images})
+    outputs, _ = predictor.model.apply(predictor.variables, batch["image"])
+    expected = jax.nn.softmax(outputs["logits"])
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    features = predictor.features(list(images), "pre_logits")
+    np.testing.assert_allclose(features, outputs["pre_logits"], rtol=1e-4, atol=1e-5)
+    words = predictor.show.words({"probabilities": found[0]})
+    assert words[0].startswith(f"{predictor.classes[found[0].argmax()]}  ")
+    with pytest.raises(UsageError, match="did you mean 'pre_logits'"):
+        predictor.features(list(images), "prelogits")
+    with pytest.raises(UsageError, match="there are no pictures"):
+        predictor.predict([])
+
+
+def test_what_prediction_needs_is_in_the_run_directory(finished):
+    saved = json.loads((finished[0] / "prediction.json").read_text())
+    assert saved["classes"] == list("0123456789") and saved["format"] == 2
+    preparation = type(jaxvision.load(finished[0]).preparation).load(
+        saved["preparation"]
+    )
+    picture = np.full((28, 28, 1), 128, np.uint8)
+    batch = {"image": preparation.images([picture])}
+    made = preparation.transform(jax.random.key(0), batch)["image"]
+    assert made.shape == (1, 32, 32, 1)
+    assert float(made[0, 16, 16, 0]) == pytest.approx((128 / 255 - 0.1) / 0.28)
+
+
+def test_variables_need_nothing_but_the_checkpoints(finished):
+    best = load_variables(finished[0])
+    assert best["params"]["c1"]["kernel"].shape == (5, 5, 1, 6)
+    average = load_variables(finished[0], "average")
+    assert not np.allclose(
+        best["params"]["c1"]["kernel"], average["params"]["c1"]["kernel"]
+    )
+
+
+def test_what_is_no_run_is_refused(finished, tmp_path):
+    with pytest.raises(UsageError, match=r"no run directory: there is no config.json"):
+        jaxvision.load(tmp_path)
+    with pytest.raises(UsageError, match="holds no checkpoints"):
+        load_variables(tmp_path)
+    config = json.loads((finished[0] / "config.json").read_text())
+    for changes, message in (
+        ({"format": 1}, "has format 1, and this code reads format 2"),
+        ({"program": "experiments.gone"}, "cannot be imported"),
+        ({"config_colour": "red"}, "has no option colour any more"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps(config | changes))
+        with pytest.raises(UsageError, match=message):
+            jaxvision.load(tmp_path)
+
+
+def test_a_published_network_is_loaded_by_name(tmp_path):
+    model = models.create("squeezenet1_1", num_classes=3)
+    images = np.zeros((1, 64, 64, 3), np.float32)
+    variables = jax.jit(model.init)(jax.random.key(0), images)
+    file = tmp_path / "weights.safetensors"
+    pretrained.save(file, "squeezenet1_1", variables)
+    predictor = jaxvision.load(
+        "squeezenet1_1", weights=file, num_classes=3, classes=["ant", "bee", "cat"]
+    )
+    picture = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+    found = predictor.predict([picture], batch_size=1)["probabilities"]
+    assert found.shape == (1, 3) and found.sum() == pytest.approx(1, abs=1e-5)
+    assert predictor.preparation.images([picture]).shape == (1, 224, 224, 3)
+    with pytest.raises(UsageError, match="2 class names for 3 classes"):
+        jaxvision.load("squeezenet1_1", weights=file, num_classes=3, classes=["a", "b"])
