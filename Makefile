@@ -1,12 +1,12 @@
 # Every target sets itself up: the environment in .venv is made on first use.
 #
 #   make PYTHON=/path/to/python   makes it with that interpreter instead of one found
-#   make test ARGS="-k resume"    passes arguments on to demo, test and tables
+#   make test ARGS="-k resume"    passes arguments on to demo, tests, parity and tables
 
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo test bench bench-gpu parity lint tables constraints clean
+.PHONY: help setup demo test test-all bench bench-gpu parity lint tables constraints clean
 
 help: ## Print these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F '|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -16,8 +16,13 @@ setup: $(READY) ## Make .venv with the pinned dependencies
 demo: $(READY) ## Train LeNet-5 on 5,000 real MNIST digits, offline
 	@$(BIN)/python -m experiments.mnist_lenet5 --dataset mnist_5k --epochs 30 $(ARGS)
 
-test: $(READY) ## Run the tests
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+test: $(READY) ## Run the tests, but those marked slow
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: $(READY) ## Run all tests (ARGS="-m slow": only what `make test` leaves out)
+	@$(PYTEST) $(ARGS)
 
 # With TORCH_PYTHON=PATH, an interpreter that has PyTorch, torchvision and timm, the
 # reference values are made anew rather than taken from the committed file.
@@ -59,7 +64,7 @@ constraints: ## Pin the newest dependencies again (needs uv)
 clean: ## Remove .venv and build products; never runs/ or data
 	rm -rf .venv build dist *.egg-info
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find jaxvision experiments tests -name __pycache__ -prune -exec rm -rf {} +
+	find jaxvision experiments benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamp goes first and comes last: an interrupted setup leaves none, and the next
 # one starts afresh.  It holds the PYTHON asked for, so that asking for another counts.

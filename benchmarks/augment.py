@@ -2,18 +2,18 @@
 
     python -m benchmarks.augment [--output FILE]
 
-All sides get the same images, bytes in memory, in turns, in the same run; the median of
-the rounds counts.  The peers work image by image and draw at random as torchvision's
-transforms of Pillow images do; OpenCV has one thread.  Rates are images per second of
-CPU time ("per core"); for ours also of wall time, on all cores or the accelerator.
-There, only the latter mean something.
+All sides get the same uint8 images, which are in memory, and take turns in one run; the
+median of the rounds counts.  The peers work image by image and draw at random as
+torchvision's transforms of Pillow images do; OpenCV has one thread.  Rates are images
+per second of CPU time ("per core"); for ours also of wall time, on all cores or on the
+accelerator, where the rates per core are meaningless.
 
-Recipes: flip, crop with four pixels of padding, and cutout at 32 pixels (CIFAR-10), and
-RandAugment, then mixup or CutMix, at 224 pixels, against the images per second that
-ResNet-18 is trained on, on the same device in the same run.
+There are two recipes: flip, crop with four pixels of padding, and cutout at 32 pixels,
+as for CIFAR-10; and RandAugment, then mixup or CutMix, at 224 pixels, whose rate is
+compared with the one at which ResNet-18 is trained on the same device.
 
-Scenes of 64 pixels, drawn on the host, against the scenes per second that a small
-detector is trained on (`detector`), both per core.
+The rate at which scenes of 64 pixels are drawn on the host is compared with the one at
+which a small detector is trained on them (`detector`), both per core.
 
 Measured on 2 cores of an AMD EPYC, 3 short rounds: the recipe of CIFAR-10 makes 1.16 M
 images/s, 11 times Pillow's per core; that of ImageNet 396, 21 times what ResNet-18
@@ -52,19 +52,19 @@ class Config:
     rounds: int = 5
     """Turns of each side."""
     seconds: float = 0.3
-    """Of each turn."""
+    """Duration of each turn."""
     batch_32: int = 1024
     """Images in a batch of 32 pixels."""
     batch_224: int = 32
     """Images in a batch of 224 pixels, also of ResNet-18."""
     only: str = ""
-    """Part of the names of what is to be timed, such as scenes; empty: everything."""
+    """Time only what has this in its name, such as scenes; empty: everything."""
     output: Path | None = None
     """Write the numbers to this JSON file as well."""
 
 
 class Contest(NamedTuple):
-    """A transform and the same thing for one image, where a library has it."""
+    """A transform of a batch, and the same of one image where a library has it."""
 
     ours: Transform
     pillow: Callable[[Image.Image], Any] | None = None
@@ -186,7 +186,7 @@ def contests(side: int) -> dict[str, Contest]:
 
 
 def training(config: Config) -> dict[str, float]:
-    """RandAugment, mixup or CutMix and normalisation, and ResNet-18's training rate."""
+    """Rates of the recipe for ImageNet and of training ResNet-18."""
     base = tiny_imagenet_resnet18.Config(
         dataset="synthetic:224x224x3", batch_size=config.batch_224
     )
@@ -211,7 +211,7 @@ def training(config: Config) -> dict[str, float]:
 
 
 def detection(config: Config) -> dict[str, float]:
-    """Scenes drawn, and scenes that a detector is trained on; of each the CPU time."""
+    """Rates at which scenes are drawn and at which a detector is trained on them."""
     batch_size, numbers = 64, itertools.count()
     drawn = [scenes.scene(next(numbers)) for _ in range(8 * batch_size)]
     batches = [
@@ -314,7 +314,7 @@ def _one_by_one(change: Callable[[Any], Any], images: list[Any]) -> Rate:
 
 
 def _repeated(action: Callable[[int], Any], images: int) -> Rate:
-    """Of an action that is given its number and makes so many images."""
+    """The rate of an action, which is given its number and makes `images` images."""
 
     def rate(seconds: float) -> tuple[float, float]:
         watch, count = timing.Stopwatch(), 0
@@ -327,7 +327,7 @@ def _repeated(action: Callable[[int], Any], images: int) -> Rate:
 
 
 def _batch(side: int, count: int) -> dict[str, np.ndarray]:
-    """Smooth noise, whose values are spread as those of a photograph."""
+    """Smooth noise, whose pixel values vary about as much as those of a photograph."""
     generator = np.random.default_rng(0)
     coarse = generator.integers(0, 256, (count, 8, 8, 3)).astype(np.uint8)
     images = np.stack([cv2.resize(image, (side, side)) for image in coarse])
@@ -335,7 +335,7 @@ def _batch(side: int, count: int) -> dict[str, np.ndarray]:
     return {"image": images, "label": labels.astype(np.int32)}
 
 
-# The peers: one image, its own draws.
+# The peers: functions of one image, which make their own random draws.
 
 
 def _half(image: Any, change: Callable[[Any], Any]) -> Any:
@@ -390,7 +390,7 @@ def _homography(side: int) -> np.ndarray:
 
 
 def _jitter(image: Image.Image) -> Image.Image:
-    """The four of torchvision, without their order."""
+    """Torchvision's ColorJitter, but always in the same order."""
     for kind in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
         image = kind(image).enhance(random.uniform(0.2, 1.8))
     hue, saturation, value = image.convert("HSV").split()
@@ -426,7 +426,7 @@ def _erased(image: np.ndarray) -> np.ndarray:
 
 
 def _operated(image: Image.Image, strength: float) -> Image.Image:
-    """One operation of RandAugment, drawn."""
+    """One operation of RandAugment, drawn at random."""
     sign = random.choice((-1, 1))
     signed, factor = sign * strength, 1 + 0.9 * sign * strength
     grey = (128, 128, 128)

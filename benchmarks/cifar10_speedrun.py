@@ -50,13 +50,13 @@ SIDE, CLASSES = 32, 10
 PEER = "cifar10_speedrun_torch.py"
 WHITENING_IMAGES = 5000
 WHITENING_EPOCHS = 3
-"""For so long the bias of the whitening layer is trained; its filters never are."""
+"""Epochs in which the bias of the whitening layer is trained; its filters never are."""
 LOOKAHEAD = 5
-"""Steps between moves of the average."""
+"""Steps between updates of the average."""
 SHIFTS = ((0, 0), (-1, -1), (1, 1))
-"""Down and right, of the views that an image is tested in; each also mirrored."""
+"""Shifts down and right of the views of a test image; each is also mirrored."""
 VIEW_WEIGHTS = (0.25, 0.25, 0.125, 0.125, 0.125, 0.125)
-"""Each shift and its mirror image, in the order of `SHIFTS`."""
+"""Weights of each view and its mirror image, in the order of `SHIFTS`."""
 
 Params = dict[str, Array]
 """`whiten` [24], `conv0` … [3,3,C,O], `norm0` … [O], `head` [C,10]."""
@@ -84,7 +84,7 @@ class Triangle(NamedTuple):
     decay: float
     momentum: float = 0.85
     bias_factor: float = 64.0
-    """How many times the rate the biases of normalisation have."""
+    """Factor on the learning rate of the biases of normalisation."""
     start: float = 0.2
     peak: float = 0.23
     """Share of the steps at which the rate is the highest."""
@@ -99,12 +99,12 @@ class Recipe(NamedTuple):
     widths: tuple[int, int, int]
     """Channels of each group of convolutions."""
     convs: int
-    """In a group; where there are three, the last two have a shortcut."""
+    """Convolutions in a group; of three, the last two have a shortcut."""
     optimizer: Muon | Triangle
     translate: int
-    """Pixels that an image moves at most."""
+    """Largest translation of an image, in pixels."""
     cutout: int
-    """Side of the square that is blanked; 0: none is."""
+    """Side of the square that is cut out, in pixels; 0: none."""
     norm_decay: float
     """Share of the running statistics that a step keeps."""
     smoothing: float = 0.2
@@ -118,7 +118,7 @@ RECIPES = {
         37, 1024, (128, 384, 512), 3, Triangle(9.0, 0.012, peak=0.1, end=0), 4, 12, 0.9
     ),
 }
-"""By the per cent of the test images that they get right."""
+"""By the test accuracy that they reach, in per cent."""
 
 
 class Data(NamedTuple):
@@ -134,7 +134,7 @@ class Data(NamedTuple):
 
 
 def whitening_filters(images_NxHxWx3: Array, epsilon: float = 5e-4) -> Array:
-    """The 24 filters [2,2,3,24] that make the parts of 2×2 patches independent.
+    """The 24 filters [2,2,3,24] whose outputs on 2×2 patches are uncorrelated.
 
     They are the eigenvectors of the patches' second moments, each divided by the root
     of its eigenvalue, and their negatives.
@@ -151,8 +151,8 @@ def whitening_filters(images_NxHxWx3: Array, epsilon: float = 5e-4) -> Array:
 def init(key: Array, recipe: Recipe) -> tuple[Params, dict[str, Array]]:
     """Parameters, and running means and variances [2,O], all float32.
 
-    The first C filters of a convolution begin as the identity, the others and the head
-    as PyTorch begins them.
+    The first C filters of a convolution are the identity; the others and the head are
+    drawn from PyTorch's default distribution.
     """
     count = 3 * recipe.convs
     made = [recipe.widths[number // recipe.convs] for number in range(count)]
@@ -238,13 +238,13 @@ def batch_norm(
 
 
 class Plan(NamedTuple):
-    """What each of S steps sees, drawn before the first of them."""
+    """Random choices of all S steps, drawn before the first of them."""
 
     examples: Array
     """int32 [S,B]: each epoch is a new permutation, its remainder dropped."""
     flips: Array
-    """bool [S,B]: at random in the first epoch; from then on, what was not flipped in
-    an epoch is in the next."""
+    """bool [S,B]: random in the first epoch; from then on each image is flipped in
+    every other epoch."""
     shifts: Array
     """int32 [S,B,2]: from 0 to 2·`translate`, down and right."""
     blanks: Array | None
@@ -252,7 +252,7 @@ class Plan(NamedTuple):
 
 
 def make_plan(key: Array, recipe: Recipe, size: int) -> Plan:
-    """For `recipe.epochs` passes over `size` examples."""
+    """The plan of `recipe.epochs` passes over `size` examples."""
     per_epoch, steps = count_steps(recipe, size)
     shape = (steps, recipe.batch_size)
     epochs = -(-steps // per_epoch)
@@ -273,13 +273,13 @@ def make_plan(key: Array, recipe: Recipe, size: int) -> Plan:
 
 
 def count_steps(recipe: Recipe, size: int) -> tuple[int, int]:
-    """Of an epoch of `size` examples, and of all epochs."""
+    """Steps of an epoch of `size` examples, and of all epochs."""
     per_epoch = size // recipe.batch_size
     return per_epoch, math.ceil(recipe.epochs * per_epoch)
 
 
 def pad(images_NxHxWx3: Array, width: int) -> Array:
-    """Mirror so many pixels out of every side."""
+    """Pad every side by `width` pixels, which mirror those inside."""
     sides = ((0, 0), (width, width), (width, width), (0, 0))
     return jnp.pad(images_NxHxWx3, sides, mode="reflect")
 
@@ -315,7 +315,7 @@ def normalise(images: Array, dtype: Any) -> Array:
 def make_optimizer(
     recipe: Recipe, per_epoch: int, steps: int
 ) -> optax.GradientTransformation:
-    """By the names of the parameters; `whiten` is trained for three epochs only."""
+    """The optimiser of all parameters; `whiten` is trained for three epochs only."""
     rule = recipe.optimizer
     whitening = min(WHITENING_EPOCHS * per_epoch, steps)
 
@@ -429,21 +429,21 @@ def orthogonalise(filters: PyTree) -> PyTree:
 
 
 class State(NamedTuple):
-    """What a step changes."""
+    """Everything that a step changes."""
 
     params: Params
     running: dict[str, Array]
     optimizer: PyTree
     average: PyTree
-    """Of `params` and `running`; None where the recipe takes none."""
+    """Average of `params` and `running`; None if the recipe has none."""
 
 
 def make_run(
     recipe: Recipe, train_size: int, dtype: Any
 ) -> Callable[[Array, Data], tuple[Array, Array]]:
-    """`(key, data) -> (share of test images that are right, loss of each step [S])`.
+    """`(key, data) -> (test accuracy, loss of each step [S])`.
 
-    All of a run, from the whitening to the test, to be jitted.
+    The function is all of a run, from the whitening to the test, and is to be jitted.
     """
     per_epoch, steps = count_steps(recipe, train_size)
     whitening = min(WHITENING_EPOCHS * per_epoch, steps)
@@ -581,37 +581,37 @@ def make_views(images_BxHxWx3: Array) -> Array:
 @dataclasses.dataclass(frozen=True)
 class Config:
     variant: Literal[94, 95, 96] = 94
-    """Per cent that the recipe reaches."""
+    """The test accuracy that the recipe reaches, in per cent."""
     runs: int = 50
-    """Runs of each side, each from another seed."""
+    """Runs of each side, each with another seed."""
     seed: int = 0
-    """Of the first run; the others count up."""
+    """Seed of the first run; each further run has the next one."""
     minutes: float | None = None
-    """Begin no run that would end later than so long after the launch."""
+    """Time limit; a run that would exceed it is not begun.  None: no limit."""
     vmap: int = 0
-    """Train so many seeds in one program, too; 0: do not."""
+    """Also train so many seeds at once in one program; 0: do not."""
     torch_python: Path | None = None
-    """Interpreter in which `import torch` works; None: no comparison."""
+    """Interpreter in which `import torch` works; None: without PyTorch's side."""
     torch_mode: str | None = None
-    """Of torch.compile; None: `max-autotune` on a GPU, and not compiled on CPU."""
+    """Mode of torch.compile; None: `max-autotune` on a GPU, not compiled on CPU."""
     dataset: str = "cifar10"
-    """Of 32×32 colour images in ten classes."""
+    """A data set of 32×32 colour images in ten classes."""
     epochs: float | None = None
-    """Instead of the recipe's; like the next four, for trying out."""
+    """Replaces the recipe's.  This and the next four options are for trying out."""
     batch_size: int | None = None
-    """Instead of the recipe's."""
+    """Replaces the recipe's."""
     widths: tuple[int, int, int] | None = None
-    """Instead of the recipe's."""
+    """Replaces the recipe's."""
     images: int | None = None
-    """Train on the first so many only."""
+    """Train on the first images only, so many of them."""
     test_images: int | None = None
-    """Test on the first so many only."""
+    """Test on the first images only, so many of them."""
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
-    """In which the network computes; auto: bfloat16, but float32 on CPU."""
+    """Type in which the network computes; auto: bfloat16, or float32 on CPU."""
     output: Path | None = None
     """Write the numbers to this JSON file as well."""
     smoke: bool = False
-    """Two runs of two epochs of a narrow network on made-up images."""
+    """Two runs of two epochs of a narrow network on synthetic images."""
 
 
 SMOKE: dict[str, Any] = dict(
@@ -638,9 +638,9 @@ def main(config: Config) -> None:
     dtype = choose_dtype(config.dtype)
     console = Console()
     if device.platform == "cpu":
-        console.print("No accelerator here: times on CPU are not what this measures.")
+        console.print("There is no accelerator: times on a CPU mean nothing here.")
     if recipe != RECIPES[config.variant] or len(resident.train_labels) != 50_000:
-        console.print("Not the recipe: its accuracy means nothing for the record.")
+        console.print("The recipe was changed: do not compare its accuracy.")
 
     run = make_run(recipe, len(resident.train_labels), dtype)
     ours, compile_seconds = compiled(run, jax.random.key(config.seed), resident)
@@ -686,7 +686,7 @@ def main(config: Config) -> None:
 
 
 def choose(config: Config) -> Recipe:
-    """The recipe of the variant, with what is to be changed in it."""
+    """The recipe of the variant, changed by the options that replace parts of it."""
     recipe = RECIPES[config.variant]
     for name in ("epochs", "batch_size", "widths"):
         if (value := getattr(config, name)) is not None:
@@ -740,7 +740,7 @@ def check_sizes(config: Config, recipe: Recipe, resident: Data) -> None:
 
 
 def compiled(run, *arguments):
-    """The program, after a call that does not count, and the seconds to compile it."""
+    """The compiled program, which was called once, and the seconds to compile it."""
     started = time.perf_counter()
     program = onednn.jit(run)
     program.lower(*arguments).compile()
@@ -750,7 +750,7 @@ def compiled(run, *arguments):
 
 
 def timed(program, key: Array, resident: Data) -> tuple[float, float]:
-    """Accuracy and seconds of a run."""
+    """Test accuracy and seconds of a run."""
     jax.block_until_ready((key, resident))
     started = time.perf_counter()
     accuracy, _ = jax.block_until_ready(program(key, resident))
@@ -758,7 +758,7 @@ def timed(program, key: Array, resident: Data) -> tuple[float, float]:
 
 
 def many(run, config: Config, resident: Data):
-    """Accuracy and seconds of each of the seeds of one program, and to compile it."""
+    """Test accuracy and seconds of each seed of one program; seconds to compile it."""
     keys = jax.vmap(jax.random.key)(jnp.arange(config.vmap) + config.seed)
     program, compile_seconds = compiled(
         jax.vmap(run, in_axes=(0, None)), keys, resident
@@ -771,7 +771,7 @@ def many(run, config: Config, resident: Data):
 
 @contextlib.contextmanager
 def torch_side(config: Config, recipe: Recipe, resident: Data) -> Iterator[Callable]:
-    """The functions of the peer, which is ready to run the recipe."""
+    """Calls of the PyTorch side, which is ready to run the recipe."""
     assert config.torch_python is not None
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -790,7 +790,7 @@ def to_json(recipe: Recipe) -> dict[str, Any]:
 
 
 def summarise(results: dict[str, list[tuple[float, float]]]) -> dict[str, Any]:
-    """Means with their 95 % intervals, and ours against the others."""
+    """Means with their 95 % confidence intervals, and ours against the others."""
     numbers: dict[str, Any] = {}
     for name, pairs in results.items():
         accuracies, seconds = zip(*pairs, strict=True)

@@ -2,14 +2,16 @@
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import tyro
 
 from jaxvision.errors import UsageError
 
 
-def run(main: Callable[[Any], int | None], Config: type, description: str | None):
+def run(
+    main: Callable[[Any], int | None], Config: type, description: str | None
+) -> NoReturn:
     """Parse the options into a `Config` and end the process with what `main` returns.
 
     A `UsageError` ends it with its message and exit code 1, without a traceback.

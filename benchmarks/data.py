@@ -1,17 +1,17 @@
-"""What data costs: streamed photographs against PyTorch's loader, and CIFAR-10 in jit.
+"""What loading costs: streamed photographs against PyTorch's, and CIFAR-10 in jit.
 
     python -m benchmarks.data --photos FOLDER --torch-python PATH \
         --tensorflow-python PATH
     python -m benchmarks.data --photos FOLDER      (against a plain Pillow loop)
 
 Streaming: random crops of JPEG files at 224 pixels, as for ImageNet.  The peer is
-`torch.utils.data.DataLoader` over the transforms that torchvision makes of Pillow
-images: open, random-resized-crop (bilinear), flip, to float, normalise.  Ours delivers
-uint8 crops; flip and normalisation run in the jitted step, and are timed apart.  A
-second peer is tf.data, with `decode_and_crop_jpeg` by the fast transform.  All sides
-read the same files, in turns, in the same run.  Each PATH is a Python with PyTorch,
-NumPy and Pillow, or with TensorFlow, since this environment has neither.  Rates "per
-core" are images per second of CPU time with no workers; with workers they are of wall
+`torch.utils.data.DataLoader` over torchvision's transforms of Pillow images: open,
+random resized crop (bilinear), flip, to float, normalise.  Ours delivers uint8 crops;
+flip and normalisation run in the jitted step and are timed separately.  A second peer
+is tf.data, with `decode_and_crop_jpeg` and the fast inverse transform.  All sides read
+the same files and take turns in one run.  Each PATH is a Python with PyTorch, NumPy and
+Pillow, or with TensorFlow, since this environment has neither.  Rates "per core" are
+images per second of CPU time without workers; with workers they are per second of wall
 time.
 
 Measured on 2 shared and busy cores of an AMD EPYC, 200 photographs of ImageNet, 5
@@ -19,8 +19,8 @@ rounds: 941 images/s per core, 2.03 times the DataLoader's (1.79 to 2.39) and 1.
 tf.data's (1.14 to 1.86); with two workers 2.15 and 2.00 times.  Seven rounds on the
 quiet machine gave 2.06 (2.00 to 2.07) for the DataLoader.  Of the millisecond, 0.7 are
 entropy decoding, which all sides do.  Flip and normalisation in the jitted step take
-0.1 ms an image; whoever trains on the CPU itself may add that.  In memory the ratio is
-763.
+0.1 ms an image, to be added where the training itself runs on the CPU.  In memory the
+ratio is 763.
 
 In memory: how often `fetch` makes a batch of CIFAR-10's size, with flip and shift,
 against how often ResNet-20 takes a training step on one.
@@ -61,15 +61,15 @@ class Config:
     torch_python: Path | None = None
     """Interpreter in which `import torch` works; None: compare with a Pillow loop."""
     tensorflow_python: Path | None = None
-    """Interpreter in which `import tensorflow` works; None: do without."""
+    """Interpreter in which `import tensorflow` works; None: without tf.data."""
     rounds: int = 7
     """Turns of each side; the median of their ratios counts."""
     images: int = 640
-    """Of each turn of streaming; the files are repeated as needed."""
+    """Images of each turn of streaming; the files are repeated as needed."""
     batch_size: int = 32
     """Images in a streamed batch."""
     workers: tuple[int, ...] = (0, 2)
-    """Threads of ours, processes of the peer."""
+    """Numbers of workers to measure: threads of ours, processes of the peer."""
     output: Path | None = None
     """Write the numbers to this JSON file as well."""
 
@@ -204,7 +204,7 @@ def pillow_rate(files: list[Path]) -> Rate:
 def other_rate(
     python: Path, script: str, files: list[Path], batch_size: int
 ) -> Iterator[Rate]:
-    """The rate of a script that runs in another environment."""
+    """The rate of a script in `peers/`, run by another interpreter."""
     with peers.peer(python, script) as ask:
         ask("begin", [str(file) for file in files], batch_size, SIZE, MEAN, STD)
         yield partial(ask, "rate")

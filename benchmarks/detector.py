@@ -1,8 +1,8 @@
-"""A small single-stage detector as a training step: what `augment` feeds scenes.
+"""A training step of a small single-stage detector, which `augment` feeds with scenes.
 
-A backbone of five convolutions with stride 8 in all, and heads that say of each cell of
-the 8×8 map whether the centre of an object lies in it, of which class it is, and where
-its box lies; 0.25 M parameters.  In the manner of YOLO (Redmon et al. 2016,
+It has a backbone of five convolutions with a total stride of 8, and heads that predict
+for each cell of the 8×8 map whether the centre of an object lies in it, the class of
+the object and its box; 0.25 M parameters.  It follows YOLO (Redmon et al. 2016,
 https://arxiv.org/abs/1506.02640), with one box for each cell and logistic losses.
 """
 
@@ -56,10 +56,11 @@ def apply(params: list[dict[str, Array]], x: Array) -> tuple[Array, Array, Array
 
 
 def assign(boxes: Array, classes: Array, height: int, width: int) -> Array:
-    """Which object each cell answers for, int32 [height,width], or -1.
+    """The index of the object that each cell predicts, int32 [height,width], or -1.
 
-    It is the one whose centre lies in the cell, of several the last, which lies over
-    the others.  `boxes` [M,4] in pixels, `classes` [M], -1 for none.
+    It is the object whose centre lies in the cell; of several the last, which is drawn
+    over the others.  `boxes` [M,4] are in pixels; `classes` [M] are -1 where there is
+    no object.
     """
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     column, row = (centres // STRIDE).astype(jnp.int32).T
@@ -69,7 +70,8 @@ def assign(boxes: Array, classes: Array, height: int, width: int) -> Array:
 
 
 def loss(outputs: tuple[Array, Array, Array], batch: Batch) -> Array:
-    """Of objectness over all cells; of classes and boxes over cells with an object."""
+    """The loss of objectness over all cells, and of classes and boxes over those with
+    an object, divided by the number of the latter."""
     objectness, logits, shifts = outputs
     height, width = objectness.shape[1:]
     owner = jax.vmap(assign, (0, 0, None, None))(
@@ -97,9 +99,10 @@ def loss(outputs: tuple[Array, Array, Array], batch: Batch) -> Array:
 
 
 def make_step() -> tuple[Any, Callable[..., tuple[Any, Array]]]:
-    """The first state, and `(state, batch) -> (state, loss)` with SGD; it is donated.
+    """The initial state, and a jitted `(state, batch) -> (state, loss)` with SGD.
 
-    A batch has `image` uint8 [B,H,W,3], `boxes` and `classes`, as scenes do.
+    The step donates the state.  A batch has `image` uint8 [B,H,W,3], `boxes` [B,M,4]
+    and `classes` [B,M], as scenes do.
     """
     prepare, optimizer = normalise(0.5, 0.25), optax.sgd(0.02, momentum=0.9)
     key = jax.random.key(0)

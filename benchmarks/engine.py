@@ -5,10 +5,9 @@
 
 Both sides train the same model on the same images in the same process, in turns.
 The bare step is what one would write by hand for speed alone: one jitted function with
-donated state over batches that lie on the device already; no shuffling, no
-normalisation, no metrics, no checks, no log.  The engine does all of that, and its
-clock includes logging but neither validation nor checkpoints, which are a matter of
-taste.
+donated state over batches that are on the device already; no shuffling, no
+normalisation, no metrics, no checks, no log.  The engine does all of that.  Its time
+includes logging but neither validation nor checkpoints, whose frequency is an option.
 """
 
 import dataclasses

@@ -5,18 +5,18 @@
     python -m benchmarks.imagenet_throughput --models resnet50 --photos FOLDER
 
 A step is the forward pass, the gradients of the cross-entropy and the optimiser's
-update, SGD with momentum or AdamW as the model is usually trained, on images made up on
-the device; bfloat16 with float32 parameters.  The batch grows as long as that pays and
-fits.  PyTorch (`peers/imagenet_throughput_torch.py`) has torch.compile, AMP in
-bfloat16, channels-last and fused optimisers, and its own best batch.  Each measurement
-has a process of its own, so that one that runs out of memory harms no other, and memory
-is that of one model.
+update, SGD with momentum or AdamW as the model is usually trained, on random images
+that are on the device; bfloat16 with float32 parameters.  The batch size grows as long
+as that makes training faster and fits.  PyTorch (`peers/imagenet_throughput_torch.py`)
+has torch.compile, AMP in bfloat16, channels-last and fused optimisers, and its own best
+batch size.  Each measurement has a process of its own, so that one that runs out of
+memory harms no other, and its peak memory is that of one model.
 
 `--profile` writes a trace for TensorBoard or Perfetto and names the five operations
-that cost the device most.  `--photos` trains on the JPEG files of a folder, through the
-loader that experiments use, and says what that loses.
+that take most of the device's time.  `--photos` trains on the JPEG files of a folder,
+through the loader that experiments use, and prints how much slower that is.
 
-The share of the peak is images/s · 6 · multiply-adds over what the maker of the device
+The share of the peak is images/s · 6 · multiply-adds over the peak that the vendor
 states.  On CPU everything is tiny, and the numbers mean nothing.
 """
 
@@ -59,11 +59,11 @@ MODELS = (
     "efficientnet_b0",
 )
 ADAMW = ("vit", "convnext", "swin")
-"""Beginnings of the names of models that are trained with AdamW."""
+"""Prefixes of the names of models that are trained with AdamW."""
 WORTH = 1.02
-"""A larger batch must be so much faster for one that is larger still to be tried."""
+"""Factor by which a larger batch must be faster for the next one to be tried."""
 FILLED = 4
-"""Batches that the loader has ready when a clock starts, and that do not count."""
+"""Batches that the loader prefetches, and that are used up before the clock starts."""
 
 Ask = Callable[[dict[str, Any]], dict[str, Any] | None]
 """`request -> answer` of a process, None if it failed."""
@@ -72,20 +72,20 @@ Ask = Callable[[dict[str, Any]], dict[str, Any] | None]
 @dataclasses.dataclass(frozen=True)
 class Config:
     models: tuple[str, ...] = ()
-    """By our names; empty: six, or on CPU resnet18."""
+    """Names in our registry; empty: six of them, or resnet18 on CPU."""
     batch_sizes: tuple[int, ...] = ()
-    """In ascending order; empty: 256, 512 and 1024, or on CPU 4."""
+    """Batch sizes to try, in ascending order; empty: 256, 512 and 1024, or 4 on CPU."""
     image_size: int | None = None
-    """Height and width; None: 224, or on CPU 32."""
+    """Height and width; None: 224, or 32 on CPU."""
     steps: int | None = None
-    """That are timed, in three rounds whose median counts; None: 30, or on CPU 3."""
+    """Timed steps, in three rounds whose median counts; None: 30, or 3 on CPU."""
     minutes: float | None = None
-    """Begin no measurement later than so long after the launch, and end the last."""
+    """Time limit; measurements that would exceed it are left out.  None: no limit."""
     torch_python: Path | None = None
-    """Interpreter in which `import torch` works; None: no comparison."""
+    """Interpreter in which `import torch` works; None: without PyTorch's side."""
     torch_modes: tuple[str, ...] = ()
-    """Of torch.compile, whose fastest counts; `eager` does not compile.  None given:
-    `default` and `max-autotune`, but on CPU `eager`."""
+    """Modes of torch.compile, the fastest of which counts; `eager` does not compile.
+    Empty: `default` and `max-autotune`, or `eager` on CPU."""
     photos: Path | None = None
     """A folder of JPEG files, searched in all depths, to train on as well."""
     profile: Path | None = None
@@ -113,12 +113,12 @@ def main(config: Config) -> None:
     ours = process([sys.executable, "-c", OURS], deadline)
     device = ours({"what": "device"})
     if device is None:
-        raise UsageError("JAX does not start here: see its message above")
+        raise UsageError("JAX could not be started: see its message above")
     config = sized(config, device["platform"])
     if device["platform"] == "cpu":
         console.print(
-            "No accelerator here: this only shows that everything runs.  Its numbers "
-            "mean nothing for the record."
+            "There is no accelerator: this only shows that everything runs, and its "
+            "numbers mean nothing."
         )
     numbers = records.begin("imagenet_throughput", device["kind"])
     numbers["image_size"] = config.image_size
@@ -133,7 +133,7 @@ def main(config: Config) -> None:
 
 
 def sized(config: Config, platform: str) -> Config:
-    """With what was left open, by whether there is an accelerator."""
+    """The config with its open values filled in, for a CPU or an accelerator."""
     on_cpu = platform == "cpu"
     return dataclasses.replace(
         config,
@@ -231,7 +231,11 @@ def utilisation(
 
 
 def process(command: list[str], deadline: float | None) -> Ask:
-    """What a new process answers to a request, both a line of JSON."""
+    """Ask a new process for each request; request and answer are a line of JSON.
+
+    It answers None, and prints the reason, if the process fails or the deadline (of
+    `time.monotonic`) has passed.
+    """
 
     def ask(request: dict[str, Any]) -> dict[str, Any] | None:
         left = None if deadline is None else deadline - time.monotonic()
@@ -261,7 +265,7 @@ def process(command: list[str], deadline: float | None) -> Ask:
 
 
 ENVIRONMENT = {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.92"}
-"""Of the measurements, unless they are set: a process has the device to itself."""
+"""Of the measuring processes, unless set: each has the device to itself."""
 
 OURS = "from benchmarks.imagenet_throughput import answer; answer()"
 
@@ -270,7 +274,7 @@ OURS = "from benchmarks.imagenet_throughput import answer; answer()"
 
 
 def answer() -> None:
-    """Read a request from the standard input, and write what was found."""
+    """Read a request from the standard input, and write its answer."""
     request = json.loads(sys.stdin.readline())
     what = request.pop("what")
     print(json.dumps(ANSWERS[what](**request)))
@@ -327,7 +331,7 @@ class Training:
         self.compile_seconds = time.perf_counter() - started
 
     def run(self, steps: int) -> float:
-        """Take so many steps; images per second."""
+        """Take so many steps, and return images per second."""
         started = time.perf_counter()
         for _ in range(steps):
             self.state, loss = self.compiled(self.state, self.batch, self.key)
@@ -336,7 +340,7 @@ class Training:
 
 
 def train(steps: int, **options: Any) -> dict[str, Any]:
-    """Throughput on images that lie on the device."""
+    """Throughput on images that are on the device."""
     training = Training(**options)
     training.run(3)
     part = max(1, steps // 3)
@@ -349,7 +353,7 @@ def train(steps: int, **options: Any) -> dict[str, Any]:
 
 
 def profile(folder: str, steps: int, **options: Any) -> dict[str, Any]:
-    """A trace of five steps, and the five costliest operations with their share."""
+    """Write a trace of five steps; the five costliest operations with their share."""
     training = Training(**options)
     training.run(3)
     with jax.profiler.trace(folder):
@@ -358,9 +362,9 @@ def profile(folder: str, steps: int, **options: Any) -> dict[str, Any]:
 
 
 def top_costs(folder: Path, program: str) -> list[tuple[str, float]]:
-    """Of the newest trace: each operation and its share of the device's time.
+    """Each operation of the newest trace, and its share of the device's time.
 
-    An operation is named as the compiler does, and by the layer it came from.
+    An operation has the compiler's name for it and the layer that it came from.
     """
     traces = sorted(folder.rglob("*.xplane.pb"), key=lambda file: file.stat().st_mtime)
     spent: collections.Counter[str] = collections.Counter()
@@ -413,7 +417,7 @@ def fed(
     state, before = program(training.state, item, key)
 
     def run(count: int) -> float:
-        """Images per second, with two steps under way as in the training loop."""
+        """Images per second, with two steps in flight as in the training loop."""
         nonlocal state, before
         started = time.perf_counter()
         for _ in range(count):
@@ -450,7 +454,7 @@ ANSWERS: dict[str, Callable[..., dict[str, Any]]] = {
 
 
 def make_table(config: Config, numbers: dict[str, Any]) -> Table:
-    """A row for each model; what was not measured stays empty."""
+    """A row for each model, with empty cells for what was not measured."""
     title = f"training, {config.image_size}², {numbers['hardware']}"
     table = Table(title=title)
     table.add_column("", no_wrap=True)
@@ -491,7 +495,7 @@ def make_table(config: Config, numbers: dict[str, Any]) -> Table:
 
 
 def cost_table(name: str, found: list[tuple[str, float]]) -> Table:
-    """The operations that cost most, with their share of the device's time."""
+    """The costliest operations, with their share of the device's time."""
     table = Table(title=f"{name}: what costs the device most")
     table.add_column("share", justify="right")
     table.add_column("operation", overflow="fold")

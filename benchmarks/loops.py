@@ -1,12 +1,12 @@
-"""What a loop inside a program costs: `lax.scan` against the same written out.
+"""What a loop inside a program costs: `lax.scan` against the same, unrolled.
 
     python -m benchmarks.loops                             (about three minutes)
 
 XLA's own gradients of convolutions are up to 190 times slower inside a loop on CPU,
-https://github.com/jax-ml/jax/issues/12868; ours should not be.  Loops over training
-steps in one dispatch, over batches whose gradients are added up, and over equal blocks
-of a network.  The ratio is the time written out over the time in the loop, in turns in
-the same run: 0.9 and more is what we want.
+https://github.com/jax-ml/jax/issues/12868; ours should not be.  The loops are over
+training steps in one dispatch, over batches whose gradients are added up, and over
+equal blocks of a network.  The ratio is the time of the unrolled program over that of
+the loop, measured in turns in one run; it should be 0.9 or more.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ from jaxvision.types import Array
 
 RECORD = records.COMMITTED / "loops.json"
 COUNT = 4
-"""Rounds of each loop."""
+"""Iterations of each loop."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,20 +37,20 @@ class Config:
     rounds: int = 7
     """Turns of each side; the median of their ratios counts."""
     seconds: float = 1.0
-    """Of each turn, about."""
+    """Approximate duration of each turn."""
     output: Path | None = None
     """Write the numbers to this JSON file as well."""
     compare: bool = False
-    """Fail if a ratio has fallen to a third of the recorded one."""
+    """Fail if a ratio is less than a third of the recorded one."""
 
 
 def main(config: Config) -> int:
     numbers = records.begin("loops")
     for name, make in LOOPS.items():
         looped = timing.timer(compiled(*make(1)))
-        written_out = timing.timer(compiled(*make(COUNT)))
+        unrolled = timing.timer(compiled(*make(COUNT)))
         calls = max(1, round(config.seconds / looped(1)))
-        ratios = [written_out(calls) / looped(calls) for _ in range(config.rounds)]
+        ratios = [unrolled(calls) / looped(calls) for _ in range(config.rounds)]
         numbers[f"{name}_seconds"] = looped(calls)
         numbers |= timing.spread(f"{name}_ratio", ratios)
         print(f"{name:28}{statistics.median(ratios):6.2f}", flush=True)
@@ -63,7 +63,7 @@ def compiled(function: Callable[..., Any], *operands: Any) -> Callable[[], Any]:
 
 
 def resnet20(batch: int) -> tuple[Callable[[Any, Array], Any], Any, Array]:
-    """The gradient of a loss by the parameters, parameters, and COUNT batches."""
+    """The gradient of a loss, the parameters, and COUNT batches [COUNT,B,32,32,3]."""
     model = models.create("resnet20", num_classes=10)
     draw = np.random.default_rng(0).standard_normal((COUNT, batch, 32, 32, 3))
     images = jnp.asarray(draw, jnp.float32)
@@ -78,7 +78,7 @@ def resnet20(batch: int) -> tuple[Callable[[Any, Array], Any], Any, Array]:
 
 
 def descend(gradient, params, batches=None, *, length=None, unroll=1):
-    """Gradient descent, a batch a step."""
+    """The parameters after gradient descent, one batch a step, or `length` steps."""
 
     def step(params, batch):
         slopes = gradient(params, batch)
@@ -127,7 +127,7 @@ def blocks(unroll: int, width: int = 64, size: int = 16, checkpoint: bool = Fals
 
 
 def encoder_blocks(unroll: int, checkpoint: bool = False):
-    """Those of ViT-Ti, each on 64 tokens of 16 images."""
+    """Encoder blocks of ViT-Ti on 64 tokens of 16 images."""
     block = EncoderBlock(3, 768, dropout=lambda y: y, dtype=jnp.float32)
     draw = np.random.default_rng(0).standard_normal
     x = jnp.asarray(draw((16, 64, 192)), jnp.float32)
@@ -143,12 +143,13 @@ def stacked(
     unroll: int,
     checkpoint: bool,
 ):
-    """Five steps of descent of equal blocks, whose parameters lie in stacks.
+    """Five steps of gradient descent of equal blocks, whose parameters are stacked.
 
-    A loop copies what the gradient needs to stacks and back, so that the copies tell
-    where blocks are narrow.  With `checkpoint` that is the input of a block alone, and
-    the rest is computed twice.  The steps are a loop on both sides: in a dispatch of
-    one step most of the time goes to memory that is new.
+    A loop copies what the gradient needs into stacked arrays and back, which takes a
+    noticeable share of the time where blocks are narrow.  With `checkpoint` it copies
+    only the input of each block, and computes the rest twice.  The training steps are a
+    loop on both sides: a dispatch of a single step spends most of its time on memory
+    that was allocated anew.
     """
     block = jax.checkpoint(block) if checkpoint else block
 

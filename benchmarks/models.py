@@ -1,13 +1,12 @@
-"""What models cost here: compile time, and images per second forward and in training.
+"""What models cost: compile time, and images per second forward and in training.
 
     python -m benchmarks.models --models resnet18 mobilenet_v2
     python -m benchmarks.models --torch-python PATH --output models.json
 
 A training step is the forward pass, the gradients of the cross-entropy and plain SGD.
-Ours runs four of them in a dispatch.
-With `--torch-python`, an interpreter that has PyTorch, torchvision and timm, theirs are
-timed in the same run: before and after ours, and the mean of both is what ours is
-compared with.
+Ours runs four of them in a dispatch.  With `--torch-python`, an interpreter that has
+PyTorch, torchvision and timm, their models are timed in the same run, before and after
+ours, which is compared with the mean of both.
 """
 
 import contextlib
@@ -28,7 +27,7 @@ from benchmarks.timing import Stopwatch, timer
 from jaxvision import models, onednn
 
 STEPS = 4
-"""In one dispatch."""
+"""Training steps in one dispatch."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,15 +42,17 @@ class Config:
         "vit_tiny_patch16_224",
         "swin_t",
     )
+    """Names in our registry."""
     batch_size: int = 8
+    """Images in a call."""
     size: int = 224
     """Height and width of the images."""
     dtype: str = "float32"
-    """Or bfloat16; PyTorch is timed in float32."""
+    """Type in which ours computes, such as bfloat16; PyTorch is timed in float32."""
     repeats: int = 5
-    """Calls that are timed; the median counts."""
+    """Number of timed calls; the median counts."""
     torch_python: Path | None = None
-    """Interpreter in which `import torch` works; None: no comparison."""
+    """Interpreter in which `import torch` works; None: without PyTorch's side."""
     output: Path | None = None
     """Write the numbers to this JSON file as well."""
 

@@ -57,32 +57,37 @@ def make_network(
     return apply_model, (variables.pop("params"), variables)
 
 
-def conv_norm_relu(param, x: Array, made: int, strides: int = 1, **options) -> Array:
+def conv_norm_relu(
+    param, x: Array, out_channels: int, strides: int = 1, **options
+) -> Array:
     """3×3 convolution, batch normalisation (without running averages), ReLU."""
-    return relu(conv_norm(param, x, made, strides, **options))
+    return relu(conv_norm(param, x, out_channels, strides, **options))
 
 
 def conv_norm(
-    param, x: Array, made: int, strides: int = 1, *, kernel: int = 3
+    param, x: Array, out_channels: int, strides: int = 1, *, kernel: int = 3
 ) -> Array:
     """The same without the ReLU, for a square kernel."""
     half = kernel // 2
     x = conv2d(
-        x, param(kernel, kernel, x.shape[3], made), strides=strides, padding=half
+        x,
+        param(kernel, kernel, x.shape[3], out_channels),
+        strides=strides,
+        padding=half,
     )
-    return batch_norm(x, 1 + param(made), param(made), 1e-5)[0]
+    return batch_norm(x, 1 + param(out_channels), param(out_channels), 1e-5)[0]
 
 
 def resnet18_cifar(param, x: Array, classes: int) -> Array:
-    """ResNet-18 whose stem is one 3×3 convolution, as everybody trains it on CIFAR."""
+    """ResNet-18 with a stem of one 3×3 convolution, as is usual for CIFAR."""
     x = conv_norm_relu(param, x, 64)
     for stage in range(4):
         for block in range(2):
-            made, strides = 64 * 2**stage, 2 if stage and not block else 1
-            y = conv_norm_relu(param, x, made, strides)
-            y = conv_norm(param, y, made)
+            out_channels, strides = 64 * 2**stage, 2 if stage and not block else 1
+            y = conv_norm_relu(param, x, out_channels, strides)
+            y = conv_norm(param, y, out_channels)
             if strides > 1:
-                x = conv_norm(param, x, made, strides, kernel=1)
+                x = conv_norm(param, x, out_channels, strides, kernel=1)
             x = relu(x + y)
     return x.mean((1, 2)) @ param(512, classes) + param(classes)
 

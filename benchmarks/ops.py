@@ -1,15 +1,15 @@
-"""Convolutions, pooling and up-sampling on CPU: ours against XLA's own and PyTorch's.
+"""Convolutions, pooling and up-sampling on CPU: ours against XLA's and PyTorch's.
 
     python -m benchmarks.ops                                  (about two minutes)
     python -m benchmarks.ops --torch-python PATH --output ops.json
 
-Milliseconds of the output, of the gradient by the images and of that by the kernel, and
-how many times as long XLA and PyTorch take for the same, in turns in the same run:
-above 1 we are ahead.  XLA's own is `lax.conv_general_dilated`, `lax.reduce_window` and
-`jax.image.resize` with the gradients that JAX derives, in `jax.jit`; PyTorch is in
-channels-last.
+The numbers are the milliseconds of our output, gradient with respect to the images and
+gradient with respect to the kernel, and by what factor XLA and PyTorch take longer for
+the same: above 1 ours is faster.  All sides take turns in one run.  XLA's side is
+`lax.conv_general_dilated`, `lax.reduce_window` and `jax.image.resize` with the
+gradients that JAX derives, in `jax.jit`; PyTorch computes in channels-last.
 
-With `--compare` a row fails that has lost two thirds of its recorded lead over XLA.
+With `--compare` the command fails if a ratio is less than a third of the recorded one.
 """
 
 import contextlib
@@ -32,34 +32,39 @@ from benchmarks.peers import peer
 from benchmarks.timing import timer
 from jaxvision import onednn
 from jaxvision.errors import unknown
-from jaxvision.ops.convolution import conv2d, plain
+from jaxvision.ops.convolution import Geometry, conv2d, native
 from jaxvision.ops.pooling import max_pool
 from jaxvision.ops.upsample import conv_transpose_2x2, upsample
 
 RECORD = records.COMMITTED / "ops.json"
 PARTS = ("output", "by_images", "by_kernel")
 SECONDS = 0.05
-"""Of each turn of each side, about."""
+"""Approximate duration of a turn of one side."""
 PAUSE = 0.1
-"""Before each turn: threads that have finished look for more work for a while."""
+"""Seconds before each turn, since idle threads of the side before spin for a while."""
 
 
 class Op(NamedTuple):
-    """An operation, twice; `torch` and `options` name it for PyTorch's side."""
+    """An operation, written three times."""
 
     images: tuple[int, int, int, int]
+    """Shape [B,H,W,C]."""
     kernel: tuple[int, int, int, int] | None
+    """Shape [K,K,C,O]; None: there is no kernel."""
     ours: Callable
     xla: Callable
     torch: str
+    """Its name for `peers/ops_torch.py`."""
     options: dict[str, int]
+    """Keyword arguments of PyTorch's function."""
 
 
 def convolution(images, kernel, strides=1, groups=1) -> Op:
     half = kernel[0] // 2
     pads = ((half, half), (half, half))
     slide = {"strides": strides, "padding": pads, "groups": groups}
-    xla = partial(plain.native, strides=(strides, strides), pads=pads, groups=groups)
+    geometry = Geometry((strides, strides), pads, groups=groups)
+    xla = partial(native.convolve, geometry=geometry)
     options = {"stride": strides, "padding": half, "groups": groups}
     return Op(images, kernel, partial(conv2d, **slide), xla, "conv2d", options)
 
@@ -84,14 +89,14 @@ def doubling(images, method) -> Op:
     return Op(images, None, partial(upsample, method=method), xla, method, {})
 
 
-def transposed(images, made) -> Op:
+def transposed(images, out_channels) -> Op:
     def xla(x, kernel):
         return lax.conv_transpose(x, kernel, (2, 2), "VALID")
 
     def ours(x, kernel):  # JAX's transposed convolution mirrors its kernel
         return conv_transpose_2x2(x, kernel[::-1, ::-1])
 
-    kernel = (2, 2, images[3], made)
+    kernel = (2, 2, images[3], out_channels)
     return Op(images, kernel, ours, xla, "conv_transpose2d", {"stride": 2})
 
 
@@ -128,15 +133,15 @@ OPS = {
 @dataclasses.dataclass(frozen=True)
 class Config:
     torch_python: Path | None = None
-    """Interpreter in which `import torch` works; None: no comparison with it."""
+    """Interpreter in which `import torch` works; None: without PyTorch's side."""
     ops: tuple[str, ...] = tuple(OPS)
     """Operations to measure."""
     rounds: int = 5
-    """Turns of each side; the fastest counts, as nothing makes work faster."""
+    """Turns of each side; the fastest counts, since noise only makes work slower."""
     output: Path | None = None
     """Write the numbers to this JSON file as well."""
     compare: bool = False
-    """Fail if a row has lost two thirds of its recorded lead over XLA."""
+    """Fail if a ratio is less than a third of the recorded one."""
 
 
 def main(config: Config) -> int:
@@ -159,7 +164,7 @@ def main(config: Config) -> int:
 
 
 def measure(op: Op, torch: Callable[..., Any] | None, rounds: int) -> dict[str, float]:
-    """Milliseconds of ours and the others' multiples of them, for each part."""
+    """Milliseconds of ours, and the others' times as multiples of it, for each part."""
     draw = np.random.default_rng(0)
     shapes = [op.images] if op.kernel is None else [op.images, op.kernel]
     operands = [jnp.asarray(draw.standard_normal(s), jnp.float32) for s in shapes]
@@ -193,7 +198,10 @@ def compile_part(
     operands: list[jax.Array],
     part: int,
 ) -> Callable:
-    """The output (part 0), or its gradient by operand part - 1, without arguments."""
+    """A compiled function without arguments that computes one part.
+
+    Part 0 is the output, part i its gradient with respect to operand i - 1.
+    """
     if part == 0:
         return partial(jit(function), *operands)
     dy = function(*operands) + 1

@@ -1,12 +1,12 @@
-"""Whether the quality report finds faults that were planted in MNIST.
+"""How many faults that were planted in MNIST the quality report finds.
 
     python -m benchmarks.quality                    (about ten minutes)
     python -m benchmarks.quality --dataset mnist_5k --epochs 8 --folds 5
 
-Faults are planted in a share of the training images, each image with one of them, the
-report is made, and for every kind counted how many planted faults were found (recall)
-and how much of what was found had been planted (precision).  What is wrong with the set
-itself counts against precision, so that this is a lower bound.
+Faults are planted in a share of the training images, one fault in each, and the report
+is made.  For every kind of fault it counts how many of the planted ones were found
+(recall) and how many of the findings had been planted (precision).  Faults that MNIST
+has of its own count against precision, which is therefore a lower bound.
 """
 
 import dataclasses
@@ -30,20 +30,22 @@ class Config:
     dataset: str = "mnist"
     """Any set of grey images of one size."""
     share: float = 0.001
-    """Of the training images that get each fault; ten times as many a wrong label."""
+    """Share of the training images that get each kind of fault; ten times as many get a
+    wrong label."""
     folds: int = 5
+    """Folds of the cross-validation that finds wrong labels."""
     epochs: float = 4
-    """Of LeNet-5, on each fold."""
+    """Passes over the training images of each fold, for LeNet-5."""
     seed: int = 0
     """Decides which images get which fault."""
     workdir: Path = Path("runs/quality_benchmark")
-    """Gets the faulty set and its report."""
+    """Folder for the faulty set and its report."""
     output: Path | None = None
     """Write the numbers to this JSON file as well."""
 
 
 class Planted(dict[str, np.ndarray]):
-    """By fault: rows of the training split, int [n]; of copies [n,2] with originals."""
+    """Rows of the training split by fault, int [n]; of copies [n,2] with originals."""
 
 
 NEAR: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
@@ -64,11 +66,11 @@ def plant(
     share: float,
     seed: int,
 ) -> tuple[dict[str, np.ndarray], Planted]:
-    """A training split with faults, and where they are.  The test split stays.
+    """A training split with faults, and where they are.
 
-    train, test: `image` uint8 [N,H,W,1] and `label` int32 [N].
-    Copies take the place of other images, half of them from the test split, with the
-    labels of their originals.
+    `train` and `test` have `image` uint8 [N,H,W,1] and `label` int32 [N]; neither is
+    changed.  Copies replace other images of the training split and have the labels of
+    their originals, half of which are in the test split.
     """
     rng = np.random.default_rng(seed)
     images, labels = train["image"].copy(), train["label"].copy()
@@ -106,7 +108,8 @@ def plant(
 def score(
     found: list[Finding], planted: Planted, train_size: int
 ) -> dict[str, dict[str, Any]]:
-    """For each fault how many were planted and found; for each kind the precision."""
+    """Counts by fault: `planted` and `found`; by kind: `findings`, and how many of
+    them are `right`."""
 
     def place(example) -> int:
         return example.row + (example.split == "test") * train_size

@@ -1,14 +1,14 @@
-"""What scaling costs and saves: checkpoints, memory per device, precision, options.
+"""What scaling costs and saves: checkpoints, memory per device, and step options.
 
     python -m benchmarks.scale                     (some minutes on a CPU)
     python -m benchmarks.scale --devices 8         (on eight fake CPU devices)
     python -m benchmarks.scale --model resnet50 --batch-size 256     (on a GPU)
 
-Three questions.  How long does a checkpoint block the training, for 1, 10 and 100 MB of
-state, against the bare copy from the device to the host?  How many bytes of parameters
-and optimiser state does a device hold, replicated and fully sharded?  And how fast is a
-training step with each of the options, with the utilisation where the device's peak is
-known?
+It answers three questions.  How long does a checkpoint block the training, for 1, 10
+and 100 MB of state, against the bare copy from the device to the host?  How many bytes
+of parameters and optimiser state does a device hold, replicated and fully sharded?  And
+how fast is a training step with each of the options?  The utilisation is added where
+the peak of the device is known.
 """
 
 import json
@@ -36,11 +36,11 @@ from jaxvision.types import Experiment
 @dataclass(frozen=True)
 class Config:
     model: str = "resnet20"
-    """Of which the speed is measured; trained on made-up images of its size."""
+    """Whose training speed is measured, on synthetic images of its input size."""
     batch_size: int = 64
     """Images per step, over all devices."""
     steps: int = 20
-    """Of each measurement; the median of their times counts."""
+    """Timed steps of each measurement; the median counts."""
     megabytes: tuple[float, ...] = (1, 10, 100)
     """Sizes of state whose checkpoints are measured."""
     devices: int | None = None
@@ -63,8 +63,8 @@ def main(config: Config) -> None:
 
 
 def checkpoint(megabytes: float, saves: int = 11) -> dict[str, float]:
-    """Milliseconds that a save blocks, that the bare copy to memory of the host takes,
-    and until it is on the disk; the median of some saves, the first left out."""
+    """Milliseconds that a save blocks the training, that a bare copy to the host takes,
+    and until the checkpoint is on the disk: medians of all saves but the first."""
     leaves = 16
     size = max(int(megabytes * 1e6 / 4 / leaves), 1)
     touch = jax.jit(lambda tree: jax.tree.map(lambda x: x + 1, tree))
@@ -106,7 +106,7 @@ def checkpoint(megabytes: float, saves: int = 11) -> dict[str, float]:
 
 
 def memory(config: Config) -> list[dict[str, Any]]:
-    """Bytes of parameters and optimiser state on a device, measured from the arrays."""
+    """Bytes of parameters and optimiser state on a device, from its actual arrays."""
     count, rows = jax.device_count(), []
     for axes in ({"data": count}, {"fsdp": count}):
         mesh = sharding.make_mesh(None, axes)
@@ -121,7 +121,7 @@ def memory(config: Config) -> list[dict[str, Any]]:
 
 
 def speed(config: Config) -> list[dict[str, Any]]:
-    """Images per second of each way to take a step."""
+    """Images per second of a training step with each option."""
     plain = make_experiment(config)
     ways = {
         "float32": plain,

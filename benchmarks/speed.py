@@ -3,15 +3,15 @@
     python -m benchmarks.speed --torch-python PATH           (about six minutes)
     make bench TORCH_PYTHON=PATH   (the same among others, compared with the record)
 
-PATH is a Python with PyTorch, since this environment has none; its side is
-`peers/speed_torch.py`.  Both sides train the same network on the same shapes from the
-same recipe: float32, cross-entropy, momentum 0.9, one batch that lies in memory.
-PyTorch has all cores and runs eagerly, in whichever of its two memory layouts is faster
-for the row, as found before the first round.  Ours runs ten steps a dispatch, and 39 of
-ResNet-20, as our experiments do.
+PATH is a Python with PyTorch, since this environment has none; it runs
+`peers/speed_torch.py`.  Both sides train the same network on the same shapes with the
+same recipe: float32, cross-entropy, momentum 0.9, one batch that is kept in memory.
+PyTorch uses all cores and runs eagerly, in whichever of its two memory layouts is
+faster for the row, as found before the first round.  Ours runs ten steps in a dispatch,
+and 39 of ResNet-20, as our experiments do.
 
-With `--compare` a row fails whose ratio is less than a third of the recorded one: wide
-enough for a busy machine, and no optimisation is lost unseen.
+With `--compare` the command fails if a ratio is less than a third of the recorded one.
+That tolerates a busy machine and still notices when an optimisation is lost.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ from jaxvision import onednn
 from jaxvision.errors import unknown
 
 ROWS = {
-    # shape of a batch, number of classes, steps in one dispatch of ours
+    # shape of a batch, number of classes, steps in one dispatch of our side
     "lenet5": ((128, 32, 32, 1), 10, 10),
     "resnet20": ((128, 32, 32, 3), 10, 39),
     "resnet18": ((64, 64, 64, 3), 1000, 10),
@@ -54,11 +54,11 @@ class Config:
     rounds: int = 7
     """Turns of each side; the median of their ratios counts."""
     seconds: float = 1.5
-    """Of each turn, about."""
+    """Approximate duration of each turn."""
     output: Path | None = None
     """Write the numbers to this JSON file as well."""
     compare: bool = False
-    """Fail if a row has lost two thirds of its recorded ratio."""
+    """Fail if a ratio is less than a third of the recorded one."""
 
 
 def main(config: Config) -> int:
@@ -78,7 +78,7 @@ def main(config: Config) -> int:
 def measure(row: str, torch: Callable[..., Any], config: Config) -> dict[str, Any]:
     """Images per second of both sides, and the median of the ratios of each round."""
     shape, classes, in_dispatch = ROWS[row]
-    ours, compile_seconds = make_ours(row)
+    ours, compile_seconds = timed_steps(row, *ROWS[row], onednn.jit)
     theirs, layout = torch("make", row, shape, classes)
     dispatches = max(1, round(config.seconds / (in_dispatch * ours(1))))
     steps = max(1, round(config.seconds / theirs))
@@ -104,9 +104,18 @@ def measure(row: str, torch: Callable[..., Any], config: Config) -> dict[str, An
     return {f"{row}_{name}": value for name, value in numbers.items()}
 
 
-def make_ours(row: str) -> tuple[Callable[[int], float], float]:
-    """`dispatches -> seconds of a step`, and the seconds it took to compile."""
-    shape, classes, steps = ROWS[row]
+def timed_steps(
+    row: str,
+    shape: tuple[int, int, int, int],
+    classes: int,
+    steps: int,
+    jit: Callable[..., Any],
+) -> tuple[Callable[[int], float], float]:
+    """`dispatches -> seconds of a step`, and the seconds it took to compile.
+
+    A dispatch is a program, compiled by `jit`, of so many training steps of the network
+    on one batch of the given shape.
+    """
     draw = np.random.default_rng(0)
     images = jnp.asarray(draw.standard_normal(shape), jnp.float32)
     apply, variables = make_network(row, images, classes)
@@ -134,7 +143,7 @@ def make_ours(row: str) -> tuple[Callable[[int], float], float]:
     params, model_state = variables
     state = (params, model_state, transform.init(params))
     started = time.perf_counter()
-    compiled = onednn.jit(dispatch, donate_argnums=0)
+    compiled = jit(dispatch, donate_argnums=0)
     compiled.lower(state).compile()
     compile_seconds = time.perf_counter() - started
 

@@ -1,17 +1,18 @@
-"""A binary file as an image: which project a shared library is of.
+"""A binary file as an image: the project that a shared library belongs to.
 
-Bytes are grey values, as Nataraj et al. 2011 did for families of malware,
-https://doi.org/10.1145/2016904.2016908.  Here the families are the projects of the
-shared libraries of this environment, harmless and at hand everywhere.
+The bytes of a file are grey values, as in Nataraj et al. 2011, who classified families
+of malware, https://doi.org/10.1145/2016904.2016908.  Here the classes are the projects
+of the shared libraries in this Python environment, which are harmless and available
+everywhere.
 
     python -m experiments.binary_family
 
-With one's own files, a folder for each family:
+With your own files, a folder for each class:
 
     python -m experiments.binary_family --dataset binaries:PATH
 
 Measured, one seed, two cores: 71.9 % of 64 test files, a third of which are scipy's.
-What is confused is built alike: scipy, scikit-learn and numpy.
+It confuses projects that are built alike: scipy, scikit-learn and numpy.
 """
 
 from dataclasses import dataclass
@@ -25,11 +26,11 @@ from jaxvision.types import Experiment
 @dataclass(frozen=True)
 class Config(signal_convnet.Config):
     dataset: str = "binaries:installed"
-    """`binaries:installed` (shared libraries), or `binaries:PATH`, one's own files."""
+    """`binaries:installed` (shared libraries), or `binaries:PATH`, your own files."""
     epochs: float = 60
     """Passes over the training images."""
     max_shift: int = 2
-    """Training images are moved by up to so many pixels along each axis."""
+    """Training images are shifted by up to this many pixels along each axis."""
 
 
 def build(config: Config) -> Experiment:

@@ -37,9 +37,9 @@ class Config:
     dropout: float = 0.3
     """Rate before each fully connected layer."""
     label_smoothing: float = 0.0
-    """ε of the targets in training."""
+    """Label smoothing ε of the training targets."""
     flip: bool = True
-    """Mirror half of the training images; of no use for digits."""
+    """Mirror half of the training images; not useful for digits."""
     validation: float = 5000 / 60000
     """Share of the training split that chooses the best checkpoint."""
     epochs: float = 12

@@ -1,8 +1,8 @@
 """Learning by pattern, by mini-batch and by epoch are three batch sizes.
 
 The same network, 784-300-100-10, is trained by plain gradient descent: one update for
-each image, for each mini-batch, or for each pass over all images.  `compare.png` shows
-what the three make of the same number of passes, of updates, and of seconds.
+each image, for each mini-batch, or for each pass over all images.  `compare.png` plots
+the validation loss of the three against passes, updates and seconds.
 
     python -m experiments.learning_modes
 
@@ -36,11 +36,11 @@ class Config:
     epochs: float = 20
     """Passes over the training images, the same for every mode."""
     batch_size: int = 32
-    """Images for each update; 0: all.  Set by the mode."""
+    """Images per update; 0: all of them.  Set by the mode."""
     learning_rate: float = 0.1
-    """Of plain gradient descent.  Set by the mode."""
+    """Constant learning rate of gradient descent.  Set by the mode."""
     steps_per_dispatch: int = 1
-    """Updates for each call from Python.  Set by the mode."""
+    """Updates per call of the compiled program.  Set by the mode."""
     seed: int = 0
     """Decides the initial weights and the order of the images."""
 

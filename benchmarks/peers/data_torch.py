@@ -17,7 +17,7 @@ torch.set_num_threads(1)
 prepared: Any = None
 """The data set and the batch size, from `begin` on."""
 loaders: dict[int, torch.utils.data.DataLoader] = {}
-"""By the number of workers; made on first use, since workers take a while to start."""
+"""By the number of workers; each is made on first use and keeps its workers."""
 
 
 class Photos(torch.utils.data.Dataset):

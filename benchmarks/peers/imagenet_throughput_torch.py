@@ -1,8 +1,9 @@
 """The PyTorch side of `imagenet_throughput`, for another interpreter.
 
-It is run by its path and not imported.  It reads a request as a line of JSON and writes
-the throughput, peak memory and time to compile as another: the model of torchvision or
-timm under torch.compile and autocast to bfloat16, channels-last, with fused optimisers.
+It is run by its path for each measurement.  It reads a request, which is a line of
+JSON, and writes the throughput, peak memory and time to compile as another.  The models
+are torchvision's and timm's, under torch.compile and autocast to bfloat16,
+channels-last, with fused optimisers.
 """
 
 import contextlib

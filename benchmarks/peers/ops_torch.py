@@ -10,7 +10,7 @@ OPS = {
     "nearest": lambda x: F.interpolate(x, scale_factor=2, mode="nearest"),
     "bilinear": lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"),
 }
-"""What `torch.nn.functional` has under another name."""
+"""Operations that are not a function of `torch.nn.functional` by their name."""
 
 prepared: Any = None
 """The operation without arguments, its operands and its output, from `make` on."""
@@ -41,7 +41,10 @@ def make(name, images, kernel, options):
 
 
 def seconds(part, calls):
-    """Of one call: the output (part 0), or its gradient by operand part - 1."""
+    """Seconds of one call.
+
+    Part 0 is the output, part i its gradient with respect to operand i - 1.
+    """
     function, operands, output = prepared
     dy = torch.randn_like(output)
     started = time.perf_counter()

@@ -147,11 +147,19 @@ class Checkpoints:
 
     def restore_best(self, like: TrainState) -> Restored | None:
         """The readable checkpoint with the best score; of equals the newest."""
+        return self._first_readable(self._ranked(), like)
+
+    def best_step(self) -> int | None:
+        """That of the best score; of equals the newest; None without any score."""
+        ranked = self._ranked()
+        return ranked[0] if ranked else None
+
+    def _ranked(self) -> list[int]:
         scores = {step: self._manager.metrics(step) for step in self.steps()}
         ranked = sorted(
             (_score(metrics), step) for step, metrics in scores.items() if metrics
         )
-        return self._first_readable([step for _, step in ranked[::-1]], like)
+        return [step for _, step in ranked[::-1]]
 
     def steps(self) -> list[int]:
         """The steps that are complete on the disk, ascending."""

@@ -11,17 +11,18 @@ import functools
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.engine import processes
 from jaxvision.engine.state import TrainState, named_leaves
 from jaxvision.errors import UsageError
-from jaxvision.types import Array
+from jaxvision.types import Array, PyTree
 
 Region = tuple[tuple[int, int], ...]
 """Where along each axis a part of an array starts and stops."""
@@ -109,16 +110,7 @@ def read(folder: Path, like: TrainState) -> TrainState:
     Reads the shards that the devices of this process need.  What is damaged or missing
     among them raises, in whatever way the reader stumbles over it.
     """
-    shards: dict[str, list[_Shard]] = {}
-    with contextlib.ExitStack() as stack:
-        for found in sorted(folder.glob("shards-*.npz")):
-            file = stack.enter_context(found.open("rb"))
-            archive = stack.enter_context(np.load(file))
-            for name in archive.files:
-                if name != CONTENTS:
-                    path, region = _parse(name)
-                    load = functools.cache(functools.partial(archive.get, name))
-                    shards.setdefault(path, []).append((region, load))
+    with _opened(folder) as shards:
 
         def place(path, leaf):
             path = jax.tree_util.keystr(path, simple=True, separator="/")
@@ -135,10 +127,44 @@ def read(folder: Path, like: TrainState) -> TrainState:
         return jax.tree_util.tree_map_with_path(place, like)
 
 
+def read_arrays(folder: Path, prefix: str) -> PyTree:
+    """The arrays below `prefix`, such as `params`, as nested dicts on the host.
+
+    Needs neither the experiment nor its devices; raises as `read` does.
+    """
+    tree: dict[str, Any] = {}
+    with _opened(folder) as shards:
+        for path, about in read_contents(folder)["arrays"].items():
+            if not path.startswith(f"{prefix}/"):
+                continue
+            like = jax.ShapeDtypeStruct(about["shape"], jnp.dtype(about["dtype"]))
+            whole = tuple((0, size) for size in about["shape"])
+            *parents, name = path.removeprefix(f"{prefix}/").split("/")
+            node = functools.reduce(lambda d, key: d.setdefault(key, {}), parents, tree)
+            node[name] = _part(path, like, shards.get(path, []), whole)
+    return tree
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[dict[str, list["_Shard"]]]:
+    """The shards of each array, which are read when they are asked for."""
+    shards: dict[str, list[_Shard]] = {}
+    with contextlib.ExitStack() as stack:
+        for found in sorted(folder.glob("shards-*.npz")):
+            file = stack.enter_context(found.open("rb"))
+            archive = stack.enter_context(np.load(file))
+            for name in archive.files:
+                if name != CONTENTS:
+                    path, region = _parse(name)
+                    load = functools.cache(functools.partial(archive.get, name))
+                    shards.setdefault(path, []).append((region, load))
+        yield shards
+
+
 _Shard = tuple[Region, Callable[[], np.ndarray]]
 
 
-def _part(path: str, like: Array, shards: Sequence[_Shard], wanted: Region):
+def _part(path: str, like: Any, shards: Sequence[_Shard], wanted: Region):
     """A part of an array, put together from the shards that overlap it."""
     for region, load in shards:
         if region == wanted:

@@ -26,8 +26,8 @@ def compute(scores: np.ndarray, presence: np.ndarray, cut: float) -> dict[str, A
 
     `mean_ap` and `per_class_ap` [C]: average precision; classes that no example has are
     NaN and left out of the mean.  `f1_micro` 2·tp / (2·tp + fp + fn) over all answers,
-    `f1_macro` the mean of that of each class (0 where a class was neither there nor
-    found).  `exact_match`: the share of examples whose answers are all right.
+    `f1_macro` the mean of that of each class that was there or was found.
+    `exact_match`: the share of examples whose answers are all right.
     """
     relevant, found = np.asarray(presence) > 0, np.asarray(scores) >= cut
     each = np.array(
@@ -42,6 +42,8 @@ def compute(scores: np.ndarray, presence: np.ndarray, cut: float) -> dict[str, A
         "mean_ap": float(np.nanmean(each)) if np.isfinite(each).any() else float("nan"),
         "per_class_ap": each,
         "f1_micro": float(2 * hits.sum() / max(int(answers.sum()), 1)),
-        "f1_macro": float(np.mean(2 * hits / np.maximum(answers, 1))),
+        "f1_macro": float(np.mean(2 * hits[answers > 0] / answers[answers > 0]))
+        if answers.any()
+        else float("nan"),
         "exact_match": float((relevant == found).all(axis=1).mean()),
     }

@@ -8,10 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxvision.runs.execute import run, run_cases
+    from jaxvision.runs.finished import Predictor, load, load_variables
 
-__all__ = ["run", "run_cases"]
+__all__ = ["Predictor", "load", "load_variables", "run", "run_cases"]
 
-_MODULE_OF = {"run": "execute", "run_cases": "execute"}
+_MODULE_OF = {
+    "Predictor": "finished",
+    "load": "finished",
+    "load_variables": "finished",
+    "run": "execute",
+    "run_cases": "execute",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -86,7 +86,7 @@ def captioned(
     check(style.image_rule(image, "image"))
     canvas = _enlarged(np.broadcast_to(image, (*image.shape[:2], 3)), side)
     draw = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(size=max(side // 18, 9))
+    font = ImageFont.load_default(size=max(side // 12, 9))
     below = float(canvas.size[1])
     for line in reversed(lines):
         _write(draw, (0, below), line, (30, 30, 30), font)

@@ -87,6 +87,7 @@ def test_pytorch_runs_every_operation(torch_python):
             assert ask("seconds", 0, 1) > 0 and ask("seconds", 1, 1) > 0
 
 
+@pytest.mark.slow
 def test_pytorch_trains_every_network(torch_python):
     with peer(torch_python, "speed_torch.py") as ask:
         for row, (shape, classes, _) in speed.ROWS.items():

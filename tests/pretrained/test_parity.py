@@ -1,8 +1,9 @@
 """Every model against its reference implementation, with the same weights and images.
 
-The reference values were made by tools/make_parity_references.py with PyTorch.  By
-default the smallest model of every family is compared; `make parity` compares all,
-and with TORCH_PYTHON=PATH makes the values anew.
+The reference values were made by tools/make_parity_references.py with PyTorch.  The
+smallest model of every family is compared in `make test`, all are in `make test-all`.
+`make parity` also writes the table of differences, computes convolutions as on CPU, and
+with TORCH_PYTHON=PATH makes the values anew.
 """
 
 import json
@@ -44,15 +45,31 @@ SMALLEST = (
     "maxvit_t", "resnetv2_18", "xception", "senet154",
 )  # fmt: skip
 
-ALSO_TIMM = ("efficientnet_b0", "mobilenet_v2", "mobilenet_v3_small", "regnet_y_400mf")
-"""What is compared with timm, too; the others are in `make parity`."""
+SMALLEST_TIMM = (
+    "efficientnet_b0", "mobilenet_v2", "mobilenet_v3_small", "regnet_y_400mf",
+)  # fmt: skip
+"""The same of the models that are compared with timm as well."""
 
-if os.environ.get("PARITY") == "all":
-    NAMES = [name for name in sorted(REFERENCES) if "/" not in name]
-    ALSO_TIMM = [name[5:] for name in sorted(REFERENCES) if name.startswith("timm/")]
-else:
-    NAMES = SMALLEST
+FOR_THE_TABLE = os.environ.get("PARITY") == "all"
+"""Whether this is `make parity`."""
+
 TABLE = Path(__file__).parent / "parity.tsv"
+
+
+def slow_unless(fast, names):
+    """The names in order; those that are not in `fast` are marked as slow."""
+    assert set(fast) <= set(names)
+    return [
+        pytest.param(name, marks=() if name in fast else pytest.mark.slow)
+        for name in sorted(names)
+    ]
+
+
+ALL = slow_unless(SMALLEST, [name for name in REFERENCES if "/" not in name])
+ALL_TIMM = slow_unless(
+    SMALLEST_TIMM,
+    [name.removeprefix("timm/") for name in REFERENCES if name.startswith("timm/")],
+)
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +78,7 @@ def convolution_as_on_accelerators(monkeypatch):
 
     `make parity` compares networks that are made of them.
     """
-    if os.environ.get("PARITY") != "all":
+    if not FOR_THE_TABLE:
         monkeypatch.setattr(
             convolution.cpu,
             "convolve",
@@ -97,7 +114,7 @@ def run(function, *arguments):
     return compiled.compile({"xla_backend_optimization_level": 0})(*arguments)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_equals_its_reference(name):
     reference = REFERENCES[name]
     # Position embeddings belong to a size; an auxiliary head needs one.
@@ -142,11 +159,11 @@ def test_equals_its_reference(name):
         differences["aux"] = difference(auxiliary_scores(variables), reference["aux"])
     assert max(differences.values()) <= TOLERANCE, differences
     assert max(slopes.values(), default=0) <= GRADIENT_TOLERANCE, slopes
-    if os.environ.get("PARITY"):
+    if FOR_THE_TABLE:
         record(name, reference["parameters"], max(differences.values()))
 
 
-@pytest.mark.parametrize("name", ALSO_TIMM)
+@pytest.mark.parametrize("name", ALL_TIMM)
 def test_equals_timm_too(name):
     reference = REFERENCES[f"timm/{name}"]
     size = (*reference["input"], 3)
@@ -173,7 +190,7 @@ def test_equals_timm_too(name):
     logits = run(lambda v, x: model.apply(v, x)[0]["logits"], variables, images)
     largest = difference(logits, reference["logits"])
     assert largest <= TOLERANCE
-    if os.environ.get("PARITY"):
+    if FOR_THE_TABLE:
         record(f"timm/{name}", reference["parameters"], largest)
 
 

@@ -127,10 +127,7 @@ def test_a_dry_run_tells_everything_and_writes_nothing(tmp_path):
     assert not os.path.exists(tmp_path / "run")
 
 
-LONG = bool(os.environ.get("JAXVISION_LONG_TESTS"))
-
-
-@pytest.mark.skipif(not LONG, reason="15 s; set JAXVISION_LONG_TESTS=1")
+@pytest.mark.slow
 def test_a_run_that_recomputes_activations_has_the_same_losses(tmp_path):
     """From the command line to the last row of the log."""
     losses = {}
@@ -162,7 +159,7 @@ def test_recomputation_is_in_the_program():
     assert "remat" not in program(Numerics())
 
 
-@pytest.mark.skipif(not LONG, reason="minutes; set JAXVISION_LONG_TESTS=1")
+@pytest.mark.slow
 def test_lenet_learns_as_well_in_bf16(tmp_path):
     import json
 

@@ -81,7 +81,7 @@ class Preparation(NamedTuple):
         Raises `UsageError` for a crop or a transform that is the user's own function.
         """
         crop = self.crop.recipe
-        transform = augment.recipe_of(self.transform)  # type: ignore[attr-defined]
+        transform = augment.recipe_of(self.transform)
         if crop is None:
             raise _unsaved("crop", self.crop.choose, "data.feed.crops")
         if transform is None:
@@ -105,7 +105,7 @@ class Preparation(NamedTuple):
                 f"the preparation has the format version {version!r}, and this version "
                 f"of jaxvision reads {VERSION}: read it with the one that wrote it"
             )
-        transform = augment.from_recipe(saved["transform"])  # type: ignore[attr-defined]
+        transform = augment.from_recipe(saved["transform"])
         return cls(
             channels=saved["channels"],
             crop=from_recipe(saved["crop"]),

@@ -1,0 +1,107 @@
+"""The segmentation task against scikit-learn, with pixels that do not count."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn import metrics as sklearn_metrics
+
+from jaxvision import tasks
+from jaxvision.errors import UsageError
+from jaxvision.types import UNKNOWN, Forward
+
+CLASSES = 5
+TASK = tasks.segmentation(CLASSES)
+KEY = jax.random.key(0)
+FORWARD = Forward(lambda images, **_: ({"logits": images}, {}), jnp.int32(0), {})
+"""Of a model that returns its input."""
+
+
+@pytest.fixture(scope="module")
+def batch():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, CLASSES - 1, (9, 6, 7)).astype(np.uint8)
+    labels[random.uniform(size=labels.shape) < 0.3] = UNKNOWN
+    labels[4] = UNKNOWN  # an image without any pixel that counts
+    logits = random.normal(size=(9, 6, 7, CLASSES)).astype(np.float32)
+    logits[..., CLASSES - 1] = -9  # a class that is neither there nor predicted
+    return {"image": jnp.asarray(logits), "segmentation": jnp.asarray(labels)}
+
+
+def measured(batch):
+    sums, rows = TASK.update(FORWARD, batch, keys=None)
+    assert rows == {}
+    return TASK.compute(jax.tree.map(np.asarray, sums), {})
+
+
+def test_metrics_agree_with_scikit_learn(batch):
+    got = measured(batch)
+    labels = np.asarray(batch["segmentation"])
+    counts = labels != UNKNOWN
+    true = labels[counts]
+    predicted = np.asarray(batch["image"]).argmax(-1)[counts]
+    iou = sklearn_metrics.jaccard_score(
+        true, predicted, average=None, labels=range(CLASSES - 1)
+    )
+    np.testing.assert_allclose(got["per_class_iou"][:-1], iou)
+    assert np.isnan(got["per_class_iou"][-1])
+    np.testing.assert_allclose(got["mean_iou"], iou.mean())
+    assert got["pixel_accuracy"] == sklearn_metrics.accuracy_score(true, predicted)
+    np.testing.assert_allclose(
+        got["mean_accuracy"], sklearn_metrics.balanced_accuracy_score(true, predicted)
+    )
+    np.testing.assert_array_equal(
+        got["confusion"],
+        sklearn_metrics.confusion_matrix(true, predicted, labels=range(CLASSES)),
+    )
+    shares = np.asarray(jax.nn.softmax(batch["image"]), np.float64)[counts]
+    np.testing.assert_allclose(
+        got["loss"], -np.log(shares[np.arange(len(true)), true]).mean(), rtol=1e-5
+    )
+
+
+def test_unknown_pixels_and_padding_change_nothing(batch):
+    before = measured(batch)
+    noise = jnp.where(batch["segmentation"][..., None] == UNKNOWN, 5.0, 0.0)
+    other = {**batch, "image": batch["image"] + noise * jnp.arange(CLASSES)}
+    padded = {name: jnp.concatenate([a, a[:3]]) for name, a in batch.items()}
+    padded["mask"] = jnp.arange(12) < 9
+    for found in (measured(other), measured(padded)):
+        np.testing.assert_array_equal(found["confusion"], before["confusion"])
+        assert found["loss"] == pytest.approx(before["loss"], rel=1e-6)
+
+
+def test_the_loss_is_a_total_over_the_pixels_that_count(batch):
+    (total, weight), (_, sums) = TASK.loss(FORWARD, batch, key=KEY)
+    assert int(weight) == int((batch["segmentation"] != UNKNOWN).sum())
+    np.testing.assert_allclose(total / weight, measured(batch)["loss"], rtol=1e-6)
+    assert TASK.compute(sums, {})["loss"] == pytest.approx(float(total / weight))
+
+    def loss(images):
+        (total, _), _ = TASK.loss(FORWARD, batch | {"image": images}, key=KEY)
+        return total
+
+    gradient = np.asarray(jax.grad(loss)(batch["image"]))
+    counts = np.asarray(batch["segmentation"]) != UNKNOWN
+    assert (gradient[~counts] == 0).all() and (gradient[counts] != 0).any()
+
+
+def test_predictions_and_difficulty(batch):
+    found = TASK.predict(FORWARD, batch, keys=None)["segmentation"]
+    assert found.dtype == jnp.uint8
+    labels = np.asarray(batch["segmentation"])
+    wrong = (labels != UNKNOWN) & (np.asarray(found) != labels)
+    share = wrong.sum((1, 2)) / np.maximum((labels != UNKNOWN).sum((1, 2)), 1)
+    got = TASK.difficulty(batch, {"segmentation": found})
+    np.testing.assert_allclose(got, share, rtol=1e-6)
+    assert got[4] == 0
+
+
+def test_scores_of_another_shape_are_refused(batch):
+    with pytest.raises(UsageError, match="5 classes for each pixel"):
+        TASK.loss(FORWARD, batch | {"image": batch["image"][:, :3]}, key=KEY)
+    with pytest.raises(UsageError, match="num_classes must be in 2 … 255, got 256"):
+        tasks.segmentation(256)
+    empty = jnp.full_like(batch["segmentation"], UNKNOWN)
+    with pytest.raises(ValueError, match="all unknown"):
+        measured(batch | {"segmentation": empty})
