@@ -24,10 +24,6 @@ from jaxvision.data.source import Source
 from jaxvision.errors import UsageError
 from jaxvision.ops import augment
 
-needs_recipes = pytest.mark.skipif(
-    not hasattr(augment, "recipe_of"), reason="ops.augment has no recipes yet"
-)
-
 PREPARE = augment.normalise(0.4, 0.2)
 
 
@@ -227,7 +223,6 @@ def test_a_crop_of_another_version_is_named():
         from_recipe({"name": "centre_crop", "arguments": {"size": 3}})
 
 
-@needs_recipes
 @pytest.mark.parametrize("crop", CROPS[1:4], ids=lambda crop: crop.recipe["name"])
 def test_a_preparation_is_saved_and_loaded(crop):
     transform = augment.compose(augment.pad(2), augment.normalise(0.1, 0.28))
@@ -244,7 +239,6 @@ def test_a_preparation_is_saved_and_loaded(crop):
     np.testing.assert_array_equal(result, expected)
 
 
-@needs_recipes
 def test_a_function_of_ones_own_cannot_be_saved():
     def darken(key, batch):
         return batch
