@@ -21,7 +21,7 @@ NAMES = sorted(
     if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
 )
 RESULT_KEYS = {
-    "test_accuracy", "test_loss", "seed", "steps", "wall_seconds",
+    "test_loss", "monitor", "measures", "seed", "steps", "wall_seconds",
     "images_per_second", "compile_seconds", "parameters", "params_digest", "device",
     "hardware", "version_jax", "version_flax", "git_commit", "git_dirty", "command",
 }  # fmt: skip
@@ -60,13 +60,15 @@ def test_smoke(name, tmp_path):
         assert result["experiment"] == name and result["smoke"] is True
         for key, value in result.items():  # flat, but for what says how to read it
             assert key in NESTED or not isinstance(value, dict | list)
-        if result.get("case") != "epoch":  # which makes two updates in all
-            # The made-up images are easy; chance is 0.1.
+        assert f"test_{result['monitor']}" in result
+        assert result["monitor"] in result["measures"]
+        # The made-up images are easy, chance is 0.1; an epoch makes two updates in all.
+        if "test_accuracy" in result and result.get("case") != "epoch":
             assert result["test_accuracy"] > 0.3
         files = {path.name for path in file.parent.iterdir()}
         assert {
             "config.json", "metrics.jsonl", "tensorboard", "checkpoints", "curves.png",
-            "confusion.png", "predictions.png", "test_metrics.json",
+            "predictions.png", "prediction.json", "test_metrics.json",
         } <= files  # fmt: skip
         assert list((file.parent / "tensorboard").glob("events.out.tfevents.*"))
 

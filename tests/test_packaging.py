@@ -1,4 +1,4 @@
-"""The environment is found, the pins are whole, and the rooms keep to themselves."""
+"""The environment is found, the pins are whole, and packages import as they may."""
 
 import itertools
 import os

@@ -98,7 +98,7 @@ class Launch:
     save_every_steps: int | None = None
     """Checkpoints besides those that follow validations."""
     save_every_minutes: float | None = 10.0
-    """Likewise."""
+    """The same by the clock."""
     stall_timeout: float | None = 1800.0
     """Seconds in which no step finishes, after which the run ends with the stacks."""
     profile: str | None = None

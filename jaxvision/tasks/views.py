@@ -13,26 +13,37 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.errors import check
-from jaxvision.types import Array, Batch, Forward, Task
+from jaxvision.types import Array, Batch, Forward, Outputs, Task
 
 Views = Callable[[Array], Sequence[Array]]
 """`images [B,H,W,C] -> views`, each a batch of images."""
 
+Merge = Callable[[Sequence[Outputs]], Outputs]
+"""The outputs of each view -> those that stand for all of them."""
 
-def with_views(task: Task, views: Views) -> Task:
-    """`task`, measured and used with the mean of its class probabilities over `views`.
 
-    The mean is of probabilities, as in Krizhevsky et al. 2012, section 4.1
-    (https://doi.org/10.1145/3065386).  `logits` are its logarithm, whose softmax it is;
-    other outputs of the model are not there, since views differ in what they show.
+def mean_of_classes(outputs: Sequence[Outputs]) -> Outputs:
+    """The mean of class probabilities, as in Krizhevsky et al. 2012, section 4.1
+    (https://doi.org/10.1145/3065386).
+
+    `logits` are its logarithm, whose softmax it is; other outputs are not there, since
+    views differ in what they show.
+    """
+    logs = [jax.nn.log_softmax(each["logits"]) for each in outputs]
+    return {"logits": functools.reduce(jnp.logaddexp, logs) - jnp.log(len(logs))}
+
+
+def with_views(task: Task, views: Views, merge: Merge = mean_of_classes) -> Task:
+    """`task`, measured and used with what `merge` makes of the outputs for `views`.
+
+    It learns as before.  Where outputs are maps, `merge` also moves those of each view
+    back to where they belong.
     """
 
     def averaged(forward: Forward) -> Forward:
         def call(images, **options):
             results = [forward.call(view, **options) for view in views(images)]
-            logs = [jax.nn.log_softmax(outputs["logits"]) for outputs, _ in results]
-            mean = functools.reduce(jnp.logaddexp, logs) - jnp.log(len(logs))
-            return {"logits": mean}, results[0][1]
+            return merge([outputs for outputs, _ in results]), results[0][1]
 
         return forward._replace(call=call)
 

@@ -105,3 +105,15 @@ def test_scores_of_another_shape_are_refused(batch):
     empty = jnp.full_like(batch["segmentation"], UNKNOWN)
     with pytest.raises(ValueError, match="all unknown"):
         measured(batch | {"segmentation": empty})
+
+
+def test_maps_of_mirrored_views_are_moved_back(batch):
+    def moved_back(outputs):
+        first, mirrored = (each["logits"] for each in outputs)
+        return {"logits": (first + mirrored[:, :, ::-1]) / 2}
+
+    task = tasks.with_views(TASK, tasks.mirrored, merge=moved_back)
+    sums, _ = task.update(FORWARD, batch, keys=None)
+    found = task.compute(jax.tree.map(np.asarray, sums), {})
+    # The model returns its input, so both views agree once they are moved back.
+    np.testing.assert_array_equal(found["confusion"], measured(batch)["confusion"])
