@@ -8,6 +8,9 @@ import os
 
 import pytest
 
+# Nothing is broadcast to more axes and no type is promoted without saying so.
+os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
+os.environ["JAX_NUMPY_DTYPE_PROMOTION"] = "strict"
 # Before JAX is imported, which is not before the first test module.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = (

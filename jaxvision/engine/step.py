@@ -209,7 +209,11 @@ def make_train_step(
         )
         # Where a parameter is split, so is its gradient: summed and scattered at once.
         gradients = jax.lax.with_sharding_constraint(gradients, shardings.params)
-        updates, opt_state = transform.update(gradients, state.opt_state, state.params)
+        # optax promotes types, also where its caller has forbidden it.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, opt_state = transform.update(
+                gradients, state.opt_state, state.params
+            )
         fresh = state.step % log_every == 0
         new = TrainState(
             step=state.step + 1,

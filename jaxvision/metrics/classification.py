@@ -48,7 +48,7 @@ def calibration(logits: Array, labels: Array, mask: Array, bins: int) -> Sums:
     correct = jnp.argmax(logits, axis=-1) == labels
     # Intervals are open on the left, as in the paper: (0, 1/M], …, ((M-1)/M, 1].
     index = jnp.clip(jnp.ceil(confidence * bins).astype(jnp.int32) - 1, 0, bins - 1)
-    member = (index[:, None] == jnp.arange(bins)) & mask[:, None]
+    member = (index[:, None] == jnp.arange(bins)[None, :]) & mask[:, None]
     return {
         "count": jnp.sum(member, axis=0, dtype=jnp.int32),
         "correct": jnp.sum(member & correct[:, None], axis=0, dtype=jnp.int32),

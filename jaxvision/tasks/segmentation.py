@@ -38,7 +38,8 @@ def segmentation(
 
     def look(forward, batch: Batch):
         outputs, model_state = forward(batch["image"])
-        logits, labels = outputs["logits"], batch["segmentation"]
+        logits = outputs["logits"]
+        labels = batch["segmentation"].astype(jnp.int32)
         check(
             (
                 logits.shape == (*labels.shape, num_classes),
@@ -83,8 +84,8 @@ def segmentation(
     def difficulty(batch: Batch, predictions):
         counts = batch["segmentation"] != UNKNOWN
         wrong = counts & (batch["segmentation"] != predictions["segmentation"])
-        pixels = jnp.maximum(jnp.sum(counts, axis=(1, 2)), 1)
-        return jnp.sum(wrong, axis=(1, 2)) / pixels
+        pixels = jnp.sum(counts, axis=(1, 2), dtype=jnp.float32)
+        return jnp.sum(wrong, axis=(1, 2), dtype=jnp.float32) / jnp.maximum(pixels, 1)
 
     return Task(
         loss=train_loss,

@@ -44,7 +44,7 @@ def measure(task, batch, forward=forward):
 
 def loss_of(task, batch, forward=forward):
     (total, weight), (_, sums) = task.loss(forward, batch, key=KEY)
-    return total / weight, sums
+    return float(total) / float(weight), sums
 
 
 def test_metrics_agree_with_scikit_learn(batch):

@@ -83,7 +83,7 @@ def test_loss_difficulty_and_predictions(batch):
     (total, count), (_, sums) = TASK.loss(FORWARD, batch, key=jax.random.key(0))
     whole = measured(TASK, batch)
     assert count == 83
-    assert float(total / count) == pytest.approx(whole["loss"], rel=1e-6)
+    assert float(total) / int(count) == pytest.approx(whole["loss"], rel=1e-6)
     assert TASK.compute(sums, {}) == {"loss": pytest.approx(whole["loss"], rel=1e-6)}
     predictions = TASK.predict(FORWARD, batch, keys=None)
     off = np.abs(np.asarray(predictions["probabilities"]) - batch["presence"])

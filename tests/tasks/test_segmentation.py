@@ -62,8 +62,9 @@ def test_metrics_agree_with_scikit_learn(batch):
 
 def test_unknown_pixels_and_padding_change_nothing(batch):
     before = measured(batch)
+    classes = jnp.arange(CLASSES, dtype=jnp.float32)[None, None, None, :]
     noise = jnp.where(batch["segmentation"][..., None] == UNKNOWN, 5.0, 0.0)
-    other = {**batch, "image": batch["image"] + noise * jnp.arange(CLASSES)}
+    other = {**batch, "image": batch["image"] + noise * classes}
     padded = {name: jnp.concatenate([a, a[:3]]) for name, a in batch.items()}
     padded["mask"] = jnp.arange(12) < 9
     for found in (measured(other), measured(padded)):
