@@ -34,7 +34,7 @@ from benchmarks.peers import peer
 from benchmarks.speed import slides
 from jaxvision import onednn
 from jaxvision.errors import UsageError, unknown
-from jaxvision.ops.convolution import conv2d, plain
+from jaxvision.ops.convolution import Geometry, conv2d, native
 from jaxvision.ops.pooling import max_pool
 from jaxvision.ops.upsample import conv_transpose_2x2, upsample
 from jaxvision.runs import record
@@ -62,7 +62,8 @@ def convolution(images, kernel, strides=1, groups=1) -> Op:
     half = kernel[0] // 2
     pads = ((half, half), (half, half))
     slide = {"strides": strides, "padding": pads, "groups": groups}
-    xla = partial(plain.native, strides=(strides, strides), pads=pads, groups=groups)
+    geometry = Geometry((strides, strides), pads, groups=groups)
+    xla = partial(native.convolve, geometry=geometry)
     options = {"stride": strides, "padding": half, "groups": groups}
     return Op(images, kernel, partial(conv2d, **slide), xla, "conv2d", options)
 
@@ -87,14 +88,14 @@ def doubling(images, method) -> Op:
     return Op(images, None, partial(upsample, method=method), xla, method, {})
 
 
-def transposed(images, made) -> Op:
+def transposed(images, out_channels) -> Op:
     def xla(x, kernel):
         return lax.conv_transpose(x, kernel, (2, 2), "VALID")
 
     def ours(x, kernel):  # JAX's transposed convolution mirrors its kernel
         return conv_transpose_2x2(x, kernel[::-1, ::-1])
 
-    kernel = (2, 2, images[3], made)
+    kernel = (2, 2, images[3], out_channels)
     return Op(images, kernel, ours, xla, "conv_transpose2d", {"stride": 2})
 
 
@@ -243,9 +244,11 @@ def make(name, images, kernel, options):
     batch, height, width, channels = images
     operands = [torch.randn(batch, channels, height, width)]
     if kernel:
-        *reach, taken, made = kernel
-        ends = (taken, made) if "transpose" in name else (made, taken)
-        operands.append(torch.randn(*ends, *reach))
+        *kernel_size, in_channels, out_channels = kernel
+        channels = (out_channels, in_channels)
+        if "transpose" in name:
+            channels = (in_channels, out_channels)
+        operands.append(torch.randn(*channels, *kernel_size))
     operands = [
         each.to(memory_format=torch.channels_last).requires_grad_()
         for each in operands

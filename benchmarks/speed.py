@@ -89,7 +89,7 @@ def main(config: Config) -> int:
 def measure(row: str, torch: Callable[..., Any], config: Config) -> dict[str, Any]:
     """Images per second of both sides, and the median of the ratios of each round."""
     shape, classes, in_dispatch = ROWS[row]
-    ours, compile_seconds = make_ours(row)
+    ours, compile_seconds = timed_steps(row, *ROWS[row], onednn.jit)
     theirs, layout = torch("make", row, shape, classes)
     dispatches = max(1, round(config.seconds / (in_dispatch * ours(1))))
     steps = max(1, round(config.seconds / theirs))
@@ -117,9 +117,18 @@ def measure(row: str, torch: Callable[..., Any], config: Config) -> dict[str, An
     return {f"{row}_{name}": value for name, value in numbers.items()}
 
 
-def make_ours(row: str) -> tuple[Callable[[int], float], float]:
-    """`dispatches -> seconds of a step`, and the seconds it took to compile."""
-    shape, classes, steps = ROWS[row]
+def timed_steps(
+    row: str,
+    shape: tuple[int, int, int, int],
+    classes: int,
+    steps: int,
+    jit: Callable[..., Any],
+) -> tuple[Callable[[int], float], float]:
+    """`dispatches -> seconds of a step`, and the seconds it took to compile.
+
+    A dispatch is a program, compiled by `jit`, of so many training steps of the network
+    on one batch of the given shape.
+    """
     draw = np.random.default_rng(0)
     images = jnp.asarray(draw.standard_normal(shape), jnp.float32)
     apply, variables = make_network(row, images, classes)
@@ -147,7 +156,7 @@ def make_ours(row: str) -> tuple[Callable[[int], float], float]:
     params, model_state = variables
     state = (params, model_state, transform.init(params))
     started = time.perf_counter()
-    compiled = onednn.jit(dispatch, donate_argnums=0)
+    compiled = jit(dispatch, donate_argnums=0)
     compiled.lower(state).compile()
     compile_seconds = time.perf_counter() - started
 
@@ -198,17 +207,22 @@ def make_network(row: str, images: Array, classes: int):
 # or remembers the next parameter of a given shape.
 
 
-def conv_norm_relu(param, x: Array, made: int, strides: int = 1, **options) -> Array:
+def conv_norm_relu(
+    param, x: Array, out_channels: int, strides: int = 1, **options
+) -> Array:
     """3×3 convolution, batch normalisation (without running averages), ReLU."""
-    return relu(conv_norm(param, x, made, strides, **options))
+    return relu(conv_norm(param, x, out_channels, strides, **options))
 
 
-def conv_norm(param, x: Array, made: int, strides: int = 1, *, kernel: int = 3):
+def conv_norm(param, x: Array, out_channels: int, strides: int = 1, *, kernel: int = 3):
     half = kernel // 2
     x = conv2d(
-        x, param(kernel, kernel, x.shape[3], made), strides=strides, padding=half
+        x,
+        param(kernel, kernel, x.shape[3], out_channels),
+        strides=strides,
+        padding=half,
     )
-    return batch_norm(x, 1 + param(made), param(made), 1e-5)[0]
+    return batch_norm(x, 1 + param(out_channels), param(out_channels), 1e-5)[0]
 
 
 def resnet18_cifar(param, x: Array, classes: int) -> Array:
@@ -216,11 +230,11 @@ def resnet18_cifar(param, x: Array, classes: int) -> Array:
     x = conv_norm_relu(param, x, 64)
     for stage in range(4):
         for block in range(2):
-            made, strides = 64 * 2**stage, 2 if stage and not block else 1
-            y = conv_norm_relu(param, x, made, strides)
-            y = conv_norm(param, y, made)
+            out_channels, strides = 64 * 2**stage, 2 if stage and not block else 1
+            y = conv_norm_relu(param, x, out_channels, strides)
+            y = conv_norm(param, y, out_channels)
             if strides > 1:
-                x = conv_norm(param, x, made, strides, kernel=1)
+                x = conv_norm(param, x, out_channels, strides, kernel=1)
             x = relu(x + y)
     return x.mean((1, 2)) @ param(512, classes) + param(classes)
 
@@ -248,10 +262,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-def conv(taken, made, kernel=3, strides=1, groups=1):
-    return nn.Conv2d(
-        taken, made, kernel, strides, kernel // 2, groups=groups, bias=False
-    )
+def conv(in_channels, out_channels, kernel=3, strides=1, groups=1):
+    options = dict(padding=kernel // 2, groups=groups, bias=False)
+    return nn.Conv2d(in_channels, out_channels, kernel, strides, **options)
 
 class LeNet5(nn.Module):
     def __init__(self, classes):
@@ -281,67 +294,71 @@ class Residual(nn.Module):
         y = self.shortcut(x) + self.branch(x)
         return F.relu_(y) if self.last else y
 
-def basic(taken, width, strides, option_a):
+def basic(in_channels, width, strides, option_a):
     branch = nn.Sequential(
-        conv(taken, width, 3, strides), nn.BatchNorm2d(width), nn.ReLU(True),
+        conv(in_channels, width, 3, strides), nn.BatchNorm2d(width), nn.ReLU(True),
         conv(width, width), nn.BatchNorm2d(width),
     )
-    return Residual(branch, shortcut(taken, width, strides, option_a)), width
+    return Residual(branch, shortcut(in_channels, width, strides, option_a)), width
 
-def bottleneck(taken, width, strides, option_a):
-    made = 4 * width
+def bottleneck(in_channels, width, strides, option_a):
+    out_channels = 4 * width
     branch = nn.Sequential(
-        conv(taken, width, 1), nn.BatchNorm2d(width), nn.ReLU(True),
+        conv(in_channels, width, 1), nn.BatchNorm2d(width), nn.ReLU(True),
         conv(width, width, 3, strides), nn.BatchNorm2d(width), nn.ReLU(True),
-        conv(width, made, 1), nn.BatchNorm2d(made),
+        conv(width, out_channels, 1), nn.BatchNorm2d(out_channels),
     )
-    return Residual(branch, shortcut(taken, made, strides, option_a)), made
+    short = shortcut(in_channels, out_channels, strides, option_a)
+    return Residual(branch, short), out_channels
 
-def shortcut(taken, made, strides, option_a):
-    if taken == made and strides == 1:
+def shortcut(in_channels, out_channels, strides, option_a):
+    if in_channels == out_channels and strides == 1:
         return nn.Identity()
     if option_a:
-        return Padded(strides, made - taken)
-    return nn.Sequential(conv(taken, made, 1, strides), nn.BatchNorm2d(made))
+        return Padded(strides, out_channels - in_channels)
+    projection = conv(in_channels, out_channels, 1, strides)
+    return nn.Sequential(projection, nn.BatchNorm2d(out_channels))
 
 def resnet(block, depths, width, classes, large_stem, option_a=False):
     stem = conv(3, width, 7, 2) if large_stem else conv(3, width)
-    layers, taken = [stem, nn.BatchNorm2d(width), nn.ReLU(True)], width
+    layers, in_channels = [stem, nn.BatchNorm2d(width), nn.ReLU(True)], width
     if large_stem:
         layers.append(nn.MaxPool2d(3, 2, 1))
     for stage, depth in enumerate(depths):
         for i in range(depth):
             strides = 2 if stage and not i else 1
-            layer, taken = block(taken, width * 2**stage, strides, option_a)
+            layer, in_channels = block(in_channels, width * 2**stage, strides, option_a)
             layers.append(layer)
-    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(taken, classes)]
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(in_channels, classes)]
     return nn.Sequential(*layers)
 
 def mobilenet_v2(classes):
-    layers, taken = [conv(3, 32, 3, 2), nn.BatchNorm2d(32), nn.ReLU6(True)], 32
-    for expansion, made, repetitions, first in (
+    layers, in_channels = [conv(3, 32, 3, 2), nn.BatchNorm2d(32), nn.ReLU6(True)], 32
+    for expansion, out_channels, repetitions, first in (
         (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2),
         (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
     ):
         for i in range(repetitions):
-            strides, wide, branch = 1 if i else first, taken * expansion, []
+            strides, wide, branch = 1 if i else first, in_channels * expansion, []
             if expansion > 1:
-                branch += [conv(taken, wide, 1), nn.BatchNorm2d(wide), nn.ReLU6(True)]
+                branch += [conv(in_channels, wide, 1), nn.BatchNorm2d(wide)]
+                branch += [nn.ReLU6(True)]
             branch += [
                 conv(wide, wide, 3, strides, wide), nn.BatchNorm2d(wide),
-                nn.ReLU6(True), conv(wide, made, 1), nn.BatchNorm2d(made),
+                nn.ReLU6(True),
+                conv(wide, out_channels, 1), nn.BatchNorm2d(out_channels),
             ]
             branch = nn.Sequential(*branch)
-            same = taken == made and strides == 1
+            same = in_channels == out_channels and strides == 1
             layers.append(Residual(branch, nn.Identity(), False) if same else branch)
-            taken = made
+            in_channels = out_channels
     layers += [conv(320, 1280, 1), nn.BatchNorm2d(1280), nn.ReLU6(True)]
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2)]
     return nn.Sequential(*layers, nn.Linear(1280, classes))
 
-def twice(taken, width):
+def twice(in_channels, width):
     return nn.Sequential(
-        conv(taken, width), nn.BatchNorm2d(width), nn.ReLU(True),
+        conv(in_channels, width), nn.BatchNorm2d(width), nn.ReLU(True),
         conv(width, width), nn.BatchNorm2d(width), nn.ReLU(True),
     )
 
@@ -396,13 +413,13 @@ def version():
 def make(row, shape, classes):
     # The seconds of a step in the faster layout, and which that is.
     global steps
-    made = {}
+    found = {}
     for layout in (torch.channels_last, torch.contiguous_format):
         timed = network_steps(row, shape, classes, layout)
         timed(2)
-        made[min(timed(2) for _ in range(3))] = timed, str(layout)
-    seconds = min(made)
-    steps, layout = made[seconds]
+        found[min(timed(2) for _ in range(3))] = timed, str(layout)
+    seconds = min(found)
+    steps, layout = found[seconds]
     return seconds, layout
 """
 

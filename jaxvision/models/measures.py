@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxvision import files
 from jaxvision.layers.conv import Conv
 from jaxvision.models import registry
-from jaxvision.ops.convolution import pair, plain, resolve_padding
+from jaxvision.ops.convolution import Geometry, native, pair, resolve_padding
 
 RECORD = Path(__file__).with_name("measures.json")
 
@@ -142,7 +142,8 @@ def _convolved(layer: Conv, images):
     )
     size = images.shape[1:3]
     pads = resolve_padding(size, (rows, columns), strides, layer.padding)
-    return plain.native(images, kernel, strides, pads, dilation, layer.groups)
+    geometry = Geometry(strides, pads, dilation, layer.groups)
+    return native.convolve(images, kernel, geometry)
 
 
 def _layer(layer: nn.Module, seen, made) -> Layer:

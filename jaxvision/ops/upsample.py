@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxvision.errors import check, unknown
-from jaxvision.ops.convolution.pointwise import convolve
+from jaxvision.ops.convolution import conv2d
 from jaxvision.types import Array
 
 
@@ -23,10 +23,10 @@ def upsample(
     along each axis as ¾ and ¼ and repeats the border, which is `align_corners=False`
     in PyTorch and `jax.image.resize`.
 
-    Raises `UsageError` for another method or another rank.
+    Raises `UsageError` for an unknown method, and unless the images are [B,H,W,C].
     """
     shape = images_BxHxWxC.shape
-    check((len(shape) == 4, f"upsample wants images as [B,H,W,C], got {shape}"))
+    check((len(shape) == 4, f"upsample needs images [B,H,W,C], got {shape}"))
     if method == "nearest":
         batch, height, width, channels = shape
         pixels = images_BxHxWxC[:, :, None, :, None]
@@ -41,10 +41,10 @@ def upsample(
 
 
 def _between(images: Array, axis: int) -> Array:
-    """Twice as many rows (axis 1) or columns (axis 2)."""
+    """Twice as many rows (axis 1) or columns (axis 2), between and beside the given."""
     size = images.shape[axis]
     part = partial(lax.slice_in_dim, images, axis=axis)
-    # Not by indices: the gradient of those is a scatter.
+    # Slices, since the gradient of indexing with an array is a scatter.
     before = jnp.concatenate([part(0, 1), part(0, size - 1)], axis)
     after = jnp.concatenate([part(1, size), part(size - 1, size)], axis)
     both = jnp.stack(
@@ -57,22 +57,27 @@ def _between(images: Array, axis: int) -> Array:
 def conv_transpose_2x2(images_BxHxWxC: Array, kernel_2x2xCxO: Array) -> Array:
     """The transposed convolution with a 2×2 kernel and strides of 2: [B,2H,2W,O].
 
-    Each pixel makes four, `y[2i+u, 2j+v] = x[i,j] · kernel[u,v]`, that nobody shares:
-    one matrix product, where a general transposed convolution multiplies zeros.
+    Each pixel makes four, `y[2i+u, 2j+v] = x[i,j] · kernel[u,v]`, which do not overlap
+    those of its neighbours.  So it is a 1×1 convolution to 4·O channels; a general
+    transposed convolution would multiply zeros.
+
+    Raises `UsageError` for shapes that do not fit together.
     """
     shapes = f"images {images_BxHxWxC.shape}, kernel {kernel_2x2xCxO.shape}"
     check(
         (
             images_BxHxWxC.ndim == kernel_2x2xCxO.ndim == 4
             and kernel_2x2xCxO.shape[:3] == (2, 2, images_BxHxWxC.shape[-1]),
-            f"wanted images [B,H,W,C] and kernel [2,2,C,O], got {shapes}",
+            "conv_transpose_2x2 needs images [B,H,W,C] and a kernel [2,2,C,O], "
+            f"got {shapes}",
         )
     )
     batch, height, width, _ = images_BxHxWxC.shape
-    taken, made = kernel_2x2xCxO.shape[2:]
-    kernel_CxUVO = kernel_2x2xCxO.transpose(2, 0, 1, 3).reshape(taken, 4 * made)
-    y = convolve(images_BxHxWxC, kernel_CxUVO)
-    y_BxHxWx2x2xO = y.reshape(batch, height, width, 2, 2, made)
+    out_channels = kernel_2x2xCxO.shape[3]
+    kernel_Cx2x2xO = kernel_2x2xCxO.transpose(2, 0, 1, 3)
+    kernel_1x1xCx4O = kernel_Cx2x2xO.reshape(1, 1, -1, 4 * out_channels)
+    y = conv2d(images_BxHxWxC, kernel_1x1xCx4O)
+    y_BxHxWx2x2xO = y.reshape(batch, height, width, 2, 2, out_channels)
     return y_BxHxWx2x2xO.transpose(0, 1, 3, 2, 4, 5).reshape(
-        batch, 2 * height, 2 * width, made
+        batch, 2 * height, 2 * width, out_channels
     )

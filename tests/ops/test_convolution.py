@@ -2,7 +2,6 @@
 
 import itertools
 import re
-from collections import Counter
 from functools import partial
 
 import jax
@@ -13,98 +12,102 @@ from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxvision.errors import UsageError
-from jaxvision.ops.convolution import conv2d, cpu, slices, winograd
+from jaxvision.ops.convolution import Geometry, conv2d, cpu, native
+from jaxvision.ops.convolution.cpu import slices, winograd
 
 PADDINGS = ["SAME", "VALID", 2, ((1, 0), (0, 2)), ((4, 3), (3, 4))]
 
-# For each line of the tables in `cpu`: images, kernel, options of a convolution, and
-# the forms of the output and of the gradients by images and by kernel that it must
-# take without oneDNN, and those with it.
+
+def whole(form):
+    return {("WHOLE", form)}
+
+
+def parts(output, by_images, by_kernel):
+    return {
+        ("WHOLE", "by parts"),
+        ("OUTPUT", output),
+        ("INPUT_GRADIENT", by_images),
+        ("WEIGHT_GRADIENT", by_kernel),
+    }
+
+
+# Images, kernel and options of a convolution, and the lines of the tables in `cpu` that
+# it must take without oneDNN, and those with it.
 FORMS = {
     "depthwise": (
         ((16, 9, 8, 12), (3, 3, 1, 24), dict(groups=12)),
-        ("shifted.convolve", "shifted.input_gradient", "shifted.weight_gradient"),
-        (
-            "plain.convolve",
-            "plain.input_gradient",
-            "onednn.weight_gradient",
-            "shifted.weight_gradient",
-        ),
+        whole("shifted"),
+        parts("plain", "plain", "shifted"),
     ),
     "one channel a group": (
         ((16, 9, 8, 12), (3, 2, 1, 12), dict(groups=12, padding=((2, 0), (0, 3)))),
-        ("shifted.convolve", "shifted.input_gradient", "shifted.weight_gradient"),
-        ("plain.convolve", "plain.input_gradient", "onednn.weight_gradient"),
+        whole("shifted"),
+        parts("plain", "plain", "onednn, depthwise"),
     ),
     "one channel a group, large maps": (
         ((8, 74, 90, 20), (3, 3, 1, 20), dict(groups=20, strides=(2, 1))),
-        ("shifted.convolve", "shifted.input_gradient", "shifted.weight_gradient"),
-        ("plain.convolve", "plain.input_gradient", "onednn.weight_gradient"),
+        whole("shifted"),
+        parts("plain", "plain", "onednn, depthwise"),
     ),
     "small groups": (
         ((16, 9, 8, 12), (3, 3, 4, 6), dict(groups=3, strides=2)),
-        ("shifted.convolve", "shifted.input_gradient", "shifted.weight_gradient"),
-        ("plain.convolve", "plain.input_gradient", "onednn.weight_gradient"),
+        whole("shifted"),
+        parts("plain", "plain", "onednn"),
     ),
     "large groups": (
         ((16, 7, 6, 72), (3, 3, 24, 36), dict(groups=3)),
-        ("plain.convolve", "plain.input_gradient", "plain.weight_gradient"),
-        ("plain.convolve", "plain.input_gradient", "onednn.weight_gradient"),
+        whole("blocks") | parts("plain", "plain", "plain"),
+        parts("plain", "plain", "onednn"),
     ),
     "joined groups": (
         ((16, 7, 6, 32), (3, 3, 8, 20), dict(groups=4)),
-        ("plain.convolve", "plain.input_gradient", "plain.weight_gradient"),
-        ("plain.convolve", "plain.input_gradient", "onednn.weight_gradient"),
+        whole("blocks") | parts("plain", "plain", "plain"),
+        parts("plain", "plain", "onednn"),
     ),
-    "tiny maps": (
+    "small maps": (
         ((16, 2, 2, 20), (3, 3, 20, 17), dict()),
-        ("taps.convolve", "pointwise.convolve", "pointwise.convolve"),
-        ("taps.convolve", "pointwise.convolve"),
+        whole("taps"),
+        whole("taps"),
     ),
     "1×1": (
         ((16, 7, 6, 20), (1, 1, 20, 17), dict(strides=2)),
-        ("pointwise.convolve", "pointwise.convolve", "pointwise.convolve"),
-        ("plain.convolve", "plain.input_gradient", "onednn.weight_gradient"),
+        whole("pointwise"),
+        whole("seen pixels") | parts("plain", "plain", "onednn") - whole("by parts"),
     ),
     "3×3": (
         ((8, 9, 8, 256), (3, 3, 256, 257), dict(padding=((2, 0), (1, 3)))),
-        ("winograd.convolve", "winograd.input_gradient", "plain.weight_gradient"),
-        ("winograd.convolve", "winograd.input_gradient", "onednn.weight_gradient"),
+        parts("winograd", "winograd", "plain"),
+        parts("winograd", "winograd", "onednn"),
     ),
     "images": (
         ((16, 9, 8, 3), (5, 4, 3, 6), dict(padding="VALID")),
-        ("packed.convolve", "patches.input_gradient", "plain.weight_gradient"),
-        ("plain.convolve", "plain.input_gradient", "onednn.weight_gradient"),
+        parts("packed", "patches", "plain"),
+        parts("plain", "plain", "onednn"),
     ),
     "few channels": (
         ((16, 9, 8, 3), (3, 3, 3, 20), dict(strides=2)),
-        ("plain.convolve", "phases.input_gradient", "plain.weight_gradient"),
-        ("plain.convolve", "phases.input_gradient", "onednn.weight_gradient"),
+        parts("plain", "phases", "plain"),
+        parts("plain", "phases", "onednn"),
     ),
     "many channels": (
         ((64, 32, 32, 64), (2, 1, 64, 32), dict()),
-        ("plain.convolve", "plain.input_gradient", "patches.weight_gradient"),
-        ("plain.convolve", "plain.input_gradient", "onednn.weight_gradient"),
+        parts("plain", "plain", "patches"),
+        parts("plain", "plain", "onednn"),
     ),
     "strides": (
         ((16, 9, 8, 20), (3, 3, 20, 17), dict(strides=(2, 3))),
-        ("plain.convolve", "phases.input_gradient", "patches.weight_gradient"),
-        ("plain.convolve", "phases.input_gradient", "onednn.weight_gradient"),
+        parts("plain", "phases", "patches"),
+        parts("plain", "phases", "onednn"),
     ),
     "strides, many channels": (
         ((16, 9, 8, 65), (3, 3, 65, 17), dict(strides=(2, 3))),
-        ("plain.convolve", "patches.input_gradient", "patches.weight_gradient"),
-        ("plain.convolve", "patches.input_gradient", "onednn.weight_gradient"),
+        parts("plain", "patches", "patches"),
+        parts("plain", "patches", "onednn"),
     ),
     "all others": (
         ((16, 9, 8, 20), (3, 3, 20, 17), dict(dilation=2)),
-        ("plain.convolve", "plain.input_gradient", "plain.weight_gradient"),
-        (
-            "plain.convolve",
-            "plain.input_gradient",
-            "onednn.weight_gradient",
-            "plain.weight_gradient",
-        ),
+        parts("plain", "plain", "plain"),
+        parts("plain", "plain", "onednn"),
     ),
 }
 TABLES = {"without oneDNN": 1, "oneDNN": 2}
@@ -127,7 +130,7 @@ COMBINED = {
         "one channel a group, large maps",
         "small groups",
         "large groups",
-        "tiny maps",
+        "small maps",
         "3×3",
         "few channels",
         "many channels",
@@ -162,7 +165,7 @@ def example(form, dtype=jnp.float32):
     )
 
 
-def native(images, kernel, *, strides=1, padding="SAME", dilation=1, groups=1):
+def lax_conv2d(images, kernel, *, strides=1, padding="SAME", dilation=1, groups=1):
     if isinstance(strides, int):
         strides = (strides, strides)
     if isinstance(padding, int):
@@ -214,30 +217,22 @@ def test_is_cross_correlation():
 
 
 @every_form
-def test_values_and_gradients_are_native_in_the_form_of_the_table(
+def test_values_and_gradients_are_native_in_the_forms_of_the_table(
     table, form, monkeypatch
 ):
     images, kernel, options = example(form)
-    called = Counter()
+    taken = set()
 
-    def spy(module, name):
-        function, form = (
-            getattr(module, name),
-            f"{module.__name__.split('.')[-1]}.{name}",
-        )
+    def spied(name, form):
+        def function(*arguments):
+            taken.add((name, form.name))
+            return form.function(*arguments)
 
-        def spied(*arguments):
-            called[form] += 1
-            return function(*arguments)
+        return form._replace(function=function)
 
-        monkeypatch.setattr(module, name, spied)
-
-    modules = ["onednn", "packed", "patches", "phases", "plain", "shifted", "winograd"]
-    for module in (getattr(cpu, name) for name in modules):
-        for name in ("convolve", "input_gradient", "weight_gradient"):
-            if hasattr(module, name) and (module, name) != (cpu.plain, "convolve"):
-                spy(module, name)
-    spy(cpu.taps, "convolve")
+    for name in ("WHOLE", "OUTPUT", "INPUT_GRADIENT", "WEIGHT_GRADIENT"):
+        forms = tuple(spied(name, form) for form in getattr(cpu, name))
+        monkeypatch.setattr(cpu, name, forms)
 
     @partial(jax.jit, static_argnums=0)
     def differentiate(convolve):
@@ -246,9 +241,19 @@ def test_values_and_gradients_are_native_in_the_form_of_the_table(
             *gradients(convolve, images, kernel, **options),
         )
 
-    assert_close(differentiate(conv2d), differentiate(native))
-    own = {"plain.convolve", "pointwise.convolve"}  # others call these as well
-    assert called.keys() == set(FORMS[form][TABLES[table]]) - own
+    assert_close(differentiate(conv2d), differentiate(lax_conv2d))
+    assert taken == FORMS[form][TABLES[table]]
+
+
+def test_every_line_of_the_tables_has_an_example():
+    lines = {
+        (name, form.name)
+        for name in ("WHOLE", "OUTPUT", "INPUT_GRADIENT", "WEIGHT_GRADIENT")
+        for form in getattr(cpu, name)
+    }
+    assert (
+        set.union(*(without | with_ for _, without, with_ in FORMS.values())) == lines
+    )
 
 
 @pytest.mark.parametrize("kernel", [(1, 1), (5, 4)], ids=str)
@@ -266,7 +271,7 @@ def test_every_padding_is_native(kernel, strides, channels):
             for o in options
         ]
 
-    assert_close(sweep(conv2d), sweep(native))
+    assert_close(sweep(conv2d), sweep(lax_conv2d))
 
 
 def test_paddings_strides_and_dilations_are_native_in_groups():
@@ -285,20 +290,21 @@ def test_paddings_strides_and_dilations_are_native_in_groups():
             for o in many
         ]
 
-    assert_close(sweep(conv2d), sweep(native))
+    assert_close(sweep(conv2d), sweep(lax_conv2d))
 
 
 @pytest.mark.parametrize("pads", [((0, 0), (0, 0)), ((1, 0), (0, 2))], ids=str)
 def test_winograd_with_other_paddings_is_native(pads):
     """On maps that the tiles divide along one axis only, whatever the channels."""
     images, kernel = operands(2, 7, 6)
-    y, transpose = jax.vjp(partial(native, padding=pads), images, kernel)
+    geometry = Geometry(pads=pads)
+    y, transpose = jax.vjp(partial(lax_conv2d, padding=pads), images, kernel)
 
     @jax.jit
     def ours(images, kernel):
         return (
-            winograd.convolve(images, kernel, pads),
-            winograd.input_gradient(y, kernel, images.shape[1:3], pads),
+            winograd.convolve(images, kernel, geometry),
+            winograd.input_gradient(y, kernel, images.shape[1:3], geometry),
         )
 
     assert_close(ours(images, kernel), (y, transpose(y)[0]))
@@ -317,22 +323,22 @@ def test_maps_smaller_than_the_kernel_are_native(strides):
             for both in each
         ]
 
-    assert_close(sweep(conv2d), sweep(native))
+    assert_close(sweep(conv2d), sweep(lax_conv2d))
 
 
 @pytest.mark.parametrize("table", ["without oneDNN"], indirect=True)
 def test_xla_never_sees_a_map_smaller_than_the_kernel_or_the_output(table, monkeypatch):
     """It has no fast kernel for either."""
     images, kernel = operands(16, 9, 4, channels=32, out=17, kernel=(1, 3))
-    native, seen = cpu.plain.native, []
+    convolve, seen = native.convolve, []
 
-    def spied(x, kernel, *options, **more):
-        y = native(x, kernel, *options, **more)
+    def spied(x, kernel, geometry):
+        y = convolve(x, kernel, geometry)
         seen.append((x.shape[1:3], kernel.shape[:2], y.shape[1:3]))
         return y
 
-    monkeypatch.setattr(cpu.plain, "native", spied)
-    cpu.plain.convolve(images[:, :, :2], kernel, (1, 1), ((0, 0), (1, 1)))
+    monkeypatch.setattr(native, "convolve", spied)
+    cpu.plain.convolve(images[:, :, :2], kernel, Geometry(pads=((0, 0), (1, 1))))
     gradients(conv2d, images, kernel, padding="VALID")
     assert len(seen) == 4
     for maps in seen:
@@ -343,7 +349,7 @@ def test_a_kernel_that_sees_nothing_but_padding_makes_zeros():
     images, kernel = operands(2, 1, 1, kernel=(2, 2))
     options = {"strides": 3, "padding": ((3, 3), (0, 1))}
     np.testing.assert_array_equal(
-        conv2d(images, kernel, **options), native(images, kernel, **options)
+        conv2d(images, kernel, **options), lax_conv2d(images, kernel, **options)
     )
 
 
@@ -379,14 +385,13 @@ def test_short_rows_of_the_weight_gradient_are_halved():
         x, dy = (
             jax.ShapeDtypeStruct((32, 9, 8, n), jnp.float32) for n in (channels, 8)
         )
-        pads = ((size // 2, size // 2),) * 2
-        slide = ((size, size), (1, 1), pads, (1, 1))
-        made = jax.make_jaxpr(
-            lambda x, dy: cpu.onednn.weight_gradient(x, dy, 1, *slide)
+        geometry = Geometry(pads=((size // 2, size // 2),) * 2)
+        traced = jax.make_jaxpr(
+            lambda x, dy: cpu.onednn.weight_gradient(x, dy, (size, size), geometry)
         )(x, dy)
         (images,) = (
             equation.invars[0].aval.shape
-            for equation in made.eqns
+            for equation in traced.eqns
             if equation.primitive is lax.conv_general_dilated_p
         )
         assert images[1:] == (2, 9, 8 * channels // images[0], 16)
@@ -407,7 +412,9 @@ def test_second_derivatives_are_native(table, form):
         by_images, by_kernel = gradients(convolve, images, kernel, **options)
         return jnp.square(by_images).sum() + jnp.square(by_kernel).sum()
 
-    assert_close(penalty(conv2d, images, kernel), penalty(native, images, kernel), 1e-4)
+    assert_close(
+        penalty(conv2d, images, kernel), penalty(lax_conv2d, images, kernel), 1e-4
+    )
 
 
 @every_kind
@@ -423,7 +430,7 @@ def test_vmap(table, form):
 
     @jax.jit
     def wanted(pairs):
-        each = [gradients(native, *pair, **options) for pair in pairs]
+        each = [gradients(lax_conv2d, *pair, **options) for pair in pairs]
         return jax.tree.map(lambda *each: jnp.stack(each), *each)
 
     assert_close(ours(pairs), wanted(pairs))
@@ -432,7 +439,7 @@ def test_vmap(table, form):
 def test_gradients_per_example():
     images, kernel = operands(3, 15, 16)
     each = jax.vmap(lambda x: gradients(conv2d, x[None], kernel)[1])(images)
-    assert_close(each.sum(0), gradients(native, images, kernel)[1])
+    assert_close(each.sum(0), gradients(lax_conv2d, images, kernel)[1])
 
 
 @every_kind
@@ -455,13 +462,13 @@ def test_checkpoint_and_scan(table, form):
 
         return lax.scan(step, (images, kernel), length=3)
 
-    assert_close(descend(conv2d), descend(native))
+    assert_close(descend(conv2d), descend(lax_conv2d))
 
 
 @every_kind
 def test_bfloat16(table, form):
     images, kernel, options = example(form)
-    exact = gradients(native, images, kernel, **options)
+    exact = gradients(lax_conv2d, images, kernel, **options)
     images, kernel, options = example(form, jnp.bfloat16)
     half = jax.jit(partial(gradients, conv2d, **options))(images, kernel)
     for h, e in zip(half, exact, strict=True):
@@ -499,7 +506,7 @@ def test_a_batch_on_eight_devices_stays_where_it_is(table, form):
     differentiate = jax.jit(partial(gradients, conv2d, **options))
     compiled = differentiate.lower(sharded, everywhere).compile()
     by_images, by_kernel = compiled(sharded, everywhere)
-    wanted = gradients(native, images, kernel, **options)
+    wanted = gradients(lax_conv2d, images, kernel, **options)
     assert_close((by_images, by_kernel), wanted)
     assert by_images.sharding.is_equivalent_to(sharded.sharding, 4)
 
@@ -509,7 +516,7 @@ def test_a_batch_on_eight_devices_stays_where_it_is(table, form):
         assert motion not in text
 
 
-@pytest.mark.parametrize("form", ["depthwise", "tiny maps", "3×3", "strides"])
+@pytest.mark.parametrize("form", ["depthwise", "small maps", "3×3", "strides"])
 def test_shard_map(form):
     if jax.device_count() < 8:
         pytest.skip("needs XLA_FLAGS=--xla_force_host_platform_device_count=8")
@@ -533,7 +540,7 @@ def test_shard_map(form):
             out_specs=(spec, PartitionSpec()),
         )
     )(images, kernel)
-    assert_close(got, gradients(native, images, kernel, **options))
+    assert_close(got, gradients(lax_conv2d, images, kernel, **options))
 
 
 @every_form

@@ -1,9 +1,10 @@
-"""How a window slides over a map: strides, padding, dilation, and what it meets."""
+"""How a window slides over a map: strides, padding, dilation, and what it sees."""
 
 import functools
 import itertools
 import operator
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
@@ -24,13 +25,37 @@ Two = tuple[int, int]
 Pads = tuple[Two, Two]
 """((top, bottom), (left, right)), resolved."""
 
+NO_PADS = ((0, 0), (0, 0))
+
+
+class Geometry(NamedTuple):
+    """How a kernel slides over the images; every number is resolved."""
+
+    strides: Two = (1, 1)
+    pads: Pads = NO_PADS
+    dilation: Two = (1, 1)
+    groups: int = 1
+
+    def output_size(self, size: Sequence[int], kernel_size: Sequence[int]) -> Two:
+        """Height and width of the output of images of this size."""
+        h, w = (
+            (n + sum(p) - (k - 1) * d - 1) // s + 1
+            for n, p, k, d, s in zip(
+                size, self.pads, kernel_size, self.dilation, self.strides, strict=True
+            )
+        )
+        return h, w
+
 
 class WindowError(UsageError):
     """A window is larger than the map that it should slide over."""
 
 
 def pair(name: str, value: Pair) -> Two:
-    """`2 -> (2, 2)` and `(2, 1) -> (2, 1)`, or a `UsageError` that says the name."""
+    """`2 -> (2, 2)` and `(2, 1) -> (2, 1)`.
+
+    Raises `UsageError`, with the name of the argument, for anything else.
+    """
     values = tuple(value) if isinstance(value, Sequence) else (value, value)
     if len(values) != 2 or not all(isinstance(v, int) and v >= 1 for v in values):
         raise UsageError(
@@ -45,7 +70,7 @@ def resolve_padding(
 ) -> Pads:
     """Padding as ((top, bottom), (left, right)) for a window that slides over a map.
 
-    Raises `UsageError` when the padding is none of the known kinds, and its kind
+    Raises `UsageError` when the padding is of no known kind, and its subclass
     `WindowError` when the window is larger than the padded map.
     """
     unknown = UsageError(
@@ -76,8 +101,8 @@ def resolve_padding(
 
 
 def pad(x_BxHxWxC: Array, pads: Pads, value: float = 0) -> Array:
-    """The value around the maps, or a crop where a number is negative, in memory."""
-    if pads == ((0, 0), (0, 0)):
+    """The maps surrounded by `value`, written to memory; negative padding crops."""
+    if pads == NO_PADS:
         return x_BxHxWxC
     edges = ((0, 0, 0), *((low, high, 0) for low, high in pads), (0, 0, 0))
     padded = lax.pad(x_BxHxWxC, jnp.asarray(value, x_BxHxWxC.dtype), edges)
@@ -86,33 +111,30 @@ def pad(x_BxHxWxC: Array, pads: Pads, value: float = 0) -> Array:
 
 
 def windows(
-    padded_BxHxWxC: Array, reach: Sequence[int], strides: Two, dilation: Two
+    padded_BxHxWxC: Array, kernel_size: Sequence[int], strides: Two, dilation: Two
 ) -> Iterator[Array]:
-    """What each tap in turn meets of the padded maps, as [B,h,w,C]."""
-    h, w = (
-        (n - (k - 1) * d - 1) // s + 1
-        for n, k, s, d in zip(
-            padded_BxHxWxC.shape[1:3], reach, strides, dilation, strict=True
-        )
-    )
-    for u, v in itertools.product(*map(range, reach)):
+    """For each tap of the kernel in turn, the pixels that it sees: [B,h,w,C]."""
+    geometry = Geometry(strides, NO_PADS, dilation)
+    h, w = geometry.output_size(padded_BxHxWxC.shape[1:3], kernel_size)
+    for u, v in itertools.product(*map(range, kernel_size)):
         top, left = u * dilation[0], v * dilation[1]
-        down = slice(top, top + (h - 1) * strides[0] + 1, strides[0])
-        across = slice(left, left + (w - 1) * strides[1] + 1, strides[1])
-        yield padded_BxHxWxC[:, down, across]
+        rows = slice(top, top + (h - 1) * strides[0] + 1, strides[0])
+        columns = slice(left, left + (w - 1) * strides[1] + 1, strides[1])
+        yield padded_BxHxWxC[:, rows, columns]
 
 
 def unwindow(
     taps: Sequence[Array],
     size: Sequence[int],
-    reach: Sequence[int],
+    kernel_size: Sequence[int],
     strides: Two,
     pads: Pads,
     dilation: Two,
 ) -> Array:
-    """Maps of `size` that hold at every pixel the sum of what the taps have for it.
+    """The transpose of `windows` after `pad` ("col2im").
 
-    The transpose of `windows` after `pad`: each tap is an array [B,h,w,C].
+    `taps` has an array [B,h,w,C] for each tap of the kernel.  Each pixel of the result,
+    [B,H,W,C] of the given size, is the sum of what the taps that see it have for it.
     """
 
     def edges(axis, tap, outputs):
@@ -122,9 +144,9 @@ def unwindow(
 
     h, w = taps[0].shape[1:3]
     zero = jnp.zeros((), taps[0].dtype)
-    places = itertools.product(*map(range, reach))
+    positions = itertools.product(*map(range, kernel_size))
     placed = [
         lax.pad(tap, zero, ((0, 0, 0), edges(0, u, h), edges(1, v, w), (0, 0, 0)))
-        for tap, (u, v) in zip(taps, places, strict=True)
+        for tap, (u, v) in zip(taps, positions, strict=True)
     ]
     return functools.reduce(operator.add, placed)

@@ -1,4 +1,4 @@
-"""A batch in slices that stay in the cache, with what each device holds left there."""
+"""A batch cut into slices that stay in the cache, without moving it between devices."""
 
 from collections.abc import Callable
 
@@ -9,24 +9,24 @@ from jax import lax
 from jaxvision.types import Array
 
 
-def share_of_device(batch: int) -> int:
-    """How many images of a batch a device holds.
+def images_per_device(batch: int) -> int:
+    """How many images of a batch each device holds.
 
-    A batch that the devices do not divide is taken to lie on one of them.
+    A batch that the number of devices does not divide is assumed to lie on one device.
     """
     share, rest = divmod(batch, jax.device_count())
     return batch if rest else share
 
 
 def number_of_slices(batch: int, wanted: float) -> int:
-    """The smallest number ≥ `wanted` that divides what each device holds of a batch."""
-    share = share_of_device(batch)
+    """The smallest number ≥ `wanted` that divides the images of each device."""
+    share = images_per_device(batch)
     wanted = min(wanted, share)
     return next(n for n in range(1, share + 1) if share % n == 0 and n >= wanted)
 
 
 def map_slices(function: Callable[..., Array], slices: int, *arrays: Array) -> Array:
-    """`function(*arrays)` for a function of each image by itself, slice by slice."""
+    """`function(*arrays)`, slice by slice, of a function that maps image by image."""
     if slices == 1:
         return function(*arrays)
     parts = _split(arrays, slices)
@@ -34,7 +34,7 @@ def map_slices(function: Callable[..., Array], slices: int, *arrays: Array) -> A
     out = jnp.zeros((shape.shape[0], slices, *shape.shape[1:]), shape.dtype)
 
     def fill(i, out):
-        # Fused with the update, the end of the function would run in one thread.
+        # Fused with the update, the last step of the function would run in one thread.
         done = lax.optimization_barrier(function(*_take(parts, i)))
         return lax.dynamic_update_index_in_dim(out, done, i, 1)
 
@@ -43,7 +43,10 @@ def map_slices(function: Callable[..., Array], slices: int, *arrays: Array) -> A
 
 
 def sum_slices(function: Callable[..., Array], slices: int, *arrays: Array) -> Array:
-    """`function(*arrays)` for a function that sums over images; adds in ≥ float32."""
+    """`function(*arrays)`, slice by slice, of a function that sums over images.
+
+    The sums of the slices are added in float32 at least.
+    """
     if slices == 1:
         return function(*arrays)
     parts = _split(arrays, slices)
@@ -57,7 +60,7 @@ def sum_slices(function: Callable[..., Array], slices: int, *arrays: Array) -> A
 
 
 def _split(arrays, slices):
-    # A slice takes every n-th image, so that a batch spread over devices stays there.
+    # A slice takes every n-th image, so that each device keeps its part of the batch.
     return [a.reshape(-1, slices, *a.shape[1:]) for a in arrays]
 
 
