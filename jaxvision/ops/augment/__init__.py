@@ -20,6 +20,7 @@ make the transforms; where it says so they may be traced, and grow during traini
 - covering: `cutout`, `random_erasing`
 - policies: `rand_augment`, `trivial_augment`, `auto_augment`
 - mixing examples: `mixup`, `cutmix`
+- transforms as data: `recipe_of`, `from_recipe`
 
 What happens to masks, boxes and keypoints is said in `geometry`.  Label smoothing is an
 option of `tasks.classification`, repeated augmentation one of `data.train`, and views
@@ -29,7 +30,6 @@ at test time are `tasks.with_views`.
 from jaxvision.ops.augment.blur import gaussian_blur, gaussian_noise
 from jaxvision.ops.augment.colour import colour_jitter, random_greyscale
 from jaxvision.ops.augment.composition import (
-    Transform,
     compose,
     of_images,
     one_of,
@@ -48,6 +48,7 @@ from jaxvision.ops.augment.flip import horizontal_flip, random_flip, vertical_fl
 from jaxvision.ops.augment.mix import cutmix, mixup
 from jaxvision.ops.augment.normalisation import normalise
 from jaxvision.ops.augment.policies import auto_augment, rand_augment, trivial_augment
+from jaxvision.ops.augment.recipes import Recipe, Transform, from_recipe, recipe_of
 from jaxvision.ops.augment.warping import (
     random_affine,
     random_perspective,
@@ -59,6 +60,7 @@ from jaxvision.ops.augment.warping import (
 )
 
 __all__ = [
+    "Recipe",
     "Transform",
     "auto_augment",
     "central_crop",
@@ -66,6 +68,7 @@ __all__ = [
     "compose",
     "cutmix",
     "cutout",
+    "from_recipe",
     "gaussian_blur",
     "gaussian_noise",
     "horizontal_flip",
@@ -87,6 +90,7 @@ __all__ = [
     "random_shift",
     "random_translation",
     "random_zoom",
+    "recipe_of",
     "resize",
     "sometimes",
     "trivial_augment",

@@ -8,13 +8,15 @@ import jax.numpy as jnp
 
 from jaxvision.errors import check
 from jaxvision.ops.augment import tone
-from jaxvision.ops.augment.composition import Transform, once, select
+from jaxvision.ops.augment.composition import once, select
+from jaxvision.ops.augment.recipes import Transform, with_recipe
 from jaxvision.ops.augment.rules import in_order, within
 from jaxvision.ops.resample import as_type
 
 Array = jax.Array
 
 
+@with_recipe
 def gaussian_blur(
     sigma: tuple[Any, Any] = (0.1, 2.0),
     *,
@@ -59,6 +61,7 @@ def gaussian_blur(
     return transform
 
 
+@with_recipe
 def gaussian_noise(deviation: tuple[Any, Any] = (0.0, 25.0)) -> Transform:
     """Adds noise to every value, of a standard deviation that is uniform in the range.
 

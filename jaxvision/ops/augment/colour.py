@@ -7,13 +7,15 @@ import jax.numpy as jnp
 
 from jaxvision.errors import check
 from jaxvision.ops.augment import tone
-from jaxvision.ops.augment.composition import Transform, once, select
+from jaxvision.ops.augment.composition import once, select
+from jaxvision.ops.augment.recipes import Transform, with_recipe
 from jaxvision.ops.augment.rules import bytes_of, within
 from jaxvision.ops.resample import as_type
 
 Array = jax.Array
 
 
+@with_recipe
 def colour_jitter(
     brightness: Any = 0.8,
     contrast: Any = 0.8,
@@ -68,6 +70,7 @@ def colour_jitter(
     return transform
 
 
+@with_recipe
 def random_greyscale(probability: Any = 0.2) -> Transform:
     """Takes the colours away with this probability (SimCLR's); bytes in RGB."""
     check(within("probability", probability, 0, 1))

@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.errors import UsageError, check
+from jaxvision.ops.augment.recipes import Transform, with_recipe
 from jaxvision.ops.augment.rules import within
 from jaxvision.types import Batch
 
 Array = jax.Array
-Transform = Callable[[Array, Batch], Batch]
 
 
+@with_recipe
 def compose(*transforms: Transform) -> Transform:
     """The transforms one after the other, each with a key of its own."""
 
@@ -25,6 +26,7 @@ def compose(*transforms: Transform) -> Transform:
     return transform
 
 
+@with_recipe
 def one_of(
     *transforms: Transform, probabilities: Sequence[float] | None = None
 ) -> Transform:
@@ -67,6 +69,7 @@ def one_of(
     return transform
 
 
+@with_recipe
 def sometimes(transform: Transform, probability: Any = 0.5) -> Transform:
     """For each example, with this probability, `transform`; else nothing.
 
@@ -87,6 +90,7 @@ def sometimes(transform: Transform, probability: Any = 0.5) -> Transform:
     return maybe
 
 
+@with_recipe
 def of_images(change: Callable[[Array, Array], Array]) -> Transform:
     """A transform that changes the images, and nothing else of the batch."""
     return lambda key, batch: {**batch, "image": change(key, batch["image"])}

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.errors import check
-from jaxvision.ops.augment.composition import Transform
 from jaxvision.ops.augment.geometry import Motion, move, visible_rule
+from jaxvision.ops.augment.recipes import Transform, with_recipe
 from jaxvision.ops.augment.rules import in_order, within
 from jaxvision.ops.resample import crop_and_resize
 
@@ -18,6 +18,7 @@ ATTEMPTS = 10
 """Boxes that are drawn for a random resized crop, as in torchvision."""
 
 
+@with_recipe
 def pad(width: int, value: float = 0) -> Transform:
     """`width` pixels of `value` on every side."""
     check(within("width of the padding", width, 0))
@@ -37,6 +38,7 @@ def pad(width: int, value: float = 0) -> Transform:
     return transform
 
 
+@with_recipe
 def random_crop(
     size: int | tuple[int, int],
     *,
@@ -98,6 +100,7 @@ def random_crop(
     return transform
 
 
+@with_recipe
 def random_shift(
     distance: int, value: float = 0, *, min_visible: float | None = 0.1
 ) -> Transform:
@@ -117,6 +120,7 @@ def random_shift(
     return transform
 
 
+@with_recipe
 def resize(size: int | tuple[int, int]) -> Transform:
     """To `size` pixels, whatever the ratio of the sides; bilinear and antialiased."""
     shape = _height_and_width(size)
@@ -131,6 +135,7 @@ def resize(size: int | tuple[int, int]) -> Transform:
     return transform
 
 
+@with_recipe
 def central_crop(
     size: int | tuple[int, int],
     *,
@@ -159,6 +164,7 @@ def central_crop(
     return transform
 
 
+@with_recipe
 def random_resized_crop(
     size: int | tuple[int, int],
     *,

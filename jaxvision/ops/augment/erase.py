@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.errors import check
-from jaxvision.ops.augment.composition import Transform, of_images
+from jaxvision.ops.augment.composition import of_images
+from jaxvision.ops.augment.recipes import Transform, with_recipe
 from jaxvision.ops.augment.rules import filling, in_order, within
 
 Array = jax.Array
@@ -15,6 +16,7 @@ ATTEMPTS = 10
 """Rectangles that are drawn; if none fits, the image stays as it is."""
 
 
+@with_recipe
 def cutout(size: Any = 16, *, value: float = 0.0) -> Transform:
     """Covers a square.  DeVries and Taylor 2017, https://arxiv.org/abs/1708.04552
 
@@ -39,6 +41,7 @@ def cutout(size: Any = 16, *, value: float = 0.0) -> Transform:
     return of_images(change)
 
 
+@with_recipe
 def random_erasing(
     probability: Any = 0.5,
     *,

@@ -7,14 +7,15 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.errors import check
-from jaxvision.ops.augment.composition import Transform
 from jaxvision.ops.augment.geometry import Motion, move
+from jaxvision.ops.augment.recipes import Transform, with_recipe
 from jaxvision.ops.augment.rules import within
 from jaxvision.types import Batch
 
 Array = jax.Array
 
 
+@with_recipe
 def horizontal_flip(
     probability: Any = 0.5, *, mirrored_keypoints: Sequence[int] | None = None
 ) -> Transform:
@@ -27,6 +28,7 @@ def horizontal_flip(
     return _flip(2, probability, mirrored_keypoints)
 
 
+@with_recipe
 def vertical_flip(
     probability: Any = 0.5, *, mirrored_keypoints: Sequence[int] | None = None
 ) -> Transform:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.ops import augment
-from jaxvision.ops.augment.composition import Transform
+from jaxvision.ops.augment.recipes import Transform
 from jaxvision.types import Batch
 
 

@@ -11,14 +11,15 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.errors import UsageError, check
-from jaxvision.ops.augment.composition import Transform
 from jaxvision.ops.augment.erase import rectangle
+from jaxvision.ops.augment.recipes import Transform, with_recipe
 from jaxvision.ops.augment.rules import within
 from jaxvision.types import Batch
 
 Array = jax.Array
 
 
+@with_recipe
 def mixup(num_classes: int, alpha: Any = 0.2, *, probability: Any = 1.0) -> Transform:
     """`λ·x_i + (1-λ)·x_j` with λ ~ Beta(α, α), of images and labels alike.
 
@@ -52,6 +53,7 @@ def mixup(num_classes: int, alpha: Any = 0.2, *, probability: Any = 1.0) -> Tran
     return transform
 
 
+@with_recipe
 def cutmix(num_classes: int, alpha: Any = 1.0, *, probability: Any = 1.0) -> Transform:
     """A rectangle of the other image, and its share of the area of the other label.
 

@@ -6,10 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.errors import check
-from jaxvision.ops.augment.composition import Transform
+from jaxvision.ops.augment.recipes import Transform, with_recipe
 from jaxvision.ops.augment.rules import bytes_of
 
 
+@with_recipe
 def normalise(mean: float | Sequence[float], std: float | Sequence[float]) -> Transform:
     """Bytes in [0, 255] to float32 `(images/255 - mean) / std`, per channel."""
     check((bool(np.all(np.asarray(std) > 0)), f"std must be positive, got {std}"))

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 
 from jaxvision.errors import check, unknown
 from jaxvision.ops.augment import operations
-from jaxvision.ops.augment.composition import Transform
 from jaxvision.ops.augment.geometry import visible_rule
 from jaxvision.ops.augment.operations import Drawn, Operation, Ranges
+from jaxvision.ops.augment.recipes import Transform, with_recipe
 from jaxvision.ops.augment.rules import bytes_of, within
 from jaxvision.ops.augment.sub_policies import POLICIES
 from jaxvision.ops.resample import Method
@@ -44,6 +44,7 @@ WITHOUT_INVERT = [operation for operation in Operation if operation.name != "INV
 """The fourteen operations of RandAugment and TrivialAugment."""
 
 
+@with_recipe
 def rand_augment(
     num_ops: int = 2,
     magnitude: Any = 9.0,
@@ -84,6 +85,7 @@ def rand_augment(
     return transform
 
 
+@with_recipe
 def trivial_augment(
     *,
     method: Method = "nearest",
@@ -108,6 +110,7 @@ def trivial_augment(
     return transform
 
 
+@with_recipe
 def auto_augment(
     policy: Literal["imagenet", "cifar10", "svhn"] = "imagenet",
     *,

@@ -9,8 +9,8 @@ import numpy as np
 
 from jaxvision.errors import check
 from jaxvision.ops import resample
-from jaxvision.ops.augment.composition import Transform
 from jaxvision.ops.augment.geometry import Motion, move, visible_rule
+from jaxvision.ops.augment.recipes import Transform, with_recipe
 from jaxvision.ops.augment.rules import in_order, within
 from jaxvision.ops.resample import Method
 from jaxvision.types import Batch
@@ -18,6 +18,7 @@ from jaxvision.types import Batch
 Array = jax.Array
 
 
+@with_recipe
 def random_affine(
     *,
     degrees: Any = 0.0,
@@ -89,6 +90,7 @@ def random_shear(shear: Any = 0.3, **options: Any) -> Transform:
     return random_affine(shear=shear, **options)
 
 
+@with_recipe
 def random_perspective(
     distortion: Any = 0.5,
     *,
