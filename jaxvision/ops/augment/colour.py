@@ -108,7 +108,7 @@ def turn_hue(images: Array, turn: Array) -> Array:
     ) / jnp.maximum(chroma, 1)
     hue += 6 * turn[:, None, None, None]
     value, chroma, hue = once((value, chroma, hue))
-    sector = jnp.array([5, 3, 1]) + hue
+    sector = jnp.array([5.0, 3.0, 1.0])[None, None, None] + hue
     sector -= 6 * jnp.floor(sector / 6)  # jnp.mod is a call per pixel on CPU
     turned = value - chroma * jnp.clip(jnp.minimum(sector, 4 - sector), 0, 1)
     return as_type(turned, images.dtype)

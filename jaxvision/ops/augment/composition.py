@@ -100,7 +100,7 @@ def select(choice: Array, arrays: Sequence[Array]) -> Array:
     """Row b of `arrays[choice[b]]`; `choice` int or bool [B], the arrays [B,…]."""
     result = arrays[0]
     for index, array in enumerate(arrays[1:], start=1):
-        rows = (choice == index).reshape(-1, *[1] * (array.ndim - 1))
+        rows = (choice.astype(jnp.int32) == index).reshape(-1, *[1] * (array.ndim - 1))
         result = jnp.where(rows, array, result)
     return result
 

@@ -79,7 +79,7 @@ def random_crop(
                 "crop, or more padding",
             )
         )
-        corners = jax.random.randint(key, (count, 2), 0, jnp.array(spare) + 1)
+        corners = jax.random.randint(key, (count, 2), 0, jnp.array([spare]) + 1)
 
         def crop(pixels, fill, mode=mode):
             def one(image, corner):
@@ -91,7 +91,9 @@ def random_crop(
         motion = Motion(
             crop,
             lambda pixels, fill: crop(pixels, fill, "constant"),
-            lambda points: points + padding - corners[:, None, ::-1],
+            lambda points: (
+                points + padding - corners[:, None, ::-1].astype(points.dtype)
+            ),
             window,
             keeps_axes=True,
         )
@@ -214,7 +216,7 @@ def random_resized_crop(
             jnp.take_along_axis(heights, first, axis=1)[:, 0],
             jnp.clip(jnp.round(width / ratio[0]), 1, height),
         )
-        place = jnp.where(any_fits, place, 0.5)
+        place = jnp.where(any_fits[None], place, 0.5)
         left = jnp.minimum(
             jnp.floor(place[0] * (width - box_width + 1)), width - box_width
         )
@@ -234,7 +236,7 @@ def _onto(boxes: Array, size: tuple[int, int]) -> Motion:
     return Motion(
         lambda pixels, fill: crop_and_resize(pixels, boxes, size),
         lambda pixels, fill: crop_and_resize(pixels, boxes, size, method="nearest"),
-        lambda points: (points - origin) * (target / extent),
+        lambda points: (points - origin) * (target[None, None] / extent),
         size,
         keeps_axes=True,
     )

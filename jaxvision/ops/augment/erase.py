@@ -33,9 +33,10 @@ def cutout(size: Any = 16, *, value: float = 0.0) -> Transform:
     def change(key, images):
         count, height, width, _ = images.shape
         fill = filling(value, images)
-        centres = jax.random.randint(key, (count, 2), 0, jnp.array([height, width]))
-        first = centres - jnp.asarray(size) // 2
-        covered = rectangle((height, width), first, first + size)
+        centres = jax.random.randint(key, (count, 2), 0, jnp.array([[height, width]]))
+        side = jnp.asarray(size, jnp.float32)
+        first = centres.astype(jnp.float32) - side // 2
+        covered = rectangle((height, width), first, first + side)
         return jnp.where(covered[..., None], fill, images)
 
     return of_images(change)
@@ -75,7 +76,7 @@ def random_erasing(
         low, high = jnp.log(jnp.asarray(ratio, jnp.float32))
         ratios = jnp.exp(low + shapes * (high - low))
         sides = jnp.round(jnp.sqrt(jnp.stack([areas * ratios, areas / ratios], -1)))
-        room = jnp.array([height, width]) - sides
+        room = jnp.array([[[height, width]]], jnp.float32) - sides
         fits = jnp.all(room > 0, axis=-1)
         chosen = jnp.argmax(fits, axis=1)[:, None, None]
         sides, room = (
@@ -100,8 +101,8 @@ def random_erasing(
 def rectangle(size: tuple[int, int], first: Array, end: Array) -> Array:
     """bool [B,H,W]: rows and columns from `first` [B,2] to before `end` [B,2]."""
     inside = [
-        (jnp.arange(length) >= first[:, i, None])
-        & (jnp.arange(length) < end[:, i, None])
+        (jnp.arange(length, dtype=first.dtype)[None] >= first[:, i, None])
+        & (jnp.arange(length, dtype=end.dtype)[None] < end[:, i, None])
         for i, length in enumerate(size)
     ]
     return inside[0][:, :, None] & inside[1][:, None, :]

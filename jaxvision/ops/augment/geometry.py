@@ -125,7 +125,7 @@ def _move_boxes(
         moved["boxes"], stay = whole, present
     else:
         height, width = motion.size
-        clipped = jnp.clip(whole, 0, jnp.array([width, height] * 2, boxes.dtype))
+        clipped = jnp.clip(whole, 0, jnp.array([[[width, height] * 2]], boxes.dtype))
         visible = _area(clipped)
         share = visible / jnp.maximum(_area(whole), jnp.finfo(boxes.dtype).tiny)
         moved["boxes"] = clipped
