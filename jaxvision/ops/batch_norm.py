@@ -3,6 +3,7 @@
 Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -42,6 +43,6 @@ def batch_norm(
     """
     of_batch = statistics(x)
     a = scale * lax.rsqrt(of_batch.variance + epsilon)
-    b = bias - of_batch.mean * a
-    a_1xC, b_1xC = (jnp.expand_dims(v, range(x.ndim - 1)) for v in (a, b))
-    return x.astype(a.dtype) * a_1xC + b_1xC, of_batch
+    of_channels = partial(jnp.expand_dims, axis=tuple(range(x.ndim - 1)))
+    y = x.astype(a.dtype) * of_channels(a) + of_channels(bias - of_batch.mean * a)
+    return y, of_batch
