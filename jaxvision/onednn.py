@@ -36,9 +36,9 @@ OPTIONS = {
 """Options of the compiler, for `jax.jit`."""
 
 # A call of oneDNN in the text of a compiled program lists the operations fused into it,
-# such as `"ops":["BIAS","SWISH"]`.  XLA fuses these although others read the product,
-# too; whether they do, the text no longer tells, since they read the fused result.
-# Other activations (ReLU, tanh, sigmoid) it fuses only where nothing else reads it.
+# such as `"ops":["BIAS","SWISH"]`.  XLA fuses these activations even where something
+# else reads the product as well.  Programs that have one are refused altogether: the
+# text no longer tells who wanted the product.
 _UNSAFE_FUSION = re.compile(r'"ops":\[[^\]]*"(SWISH|ELU|GELU_TANH|GELU_ERF)"')
 
 _chosen = contextvars.ContextVar("onednn", default=False)
@@ -47,8 +47,8 @@ _chosen = contextvars.ContextVar("onednn", default=False)
 def jit(function: Callable[..., Any], **options: Any) -> Any:
     """`jax.jit` of a program that may call oneDNN; plain `jax.jit` where that fails.
 
-    The arguments of the program are positional.  Inside of another traced function it is
-    the function itself, since only the outermost program has compiler options.
+    The program takes positional arguments.  Called while another program is traced, it
+    is the function itself, since only the outermost program has compiler options.
     """
     return _Program(function, options) if works() else jax.jit(function, **options)
 
@@ -57,9 +57,9 @@ def jit(function: Callable[..., Any], **options: Any) -> Any:
 def works() -> bool:
     """Whether XLA calls oneDNN here when it is given the options.
 
-    It does not on other processors, and other versions may not know the options.  A user
-    can refuse it with `XLA_FLAGS=--xla_cpu_experimental_onednn_custom_call=false`, to
-    keep compiled programs on the disk.
+    It does not on other processors, and other versions may not know the options.  To
+    keep compiled programs on the disk, a user refuses oneDNN with
+    `XLA_FLAGS=--xla_cpu_experimental_onednn_custom_call=false`.
     """
     refused = "--xla_cpu_experimental_onednn_custom_call=false"
     if jax.default_backend() != "cpu" or refused in os.environ.get("XLA_FLAGS", ""):
@@ -91,7 +91,7 @@ def _choose() -> Iterator[None]:
 
 
 def is_chosen(dtype: DTypeLike) -> bool:
-    """Whether the program that is traced now may call oneDNN, for arrays of this type."""
+    """Whether the program being traced may call oneDNN for arrays of this type."""
     return _chosen.get() and jnp.dtype(dtype) in (jnp.float32, jnp.bfloat16)
 
 

@@ -155,7 +155,7 @@ def _geometry(
     images_BxHxWxC: Array, window: Pair, strides: Pair | None, padding: Padding
 ) -> tuple[tuple[int, int], tuple[int, int], Pads]:
     shape = images_BxHxWxC.shape
-    check((len(shape) == 4, f"pooling wants images as [B,H,W,C], got {shape}"))
+    check((len(shape) == 4, f"pooling needs images [B,H,W,C], got {shape}"))
     window = pair("window", window)
     strides = window if strides is None else pair("strides", strides)
     pads = resolve_padding(shape[1:3], window, strides, padding)

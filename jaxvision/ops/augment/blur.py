@@ -1,4 +1,4 @@
-"""Blurred, sharpened, noisy."""
+"""Blur, sharpening and noise."""
 
 import functools
 from typing import Any
@@ -65,8 +65,8 @@ def gaussian_blur(
 def gaussian_noise(deviation: tuple[Any, Any] = (0.0, 25.0)) -> Transform:
     """Adds noise to every value, of a standard deviation that is uniform in the range.
 
-    deviation: in the units of the image: of 255 levels for bytes, which are clipped;
-      of what `normalise` made for floats.  May be traced.
+    deviation: least and greatest, in the units of the image: levels from 0 to 255 for
+      bytes, which are clipped, and normalised units after `normalise`.  May be traced.
     """
     check(in_order("deviation", deviation, 0))
 
@@ -84,7 +84,10 @@ def gaussian_noise(deviation: tuple[Any, Any] = (0.0, 25.0)) -> Transform:
 
 
 def blur(images: Array, sigmas: Array, size: int) -> Array:
-    """Images [B,H,W,C] under Gaussians of deviations `sigmas` [B], cut to `size`²."""
+    """Images [B,H,W,C] blurred by Gaussians of deviations `sigmas` [B].
+
+    The kernel of the Gaussian is cut to `size`×`size` pixels.
+    """
     radius = size // 2
     offsets = jnp.arange(-radius, radius + 1, dtype=jnp.float32)
     weights = jnp.exp(-0.5 * jnp.square(offsets[None] / sigmas[:, None]))
@@ -123,6 +126,6 @@ def smooth(images: Array) -> Array:
 
 
 def sharpen(images: Array, factor: Array | float) -> Array:
-    """Smooth at factor 0, the image at 1, sharp above (`ImageEnhance.Sharpness`)."""
+    """Smooth at factor 0, the image at 1, sharper above (`ImageEnhance.Sharpness`)."""
     blended = tone.blend(smooth(images), images.astype(jnp.int32), factor)
     return blended.astype(images.dtype)

@@ -1,4 +1,7 @@
-"""Parts of the image covered; labels, boxes and masks stay, as for what is hidden."""
+"""Covering parts of the image.
+
+Labels, boxes and masks stay as they are, like those of an object that is hidden.
+"""
 
 from typing import Any
 
@@ -55,8 +58,8 @@ def random_erasing(
     Args:
       probability: with which an image is changed.  May be traced.
       area: the rectangle's share of the image, least and greatest; uniform.
-      ratio: its height over its width, least and greatest; log-uniform, so that lying
-        and standing are equally likely.
+      ratio: its height over its width, least and greatest; log-uniform, so that wide
+        and tall ones are equally likely.
       value: what it is filled with; None: with noise, the paper's best: bytes uniform
         from 0 to 255, floats standard normal.
     """

@@ -103,7 +103,7 @@ def _check_labels_only(batch: Batch, transform: str) -> None:
     whole = {"presence", "segmentation", "boxes", "instances", "keypoints"} & set(batch)
     if whole:
         raise UsageError(
-            f"{transform} mixes labels, and knows no mixture of "
+            f"{transform} mixes labels, and cannot mix "
             f"{', '.join(sorted(whole))}: leave it out, or them"
         )
     if "mask" in batch:

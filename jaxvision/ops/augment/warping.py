@@ -34,13 +34,13 @@ def random_affine(
     All draws are independent and uniform, and all strengths may be traced.
 
     Args:
-      degrees: at most so far, 0 to 180, either way.
+      degrees: the largest angle, 0 to 180, in either direction.
       translation: along each axis at most this share of the image's side, in [0, 1].
       zoom: factors of size, smallest and largest; log-uniform, so that twice as large
         and half as large are equally likely in (½, 2).
-      shear: pixels along the one axis per pixel along the other, at most, either way;
-        drawn for x and for y.  0.3 is a slant of 17°.
-      fill: for what the image does not hold.
+      shear: the largest shift along the one axis per pixel along the other, in either
+        direction; drawn for x and for y.  0.3 is a slant of 17°.
+      fill: the value of pixels that come from outside of the image.
       min_visible: what becomes of objects that leave the image, see `geometry`.
     """
     check(
@@ -166,7 +166,7 @@ def affine(
 
     Args:
       size: height and width, in pixels.
-      angle: [B], in radians, clockwise to who looks at the image.
+      angle: [B], in radians, clockwise as the image is seen.
       translation: [B,2], to the right and down, in pixels.
       zoom: [B], factors of size.
       shear: [B,2]: x gains `shear[0]`·y, and then y gains `shear[1]`·x.
