@@ -86,24 +86,26 @@ def main(config: Config) -> int:
 
 def measure(row: str, jit: str, config: Config) -> dict[str, float]:
     """Seconds of a step of the network, and the ratios of every line that it meets."""
+    shape, classes, steps = ROWS[row]
+    step, state = speed.make_step(row, shape, classes)
 
     def make(traced_in: contextlib.ContextDecorator) -> Callable[[int], float]:
         def compiled(function, **options):
             return JITS[jit](traced_in(function), **options)
 
-        return speed.timed_steps(row, *ROWS[row], compiled)[0]
+        return speed.timed(step, state, steps, compiled)[0]
 
     lines: set[Line] = set()
-    step = make(noting(lines))
-    dispatches = max(1, round(config.seconds / (ROWS[row][2] * step(1))))
-    numbers = {f"{row} {jit} seconds": step(dispatches)}
+    complete = make(noting(lines))
+    dispatches = max(1, round(config.seconds / (steps * complete(1))))
+    numbers = {f"{row} {jit} seconds": complete(dispatches)}
     for table, form in sorted(lines):
         if form == last(table):
             continue  # suits everything, so that nothing would be left
         other = make(without((table, form)))
         wall, processor = [], []
         for _ in range(config.rounds):
-            own, others = (clocked(side, dispatches) for side in (step, other))
+            own, others = (clocked(side, dispatches) for side in (complete, other))
             wall.append(others[0] / own[0])
             processor.append(others[1] / own[1])
         name = f"{row} {jit} {table} {form}"
@@ -118,10 +120,10 @@ def measure(row: str, jit: str, config: Config) -> dict[str, float]:
     return numbers
 
 
-def clocked(step: Callable[[int], float], dispatches: int) -> tuple[float, float]:
+def clocked(run: Callable[[int], float], dispatches: int) -> tuple[float, float]:
     """Seconds of wall time and of processor time."""
     wall, processor = time.perf_counter(), time.process_time()
-    step(dispatches)
+    run(dispatches)
     return time.perf_counter() - wall, time.process_time() - processor
 
 
