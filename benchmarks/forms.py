@@ -16,22 +16,18 @@ should go.
 
 import contextlib
 import dataclasses
-import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
-import tyro
 
-from benchmarks import speed
+from benchmarks import cli, records, speed, timing
 from jaxvision import onednn
-from jaxvision.errors import UsageError, unknown
+from jaxvision.errors import unknown
 from jaxvision.ops.convolution import cpu
-from jaxvision.runs import record
 
 ROWS = {
     # shape of a batch, number of classes, steps in one dispatch
@@ -46,7 +42,7 @@ ROWS = {
 }
 JITS: dict[str, Callable[..., Any]] = {"onednn": onednn.jit, "jax": jax.jit}
 TABLES = ("WHOLE", "OUTPUT", "INPUT_GRADIENT", "WEIGHT_GRADIENT")
-RECORD = Path(__file__).parent / "results" / "forms.json"
+RECORD = records.COMMITTED / "forms.json"
 
 Line = tuple[str, str]
 """The name of a table, and that of a form in it."""
@@ -73,44 +69,41 @@ def main(config: Config) -> int:
     for name in config.jits:
         if name not in JITS:
             raise unknown("kind of program", name, JITS)
-    numbers: dict[str, Any] = record.provenance("benchmarks.forms", sys.argv[1:])
-    numbers |= {"hardware": record.hardware(jax.devices()[0].device_kind, 1)}
+    numbers = records.begin("forms")
     for row in config.rows:
         for jit in config.jits:
             numbers |= measure(row, jit, config)
-            # After each, since a run takes long.
-            text = json.dumps(numbers, indent=2, ensure_ascii=False)
-            config.output.write_text(text + "\n", encoding="utf-8")
+            records.write(numbers, config.output)  # after each, since a run takes long
     return 0
 
 
 def measure(row: str, jit: str, config: Config) -> dict[str, float]:
     """Seconds of a step of the network, and the ratios of every line that it meets."""
+    shape, classes, steps = ROWS[row]
+    step, state = speed.make_step(row, shape, classes)
 
     def make(traced_in: contextlib.ContextDecorator) -> Callable[[int], float]:
         def compiled(function, **options):
             return JITS[jit](traced_in(function), **options)
 
-        return speed.timed_steps(row, *ROWS[row], compiled)[0]
+        return speed.timed(step, state, steps, compiled)[0]
 
     lines: set[Line] = set()
-    step = make(noting(lines))
-    dispatches = max(1, round(config.seconds / (ROWS[row][2] * step(1))))
-    numbers = {f"{row} {jit} seconds": step(dispatches)}
+    complete = make(noting(lines))
+    dispatches = max(1, round(config.seconds / (steps * complete(1))))
+    numbers = {f"{row} {jit} seconds": complete(dispatches)}
     for table, form in sorted(lines):
         if form == last(table):
             continue  # suits everything, so that nothing would be left
         other = make(without((table, form)))
         wall, processor = [], []
         for _ in range(config.rounds):
-            own, others = (clocked(side, dispatches) for side in (step, other))
+            own, others = (clocked(side, dispatches) for side in (complete, other))
             wall.append(others[0] / own[0])
             processor.append(others[1] / own[1])
         name = f"{row} {jit} {table} {form}"
         found = {
-            "ratio": statistics.median(wall),
-            "ratio_min": min(wall),
-            "ratio_max": max(wall),
+            **timing.spread("ratio", wall),
             "processor_ratio": statistics.median(processor),
         }
         numbers |= {f"{name} {key}": value for key, value in found.items()}
@@ -118,10 +111,10 @@ def measure(row: str, jit: str, config: Config) -> dict[str, float]:
     return numbers
 
 
-def clocked(step: Callable[[int], float], dispatches: int) -> tuple[float, float]:
+def clocked(run: Callable[[int], float], dispatches: int) -> tuple[float, float]:
     """Seconds of wall time and of processor time."""
     wall, processor = time.perf_counter(), time.process_time()
-    step(dispatches)
+    run(dispatches)
     return time.perf_counter() - wall, time.process_time() - processor
 
 
@@ -165,7 +158,4 @@ def without(line: Line) -> contextlib.ContextDecorator:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(tyro.cli(Config, description=__doc__)))
-    except UsageError as error:
-        sys.exit(str(error))
+    cli.run(main, Config, __doc__)

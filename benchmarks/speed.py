@@ -78,7 +78,8 @@ def main(config: Config) -> int:
 def measure(row: str, torch: Callable[..., Any], config: Config) -> dict[str, Any]:
     """Images per second of both sides, and the median of the ratios of each round."""
     shape, classes, in_dispatch = ROWS[row]
-    ours, compile_seconds = timed_steps(row, *ROWS[row], onednn.jit)
+    step, state = make_step(row, shape, classes)
+    ours, compile_seconds = timed(step, state, in_dispatch, onednn.jit)
     theirs, layout = torch("make", row, shape, classes)
     dispatches = max(1, round(config.seconds / (in_dispatch * ours(1))))
     steps = max(1, round(config.seconds / theirs))
@@ -104,18 +105,10 @@ def measure(row: str, torch: Callable[..., Any], config: Config) -> dict[str, An
     return {f"{row}_{name}": value for name, value in numbers.items()}
 
 
-def timed_steps(
-    row: str,
-    shape: tuple[int, int, int, int],
-    classes: int,
-    steps: int,
-    jit: Callable[..., Any],
-) -> tuple[Callable[[int], float], float]:
-    """`dispatches -> seconds of a step`, and the seconds it took to compile.
-
-    A dispatch is a program, compiled by `jit`, of so many training steps of the network
-    on one batch of the given shape.
-    """
+def make_step(
+    row: str, shape: tuple[int, int, int, int], classes: int
+) -> tuple[Callable[..., Any], Any]:
+    """`(state, key) -> (state, loss)`, a training step on one batch, and a state."""
     draw = np.random.default_rng(0)
     images = jnp.asarray(draw.standard_normal(shape), jnp.float32)
     apply, variables = make_network(row, images, classes)
@@ -136,12 +129,24 @@ def timed_steps(
         updates, opt_state = transform.update(gradients, opt_state, params)
         return (optax.apply_updates(params, updates), model_state, opt_state), value
 
+    params, model_state = variables
+    return step, (params, model_state, transform.init(params))
+
+
+def timed(
+    step: Callable[..., Any], state: Any, steps: int, jit: Callable[..., Any]
+) -> tuple[Callable[[int], float], float]:
+    """`dispatches -> seconds of a step`, and the seconds it took to compile.
+
+    A dispatch is a program, compiled by `jit`, of so many training steps.
+    """
+
     def dispatch(state):
         keys = jax.random.split(jax.random.key(0), steps)
-        return jax.lax.scan(step, state, keys)
+        # A function of its own: JAX remembers what it has traced of another.
+        return jax.lax.scan(lambda state, key: step(state, key), state, keys)
 
-    params, model_state = variables
-    state = (params, model_state, transform.init(params))
+    state = jax.tree.map(jnp.copy, state)  # since it is donated
     started = time.perf_counter()
     compiled = jit(dispatch, donate_argnums=0)
     compiled.lower(state).compile()

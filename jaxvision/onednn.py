@@ -1,15 +1,18 @@
-"""Whether a program on CPU may call oneDNN, the library that PyTorch computes with.
+"""Programs on CPU that may call oneDNN, the library that PyTorch computes with.
 
-XLA's wheels for x86 have it inside and leave it unused.  With it convolutions run up to
-20 times as fast (`ops.convolution`), but XLA calls it by an experimental option, and
+XLA's wheels for x86 contain oneDNN and do not use it by default.  With it convolutions
+are up to 20 times as fast (`ops.convolution`).  But XLA calls it by an experimental
+option of the compiler, with two faults:
 
-- gets some programs wrong: an activation that it joins to a convolution or a matrix
-  product is then also what all others read who wanted what came before it, such as the
-  gradient of `silu(conv(x))`.  These programs can be told by their text;
-- cannot write such programs to the disk, so that each launch compiles its own.
+- Some programs compute wrong values.  XLA fuses an activation into the convolution or
+  matrix product before it, and then every other reader of that product gets the
+  activated values as well.  The gradient of `silu(conv(x))`, which needs `conv(x)`
+  itself, is an example.
+- Such programs cannot be kept in the compilation cache on the disk, so that each launch
+  compiles its own.
 
-So the option is given to one program at a time, by `jit`, and taken back from those
-that would be wrong.
+So the option is not set for the process but for single programs, by `jit`, which
+compiles a program again without the option where it would compute wrong values.
 """
 
 import contextlib
@@ -30,16 +33,23 @@ OPTIONS = {
     # Not convolutions: YNNPACK would take most of them first, at half the speed.
     "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE",
 }
-"""Of the compiler, for `jax.jit`."""
+"""Options of the compiler, for `jax.jit`."""
 
-# These are joined to what they activate although others read it too.
-_JOINED = re.compile(r'"ops":\[[^\]]*"(SWISH|ELU|GELU_TANH|GELU_ERF)"')
+# A call of oneDNN in the text of a compiled program lists the operations fused into it,
+# such as `"ops":["BIAS","SWISH"]`.  XLA fuses these activations even where something
+# else reads the product as well.  Programs that have one are refused altogether: the
+# text no longer tells who wanted the product.
+_UNSAFE_FUSION = re.compile(r'"ops":\[[^\]]*"(SWISH|ELU|GELU_TANH|GELU_ERF)"')
 
 _chosen = contextvars.ContextVar("onednn", default=False)
 
 
 def jit(function: Callable[..., Any], **options: Any) -> Any:
-    """`jax.jit` whose program may call oneDNN where that works."""
+    """`jax.jit` of a program that may call oneDNN; plain `jax.jit` where that fails.
+
+    The program takes positional arguments.  Called while another program is traced, it
+    is the function itself, since only the outermost program has compiler options.
+    """
     return _Program(function, options) if works() else jax.jit(function, **options)
 
 
@@ -47,8 +57,9 @@ def jit(function: Callable[..., Any], **options: Any) -> Any:
 def works() -> bool:
     """Whether XLA calls oneDNN here when it is given the options.
 
-    It does not on other processors, and another version may not know the options.
-    Nor does it where `XLA_FLAGS` says no, for programs that are kept on the disk.
+    It does not on other processors, and other versions may not know the options.  To
+    keep compiled programs on the disk, a user refuses oneDNN with
+    `XLA_FLAGS=--xla_cpu_experimental_onednn_custom_call=false`.
     """
     refused = "--xla_cpu_experimental_onednn_custom_call=false"
     if jax.default_backend() != "cpu" or refused in os.environ.get("XLA_FLAGS", ""):
@@ -71,7 +82,7 @@ def works() -> bool:
 
 @contextlib.contextmanager
 def _choose() -> Iterator[None]:
-    """While a program is traced that will be compiled with the options."""
+    """Surrounds the tracing of a program that will be compiled with the options."""
     token = _chosen.set(True)
     try:
         yield
@@ -80,12 +91,12 @@ def _choose() -> Iterator[None]:
 
 
 def is_chosen(dtype: DTypeLike) -> bool:
-    """Whether what is traced now may be written for oneDNN, in this type."""
+    """Whether the program being traced may call oneDNN for arrays of this type."""
     return _chosen.get() and jnp.dtype(dtype) in (jnp.float32, jnp.bfloat16)
 
 
 class _Program:
-    """With oneDNN, until a compiled program shows that XLA gets it wrong."""
+    """A jitted function, with oneDNN until a compiled program has an unsafe fusion."""
 
     def __init__(self, function: Callable[..., Any], options: dict[str, Any]):
         @functools.wraps(function)
@@ -101,17 +112,18 @@ class _Program:
     def __call__(self, *arguments):
         leaves = jax.tree.leaves(arguments)
         if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
-            # Options belong to the outermost program, which is another.
+            # Compiler options belong to the outermost program, which is another one.
             return self._without[0](*arguments)
         shapes = tuple(getattr(leaf, "shape", None) for leaf in leaves)
         if shapes not in self._checked:
-            # JAX keeps what it compiles here for the call that follows.
-            if _JOINED.search(self.lower(*arguments).compile().as_text()):
+            # Fusions depend on the shapes, so each new set of shapes is checked.  JAX
+            # keeps what is compiled here for the call that follows.
+            if _UNSAFE_FUSION.search(self.lower(*arguments).compile().as_text()):
                 function, options = self._without
                 self._jitted = jax.jit(function, **options)
             self._checked.add(shapes)
         return self._jitted(*arguments)
 
     def lower(self, *arguments):
-        """The program as the compiler gets it, like that of `jax.jit`."""
+        """The lowered program, like that of `jax.jit(…).lower`."""
         return self._jitted.lower(*arguments)

@@ -3,11 +3,13 @@
 Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
 
+from jaxvision.ops.precision import at_least_float32
 from jaxvision.types import Array
 
 
@@ -24,7 +26,7 @@ def statistics(x: Array) -> Statistics:
     The variance is E[x²] - E[x]², which reads x once, and never below 0.
     """
     axes = tuple(range(x.ndim - 1))
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    x = x.astype(at_least_float32(x.dtype))
     mean = x.mean(axes)
     # Not `jnp.square(x)`, whose gradient keeps 2x.
     return Statistics(mean, jnp.maximum((x * x).mean(axes) - mean**2, 0))
@@ -41,4 +43,6 @@ def batch_norm(
     """
     of_batch = statistics(x)
     a = scale * lax.rsqrt(of_batch.variance + epsilon)
-    return x.astype(a.dtype) * a + (bias - of_batch.mean * a), of_batch
+    of_channels = partial(jnp.expand_dims, axis=tuple(range(x.ndim - 1)))
+    y = x.astype(a.dtype) * of_channels(a) + of_channels(bias - of_batch.mean * a)
+    return y, of_batch

@@ -19,6 +19,7 @@ from jax import lax
 from jaxvision.errors import check
 from jaxvision.ops.convolution import Padding, Pads, Pair, pair, resolve_padding
 from jaxvision.ops.convolution.geometry import pad, unwindow, windows
+from jaxvision.ops.precision import at_least_float32
 from jaxvision.types import Array
 
 
@@ -67,7 +68,7 @@ def avg_pool(
     window, strides, pads = _geometry(images_BxHxWxC, window, strides, padding)
     if _tiles(window, strides, pads):
         return _split(images_BxHxWxC, window).mean((2, 4))
-    wide = images_BxHxWxC.astype(jnp.promote_types(images_BxHxWxC.dtype, jnp.float32))
+    wide = images_BxHxWxC.astype(at_least_float32(images_BxHxWxC.dtype))
     sums = _reduce(wide, 0.0, lax.add, window, strides, pads)
     if count_include_pad:
         means = sums / math.prod(window)
@@ -86,7 +87,7 @@ def adaptive_avg_pool(images_BxHxWxC: Array, size: Pair) -> Array:
     rows where there are more windows than rows.
     """
     size = pair("size", size)
-    wide = jnp.promote_types(images_BxHxWxC.dtype, jnp.float32)
+    wide = at_least_float32(images_BxHxWxC.dtype)
     rows, columns = (
         _averages(have, want)
         for have, want in zip(images_BxHxWxC.shape[1:3], size, strict=True)
@@ -154,7 +155,7 @@ def _geometry(
     images_BxHxWxC: Array, window: Pair, strides: Pair | None, padding: Padding
 ) -> tuple[tuple[int, int], tuple[int, int], Pads]:
     shape = images_BxHxWxC.shape
-    check((len(shape) == 4, f"pooling wants images as [B,H,W,C], got {shape}"))
+    check((len(shape) == 4, f"pooling needs images [B,H,W,C], got {shape}"))
     window = pair("window", window)
     strides = window if strides is None else pair("strides", strides)
     pads = resolve_padding(shape[1:3], window, strides, padding)

@@ -37,7 +37,8 @@ def warp(
     """
     height, width = images.shape[1:3]
     rows, columns = size or (height, width)
-    y, x = jnp.arange(rows)[:, None] + 0.5, jnp.arange(columns) + 0.5
+    y = _pixel_centres(rows)[None, :, None]
+    x = _pixel_centres(columns)[None, None]
     # Written out, since a matrix product may round its factors on an accelerator.
     u, v, w = (
         backward[:, i, 0, None, None] * x
@@ -110,17 +111,22 @@ def as_type(values: Array, dtype: jnp.dtype) -> Array:
 
 def _centres(low: Array, high: Array, count: int) -> Array:
     """[B,count]: where in the input the centres of the output pixels lie."""
-    share = (jnp.arange(count) + 0.5) / count
+    share = _pixel_centres(count)[None] / count
     return low[:, None] + share * (high - low)[:, None]
+
+
+def _pixel_centres(count: int) -> Array:
+    """Coordinates [count] along an axis of so many pixels."""
+    return jnp.arange(count, dtype=jnp.float32) + 0.5
 
 
 def _triangles(low: Array, high: Array, extent: int, count: int) -> Array:
     """[B,count,extent]: how much each input pixel counts for each output pixel."""
-    reach = jnp.maximum((high - low) / count, 1.0)[:, None, None]
-    places = jnp.arange(extent) + 0.5
-    distance = jnp.abs(places - _centres(low, high, count)[..., None])
-    within = (places > low[:, None]) & (places < high[:, None])
-    weights = jnp.maximum(1 - distance / reach, 0) * within[:, None]
+    half_width = jnp.maximum((high - low) / count, 1.0)[:, None, None]
+    pixels = _pixel_centres(extent)[None, None]
+    distance = jnp.abs(pixels - _centres(low, high, count)[..., None])
+    inside = (pixels > low[:, None, None]) & (pixels < high[:, None, None])
+    weights = jnp.maximum(1 - distance / half_width, 0) * inside.astype(jnp.float32)
     return weights / jnp.sum(weights, axis=-1, keepdims=True)
 
 

@@ -35,14 +35,15 @@ def spectrogram(signal: Array, rate: float, *, frame: int, hop: int) -> Array:
     place = np.arange(count)[:, None] * hop + np.arange(frame)
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(frame) / frame)
     window = jnp.asarray(hann, jnp.float32)
-    spectrum = jnp.fft.rfft(signal[..., place] * window)
+    leading = tuple(range(signal.ndim))  # the axes of the frames before their samples
+    spectrum = jnp.fft.rfft(signal[..., place] * jnp.expand_dims(window, leading))
     power = jnp.square(jnp.abs(spectrum)) / (rate * jnp.square(window).sum())
     # Each frequency stands for its negative as well, but for 0 and the Nyquist one.
     twice = np.full(frame // 2 + 1, 2.0)
     twice[0] = 1
     if frame % 2 == 0:
         twice[-1] = 1
-    return power * twice.astype(np.float32)
+    return power * jnp.expand_dims(twice.astype(np.float32), leading)
 
 
 def mel(hertz: Array) -> Array:

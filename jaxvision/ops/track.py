@@ -56,23 +56,25 @@ def draw_track(
     high = jnp.where(real[:, None], points, -jnp.inf).max(0)
     extent = jnp.maximum((high - low).max(), 1e-12)
     scale = size * (1 - 2 * margin) / extent
-    place = (given - (low + high) / 2) * scale + size / 2
+    place = (given - (low + high)[None] / 2) * scale + size / 2
 
     start, end = place[:-1], place[1:]
     drawn = real[:-1] & real[1:]
-    lasted = jnp.where(drawn, jnp.maximum(times[1:] - times[:-1], 1e-12), 1)
-    speed = jnp.where(drawn, jnp.linalg.norm(end - start, axis=-1) / lasted, 0)
+    elapsed = (times[1:] - times[:-1]).astype(place.dtype)
+    elapsed = jnp.where(drawn, jnp.maximum(elapsed, 1e-12), 1)
+    speed = jnp.where(drawn, jnp.linalg.norm(end - start, axis=-1) / elapsed, 0)
     gained = jnp.diff(speed, prepend=speed[:1])
-    between = (lasted + jnp.roll(lasted, 1)) / 2  # from middle to middle
+    between = (elapsed + jnp.roll(elapsed, 1)) / 2  # from middle to middle
     acceleration = jnp.where(drawn, gained / between, 0)
 
-    centres = jnp.arange(size) + 0.5
+    centres = jnp.arange(size, dtype=place.dtype) + 0.5
     pixel = jnp.stack(jnp.meshgrid(centres, centres), -1)[:, :, None]  # [size,size,1,2]
-    along = end - start
+    from_start, along = pixel - start[None, None], (end - start)[None, None]
     length2 = jnp.maximum((along**2).sum(-1), 1e-12)
-    way = jnp.clip(((pixel - start) * along).sum(-1) / length2, 0, 1)
-    distance = jnp.linalg.norm(pixel - start - way[..., None] * along, axis=-1)
-    covered = jnp.clip((thickness + 1) / 2 - distance, 0, 1) * drawn
+    way = jnp.clip((from_start * along).sum(-1) / length2, 0, 1)
+    distance = jnp.linalg.norm(from_start - way[..., None] * along, axis=-1)
+    covered = jnp.clip((thickness + 1) / 2 - distance, 0, 1)
+    covered = jnp.where(drawn[None, None], covered, 0)
     ink = covered.max(-1)
     # The last segment of those that cover a pixel most.
     last = covered.shape[-1] - 1 - jnp.argmax(covered[..., ::-1], -1)
@@ -87,6 +89,7 @@ def draw_track(
     image = ink[..., None] * colour[last]
     if clicks is None:
         return image
-    away = jnp.linalg.norm(pixel - place, axis=-1)  # [size,size,T]
-    discs = jnp.clip(thickness + 0.5 - away, 0, 1) * (clicks & real)
+    away = jnp.linalg.norm(pixel - place[None, None], axis=-1)  # [size,size,T]
+    discs = jnp.clip(thickness + 0.5 - away, 0, 1)
+    discs = jnp.where((clicks & real)[None, None], discs, 0)
     return jnp.maximum(image, discs.max(-1)[..., None])

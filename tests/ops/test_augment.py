@@ -229,8 +229,8 @@ def test_bad_strengths_are_refused_when_the_transform_is_made(make, message):
         (augment.cutmix(4), {}, "boxes"),
         (random_flip, {"segmentation": (2, 4, 4)}, "9×7 pixels"),
         (augment.horizontal_flip(mirrored_keypoints=(0,)), {}, "2 keypoints"),
-        (one_of(random_flip, augment.resize(4)), {}, "one form"),
-        (sometimes(normalise(0, 1)), {}, "one form"),
+        (one_of(random_flip, augment.resize(4)), {}, "same keys, shapes and types"),
+        (sometimes(normalise(0, 1)), {}, "same keys, shapes and types"),
     ],
 )
 def test_what_does_not_fit_the_batch_is_refused(transform, change, message, images):

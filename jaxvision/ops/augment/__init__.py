@@ -3,8 +3,8 @@
 A transform is a function `(key, batch) -> batch`, pure and traceable, of whole batches
 as `types.Batch` describes them; those that draw nothing ignore the key.  Every example
 draws for itself, and what it draws depends on the key and its place in the batch alone,
-whatever the number of devices.  Strengths are arguments of the functions below, which
-make the transforms; where it says so they may be traced, and grow during training.
+whatever the number of devices.  The functions below make transforms from strengths,
+which may be traced where it says so, and so can grow during training.
 
     augment = compose(random_crop(32, padding=4), random_flip, normalise(MEAN, STD))
 
@@ -22,9 +22,9 @@ make the transforms; where it says so they may be traced, and grow during traini
 - mixing examples: `mixup`, `cutmix`
 - transforms as data: `recipe_of`, `from_recipe`
 
-What happens to masks, boxes and keypoints is said in `geometry`.  Label smoothing is an
-option of `tasks.classification`, repeated augmentation one of `data.train`, and views
-at test time are `tasks.with_views`.
+`geometry` has the rules for masks, boxes and keypoints.  Label smoothing is an option
+of `tasks.classification`, repeated augmentation one of `data.train`, and test-time
+augmentation is `tasks.with_views`.
 """
 
 from jaxvision.ops.augment.blur import gaussian_blur, gaussian_noise

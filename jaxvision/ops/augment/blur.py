@@ -1,4 +1,4 @@
-"""Blurred, sharpened, noisy."""
+"""Blur, sharpening and noise."""
 
 import functools
 from typing import Any
@@ -65,8 +65,8 @@ def gaussian_blur(
 def gaussian_noise(deviation: tuple[Any, Any] = (0.0, 25.0)) -> Transform:
     """Adds noise to every value, of a standard deviation that is uniform in the range.
 
-    deviation: in the units of the image: of 255 levels for bytes, which are clipped;
-      of what `normalise` made for floats.  May be traced.
+    deviation: least and greatest, in the units of the image: levels from 0 to 255 for
+      bytes, which are clipped, and normalised units after `normalise`.  May be traced.
     """
     check(in_order("deviation", deviation, 0))
 
@@ -77,20 +77,24 @@ def gaussian_noise(deviation: tuple[Any, Any] = (0.0, 25.0)) -> Transform:
             strength, (len(images), 1, 1, 1), minval=deviation[0], maxval=deviation[1]
         )
         noise = deviations * jax.random.normal(draw, images.shape)
-        return {**batch, "image": as_type(images + noise, images.dtype)}
+        noisy = images.astype(noise.dtype) + noise
+        return {**batch, "image": as_type(noisy, images.dtype)}
 
     return transform
 
 
 def blur(images: Array, sigmas: Array, size: int) -> Array:
-    """Images [B,H,W,C] under Gaussians of deviations `sigmas` [B], cut to `size`²."""
-    reach = size // 2
-    offsets = jnp.arange(-reach, reach + 1)
-    weights = jnp.exp(-0.5 * jnp.square(offsets / sigmas[:, None]))
+    """Images [B,H,W,C] blurred by Gaussians of deviations `sigmas` [B].
+
+    The kernel of the Gaussian is cut to `size`×`size` pixels.
+    """
+    radius = size // 2
+    offsets = jnp.arange(-radius, radius + 1, dtype=jnp.float32)
+    weights = jnp.exp(-0.5 * jnp.square(offsets[None] / sigmas[:, None]))
     weights = weights / jnp.sum(weights, axis=1, keepdims=True)
     result = images.astype(jnp.float32)
     for axis in (1, 2):
-        border = [(reach, reach) if i == axis else (0, 0) for i in range(4)]
+        border = [(radius, radius) if i == axis else (0, 0) for i in range(4)]
         padded = once(jnp.pad(result, border, mode="reflect"))
         length = result.shape[axis]
         # A sum of shifted images: one pass over memory, and no convolution, whose
@@ -115,13 +119,13 @@ def smooth(images: Array) -> Array:
     total = 4 * values + sum(
         padded[:, i : i + height, j : j + width] for i in range(3) for j in range(3)
     )
-    rows, columns = jnp.arange(height)[:, None], jnp.arange(width)
+    rows, columns = jnp.arange(height)[:, None], jnp.arange(width)[None]
     inner = (rows > 0) & (rows < height - 1) & (columns > 0) & (columns < width - 1)
     mean = (2 * total + 13) // 26  # rounded
-    return jnp.where(inner[..., None], mean, values).astype(images.dtype)
+    return jnp.where(inner[None, ..., None], mean, values).astype(images.dtype)
 
 
 def sharpen(images: Array, factor: Array | float) -> Array:
-    """Smooth at factor 0, the image at 1, sharp above (`ImageEnhance.Sharpness`)."""
+    """Smooth at factor 0, the image at 1, sharper above (`ImageEnhance.Sharpness`)."""
     blended = tone.blend(smooth(images), images.astype(jnp.int32), factor)
     return blended.astype(images.dtype)

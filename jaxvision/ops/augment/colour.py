@@ -1,4 +1,4 @@
-"""Colours: jitter, and none."""
+"""Colour jitter and greyscale."""
 
 from typing import Any
 
@@ -24,15 +24,18 @@ def colour_jitter(
     *,
     probability: Any = 0.8,
 ) -> Transform:
-    """Other light and other colours.  Chen et al. 2020 (SimCLR), appendix A.
+    """Changes brightness, contrast, saturation and hue, in this order.
 
-    https://arxiv.org/abs/2002.05709; its distortion of strength s has 0.8·s three
-    times, and 0.2·s.  In this order, as the paper has it; torchvision draws the order.
+    Chen et al. 2020 (SimCLR), appendix A,
+
+    https://arxiv.org/abs/2002.05709; its distortion of strength s is (0.8·s, 0.8·s,
+    0.8·s, 0.2·s).  The order is that of the paper; torchvision draws it.
 
     Args:
       brightness, contrast, saturation: factors are uniform in [max(0, 1 - v), 1 + v],
         and blend the image with black, with its mean grey and with its grey version.
-      hue: a share of the colour circle, at most 0.5, either way.
+      hue: the largest shift in either direction, as a share of the colour circle, at
+        most 0.5.
       probability: with which an image is changed at all.
 
     Images are bytes, of one channel (where saturation and hue do nothing) or three.
@@ -72,7 +75,10 @@ def colour_jitter(
 
 @with_recipe
 def random_greyscale(probability: Any = 0.2) -> Transform:
-    """Takes the colours away with this probability (SimCLR's); bytes in RGB."""
+    """Makes each image grey with this probability (default of SimCLR).
+
+    Images are bytes in RGB, or have one channel and stay as they are.
+    """
     check(within("probability", probability, 0, 1))
 
     def transform(key, batch):
@@ -108,7 +114,7 @@ def turn_hue(images: Array, turn: Array) -> Array:
     ) / jnp.maximum(chroma, 1)
     hue += 6 * turn[:, None, None, None]
     value, chroma, hue = once((value, chroma, hue))
-    sector = jnp.array([5, 3, 1]) + hue
+    sector = jnp.array([5.0, 3.0, 1.0])[None, None, None] + hue
     sector -= 6 * jnp.floor(sector / 6)  # jnp.mod is a call per pixel on CPU
     turned = value - chroma * jnp.clip(jnp.minimum(sector, 4 - sector), 0, 1)
     return as_type(turned, images.dtype)

@@ -32,13 +32,13 @@ def one_of(
 ) -> Transform:
     """For each example one of the transforms, as in `one_of(mixup(10), cutmix(10))`.
 
-    All of them are computed for all examples, which is what one program for all of
-    them has to do; so they must make the same keys, shapes and types.
+    All of them are computed for all examples, since examples of one batch cannot run
+    different programs; so they must make the same keys, shapes and types.
 
-    probabilities: of each transform, adding up to one; None: all alike.
+    probabilities: of each transform, adding up to one; None: all equal.
     """
     count = len(transforms)
-    check((count > 0, "one_of needs a transform to choose"))
+    check((count > 0, "one_of needs at least one transform"))
     shares = [1 / count] * count if probabilities is None else list(probabilities)
     check(
         (
@@ -71,9 +71,9 @@ def one_of(
 
 @with_recipe
 def sometimes(transform: Transform, probability: Any = 0.5) -> Transform:
-    """For each example, with this probability, `transform`; else nothing.
+    """Applies `transform` to each example with this probability.
 
-    `probability` may be traced.
+    The other examples stay as they are.  `probability` may be traced.
     """
     check(within("probability", probability, 0, 1))
 
@@ -100,7 +100,7 @@ def select(choice: Array, arrays: Sequence[Array]) -> Array:
     """Row b of `arrays[choice[b]]`; `choice` int or bool [B], the arrays [B,…]."""
     result = arrays[0]
     for index, array in enumerate(arrays[1:], start=1):
-        rows = (choice == index).reshape(-1, *[1] * (array.ndim - 1))
+        rows = (choice.astype(jnp.int32) == index).reshape(-1, *[1] * (array.ndim - 1))
         result = jnp.where(rows, array, result)
     return result
 
@@ -108,8 +108,8 @@ def select(choice: Array, arrays: Sequence[Array]) -> Array:
 def once(values: Any) -> Any:
     """The same values, computed once.
 
-    XLA fuses a step with each one that follows, and computes it again in every one of
-    them: several times what it costs, where a step reads its input more than once.
+    XLA fuses a step into each one that reads its result, and computes it again in every
+    one of them, several times where a step reads its input more than once.
     """
     return jax.lax.optimization_barrier(values)
 
@@ -129,6 +129,6 @@ def _check_alike(results: Sequence[Batch]) -> None:
                 f"{name}: {first.get(name)} and {other.get(name)}" for name in names
             )
             raise UsageError(
-                "transforms to choose between must make batches of one form, got "
-                f"{got}: choose between those that do"
+                "transforms to choose between must return the same keys, shapes and "
+                f"types, got {got}: choose among those that do"
             )

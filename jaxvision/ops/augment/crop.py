@@ -1,4 +1,4 @@
-"""Windows on the image: padded, shifted, cropped, brought to another size."""
+"""Padding, shifting, cropping and resizing."""
 
 from typing import Literal
 
@@ -20,7 +20,7 @@ ATTEMPTS = 10
 
 @with_recipe
 def pad(width: int, value: float = 0) -> Transform:
-    """`width` pixels of `value` on every side."""
+    """Adds `width` pixels of `value` on every side."""
     check(within("width of the padding", width, 0))
 
     def transform(key, batch):
@@ -79,7 +79,7 @@ def random_crop(
                 "crop, or more padding",
             )
         )
-        corners = jax.random.randint(key, (count, 2), 0, jnp.array(spare) + 1)
+        corners = jax.random.randint(key, (count, 2), 0, jnp.array([spare]) + 1)
 
         def crop(pixels, fill, mode=mode):
             def one(image, corner):
@@ -91,7 +91,9 @@ def random_crop(
         motion = Motion(
             crop,
             lambda pixels, fill: crop(pixels, fill, "constant"),
-            lambda points: points + padding - corners[:, None, ::-1],
+            lambda points: (
+                points + padding - corners[:, None, ::-1].astype(points.dtype)
+            ),
             window,
             keeps_axes=True,
         )
@@ -122,7 +124,10 @@ def random_shift(
 
 @with_recipe
 def resize(size: int | tuple[int, int]) -> Transform:
-    """To `size` pixels, whatever the ratio of the sides; bilinear and antialiased."""
+    """Resizes to `size` pixels, without keeping the aspect ratio.
+
+    Bilinear and antialiased.
+    """
     shape = _height_and_width(size)
     check(within("size", shape, 1))
 
@@ -142,7 +147,7 @@ def central_crop(
     share: float = 224 / 256,
     min_visible: float | None = 0.1,
 ) -> Transform:
-    """The largest window in the centre with the ratio of `size`, brought to `size`.
+    """The largest central window with the aspect ratio of `size`, resized to `size`.
 
     share: of its sides that is taken, in (0, 1]; 224 of 256 is usual for evaluation.
     """
@@ -172,7 +177,7 @@ def random_resized_crop(
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
     min_visible: float | None = 0.1,
 ) -> Transform:
-    """A box of random area and shape, brought to `size`.  Szegedy et al. 2015, sec. 6.
+    """A box of random area and shape, resized to `size`.  Szegedy et al. 2015, sec. 6.
 
     https://arxiv.org/abs/1409.4842, with torchvision's details: the area is uniform in
     `scale` times the image's, the ratio of width to height log-uniform in `ratio`, the
@@ -214,7 +219,7 @@ def random_resized_crop(
             jnp.take_along_axis(heights, first, axis=1)[:, 0],
             jnp.clip(jnp.round(width / ratio[0]), 1, height),
         )
-        place = jnp.where(any_fits, place, 0.5)
+        place = jnp.where(any_fits[None], place, 0.5)
         left = jnp.minimum(
             jnp.floor(place[0] * (width - box_width + 1)), width - box_width
         )
@@ -228,13 +233,13 @@ def random_resized_crop(
 
 
 def _onto(boxes: Array, size: tuple[int, int]) -> Motion:
-    """The motion that brings a box of each image, [B,4] or [1,4], to `size`."""
+    """The motion that resizes a box of each image, [B,4] or [1,4], to `size`."""
     origin, extent = boxes[:, None, :2], boxes[:, None, 2:] - boxes[:, None, :2]
     target = jnp.array([size[1], size[0]], jnp.float32)
     return Motion(
         lambda pixels, fill: crop_and_resize(pixels, boxes, size),
         lambda pixels, fill: crop_and_resize(pixels, boxes, size, method="nearest"),
-        lambda points: (points - origin) * (target / extent),
+        lambda points: (points - origin) * (target[None, None] / extent),
         size,
         keeps_axes=True,
     )

@@ -1,4 +1,7 @@
-"""Parts of the image covered; labels, boxes and masks stay, as for what is hidden."""
+"""Covering parts of the image.
+
+Labels, boxes and masks stay as they are, like those of an object that is hidden.
+"""
 
 from typing import Any
 
@@ -33,9 +36,10 @@ def cutout(size: Any = 16, *, value: float = 0.0) -> Transform:
     def change(key, images):
         count, height, width, _ = images.shape
         fill = filling(value, images)
-        centres = jax.random.randint(key, (count, 2), 0, jnp.array([height, width]))
-        first = centres - jnp.asarray(size) // 2
-        covered = rectangle((height, width), first, first + size)
+        centres = jax.random.randint(key, (count, 2), 0, jnp.array([[height, width]]))
+        side = jnp.asarray(size, jnp.float32)
+        first = centres.astype(jnp.float32) - side // 2
+        covered = rectangle((height, width), first, first + side)
         return jnp.where(covered[..., None], fill, images)
 
     return of_images(change)
@@ -54,8 +58,8 @@ def random_erasing(
     Args:
       probability: with which an image is changed.  May be traced.
       area: the rectangle's share of the image, least and greatest; uniform.
-      ratio: its height over its width, least and greatest; log-uniform, so that lying
-        and standing are equally likely.
+      ratio: its height over its width, least and greatest; log-uniform, so that wide
+        and tall ones are equally likely.
       value: what it is filled with; None: with noise, the paper's best: bytes uniform
         from 0 to 255, floats standard normal.
     """
@@ -75,7 +79,7 @@ def random_erasing(
         low, high = jnp.log(jnp.asarray(ratio, jnp.float32))
         ratios = jnp.exp(low + shapes * (high - low))
         sides = jnp.round(jnp.sqrt(jnp.stack([areas * ratios, areas / ratios], -1)))
-        room = jnp.array([height, width]) - sides
+        room = jnp.array([[[height, width]]], jnp.float32) - sides
         fits = jnp.all(room > 0, axis=-1)
         chosen = jnp.argmax(fits, axis=1)[:, None, None]
         sides, room = (
@@ -100,8 +104,8 @@ def random_erasing(
 def rectangle(size: tuple[int, int], first: Array, end: Array) -> Array:
     """bool [B,H,W]: rows and columns from `first` [B,2] to before `end` [B,2]."""
     inside = [
-        (jnp.arange(length) >= first[:, i, None])
-        & (jnp.arange(length) < end[:, i, None])
+        (jnp.arange(length, dtype=first.dtype)[None] >= first[:, i, None])
+        & (jnp.arange(length, dtype=end.dtype)[None] < end[:, i, None])
         for i, length in enumerate(size)
     ]
     return inside[0][:, :, None] & inside[1][:, None, :]

@@ -19,8 +19,8 @@ Unless all are kept, an object is also dropped when its mask loses its last pixe
 dropped object has class -1, and zeros for everything else.  Keypoints outside of the
 image get x = y = 0 and visibility 0, and so do those of dropped objects.
 
-`presence`, `label` and `target` stay as they are: whether what is left still shows the
-class, nobody knows.  So do names that are not those of `types.Batch`.
+`presence`, `label` and `target` stay as they are, since whether the rest of the image
+still shows the class cannot be known.  So do names that are not those of `types.Batch`.
 """
 
 from collections.abc import Callable
@@ -58,7 +58,10 @@ def move(
     fill: float = 0.0,
     min_visible: float | None = 0.1,
 ) -> Batch:
-    """All of the batch, moved.  `fill` is for what the image did not hold."""
+    """The whole batch, moved.
+
+    fill: the value of pixels of the result that come from outside of the image.
+    """
     check(*visible_rule(min_visible), *_shapes_agree(batch))
     moved = {**batch}
     image = batch["image"]
@@ -125,7 +128,7 @@ def _move_boxes(
         moved["boxes"], stay = whole, present
     else:
         height, width = motion.size
-        clipped = jnp.clip(whole, 0, jnp.array([width, height] * 2, boxes.dtype))
+        clipped = jnp.clip(whole, 0, jnp.array([[[width, height] * 2]], boxes.dtype))
         visible = _area(clipped)
         share = visible / jnp.maximum(_area(whole), jnp.finfo(boxes.dtype).tiny)
         moved["boxes"] = clipped

@@ -70,10 +70,11 @@ def cutmix(num_classes: int, alpha: Any = 1.0, *, probability: Any = 1.0) -> Tra
         images = batch["image"]
         count, height, width, _ = images.shape
         draw, place, happens = jax.random.split(key, 3)
-        size = jnp.array([height, width])
+        size = jnp.array([[height, width]])
         share = jax.random.beta(draw, alpha, alpha, (count, 1))
         happens = jax.random.bernoulli(happens, probability, (count, 1))
-        half = jnp.where(happens, jnp.sqrt(1 - share) * size / 2, 0).astype(jnp.int32)
+        half = jnp.sqrt(1 - share) * size.astype(jnp.float32) / 2
+        half = jnp.where(happens, half, 0).astype(jnp.int32)
         centre = jax.random.randint(place, (count, 2), 0, size)
         first = jnp.maximum(centre - half, 0)
         end = jnp.minimum(centre + half, size)
@@ -102,7 +103,7 @@ def _check_labels_only(batch: Batch, transform: str) -> None:
     whole = {"presence", "segmentation", "boxes", "instances", "keypoints"} & set(batch)
     if whole:
         raise UsageError(
-            f"{transform} mixes labels, and knows no mixture of "
+            f"{transform} mixes labels, and cannot mix "
             f"{', '.join(sorted(whole))}: leave it out, or them"
         )
     if "mask" in batch:

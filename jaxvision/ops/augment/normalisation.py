@@ -26,7 +26,11 @@ def normalise(mean: float | Sequence[float], std: float | Sequence[float]) -> Tr
                 f"{images.shape[-1]}: choose another data set, or other statistics",
             )
         )
-        scaled = images.astype(jnp.float32) / 255 - jnp.array(mean)
-        return {**batch, "image": scaled / jnp.array(std)}
+        centre, scale = (
+            jnp.asarray(numbers, jnp.float32).reshape(1, 1, 1, -1)
+            for numbers in (mean, std)
+        )
+        scaled = images.astype(jnp.float32) / 255 - centre
+        return {**batch, "image": scaled / scale}
 
     return transform

@@ -48,7 +48,7 @@ class Operation(enum.IntEnum):
 
 
 class Ranges(NamedTuple):
-    """What an operation does at strength 1; at 0 it does nothing, and goes evenly."""
+    """What an operation does at strength 1; it grows linearly from nothing at 0."""
 
     shear: float
     """Pixels per pixel, either way."""

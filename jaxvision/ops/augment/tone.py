@@ -21,7 +21,7 @@ def look_up(images: Array, table: Array) -> Array:
     channels = images.shape[-1]
 
     def of_one(image, table):
-        index = image.astype(jnp.int32) + LEVELS * jnp.arange(channels)
+        index = image.astype(jnp.int32) + LEVELS * jnp.arange(channels)[None, None]
         return table.reshape(-1).at[index].get(mode="promise_in_bounds")
 
     return jax.vmap(of_one)(images, once(table.astype(jnp.uint8)))
@@ -60,7 +60,8 @@ def posterize(images: Array, bits: Array | int) -> Array:
 def solarize(images: Array, threshold: Array | float) -> Array:
     """Values from `threshold` on, 0 to 256, inverted (`ImageOps.solarize`)."""
     values = identity(images)
-    return jnp.where(values < _per_image(threshold), values, 255 - values)
+    below = values.astype(jnp.float32) < _per_image(threshold)
+    return jnp.where(below, values, 255 - values)
 
 
 def autocontrast(images: Array) -> Array:
@@ -77,7 +78,7 @@ def autocontrast(images: Array) -> Array:
 def equalize(images: Array) -> Array:
     """Each channel with as many pixels of every value (`ImageOps.equalize`)."""
     counts = histogram(images)
-    values = jnp.arange(LEVELS)
+    values = identity(images)
     highest = jnp.max(jnp.where(counts > 0, values, 0), axis=-1, keepdims=True)
     of_highest = jnp.take_along_axis(counts, highest, axis=-1)
     step = (jnp.sum(counts, axis=-1, keepdims=True) - of_highest) // 255
@@ -110,8 +111,8 @@ def blend(degenerate: Array | int, values: Array, factor: Array | float) -> Arra
 
     Cut to 0 … 255, and the fraction dropped, as in Pillow's `Image.blend`.
     """
-    start = jnp.asarray(degenerate, jnp.float32)
-    mixed = start + _per_image(factor, values.ndim) * (values - start)
+    start, end = (jnp.asarray(v, jnp.float32) for v in (degenerate, values))
+    mixed = start + _per_image(factor, values.ndim) * (end - start)
     return jnp.clip(mixed, 0, 255).astype(jnp.int32)
 
 

@@ -34,13 +34,13 @@ def random_affine(
     All draws are independent and uniform, and all strengths may be traced.
 
     Args:
-      degrees: at most so far, 0 to 180, either way.
+      degrees: the largest angle, 0 to 180, in either direction.
       translation: along each axis at most this share of the image's side, in [0, 1].
       zoom: factors of size, smallest and largest; log-uniform, so that twice as large
         and half as large are equally likely in (½, 2).
-      shear: pixels along the one axis per pixel along the other, at most, either way;
-        drawn for x and for y.  0.3 is a slant of 17°.
-      fill: for what the image does not hold.
+      shear: the largest shift along the one axis per pixel along the other, in either
+        direction; drawn for x and for y.  0.3 is a slant of 17°.
+      fill: the value of pixels that come from outside of the image.
       min_visible: what becomes of objects that leave the image, see `geometry`.
     """
     check(
@@ -54,11 +54,12 @@ def random_affine(
     def transform(key, batch):
         count, height, width, _ = batch["image"].shape
         draws = jax.random.uniform(key, (count, 6), minval=-1.0)
+        sides = jnp.array([[width, height]], jnp.float32)
         low, high = jnp.log(jnp.asarray(zoom[0])), jnp.log(jnp.asarray(zoom[1]))
         matrices = affine(
             (height, width),
             angle=draws[:, 0] * degrees * (math.pi / 180),
-            translation=draws[:, 1:3] * translation * jnp.array([width, height]),
+            translation=draws[:, 1:3] * translation * sides,
             zoom=jnp.exp((low + high + draws[:, 3] * (high - low)) / 2),
             shear=draws[:, 4:6] * shear,
         )
@@ -108,7 +109,8 @@ def random_perspective(
     def transform(key, batch):
         count, height, width, _ = batch["image"].shape
         inwards = jax.random.uniform(key, (count, 4, 2)) * distortion / 2
-        places = jnp.abs(UNIT_SQUARE - inwards) * jnp.array([width, height])
+        sides = jnp.array([[[width, height]]], jnp.float32)
+        places = jnp.abs(UNIT_SQUARE - inwards) * sides
         return warp(
             batch,
             perspective((height, width), places),
@@ -164,7 +166,7 @@ def affine(
 
     Args:
       size: height and width, in pixels.
-      angle: [B], in radians, clockwise to who looks at the image.
+      angle: [B], in radians, clockwise as the image is seen.
       translation: [B,2], to the right and down, in pixels.
       zoom: [B], factors of size.
       shear: [B,2]: x gains `shear[0]`·y, and then y gains `shear[1]`·x.
@@ -184,7 +186,7 @@ def affine(
     return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
 
 
-UNIT_SQUARE = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])
+UNIT_SQUARE = np.array([[[0, 0], [1, 0], [1, 1], [0, 1]]], np.float32)
 
 
 def perspective(size: tuple[int, int], places: Array) -> Array:
@@ -210,7 +212,7 @@ def perspective(size: tuple[int, int], places: Array) -> Array:
         ],
         axis=-1,
     )
-    return square / jnp.array([size[1], size[0], 1.0])
+    return square / jnp.array([[[size[1], size[0], 1.0]]])
 
 
 def inverse(matrices: Array) -> Array:

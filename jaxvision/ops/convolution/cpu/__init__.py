@@ -10,7 +10,7 @@ may call oneDNN (`jaxvision.onednn`), all known when the program is traced.  The
 were measured on two idle cores of x86.  What a training step loses without a form is
 measured by `benchmarks/forms.py`.
 
-Every file here has one form, as some of the functions
+Every file here but `slices` has one form, as some of the functions
 
 - `convolve(x_BxHxWxC, kernel_KxKxCxO, geometry) -> y_BxhxwxO`
 - `input_gradient(dy_BxhxwxO, kernel_KxKxCxO, size, geometry) -> dx_BxHxWxC`

@@ -1,10 +1,10 @@
-"""Gradients as matrix products with patches ("im2col"): the windows of the images, as
-rows.
+"""Gradients as matrix products with patches ("im2col").
 
-The weight gradient is `dyᵀ · patches`.  The input gradient is `dy · kernelᵀ`, a patch
-for each output, added up where the windows overlap.  Strides cost nothing here, where
-convolutions multiply zeros.  Patches are K² times as large as the images, so they are
-made slice by slice, in the cache.  One group.
+Patches are the windows of the images, as rows.  The weight gradient is
+`dyᵀ · patches`.  The input gradient is `dy · kernelᵀ`, a patch for each output, added
+up where the windows overlap.  Strides cost nothing here, where convolutions multiply
+zeros.  Patches are K² times as large as the images, so they are made slice by slice, in
+the cache.  One group.
 """
 
 import itertools

@@ -18,6 +18,7 @@ from jax import lax
 from jaxvision.ops.convolution.cpu import plain
 from jaxvision.ops.convolution.cpu.slices import images_per_device
 from jaxvision.ops.convolution.geometry import Geometry, pad, windows
+from jaxvision.ops.precision import at_least_float32
 from jaxvision.types import Array
 
 
@@ -119,7 +120,7 @@ def weight_gradient(
             *kernel_size, -1
         )
 
-    wide = jnp.promote_types(x_BxHxWxC.dtype, jnp.float32)
+    wide = at_least_float32(x_BxHxWxC.dtype)
     in_channels, out_channels = x_BxHxWxC.shape[3] // groups, dy_BxhxwxO.shape[3]
     channels = _repeated(x_BxHxWxC, in_channels, out_channels)
     dkernel_KxKxcxO = jnp.stack([of_channel(x) for x in channels], 2)

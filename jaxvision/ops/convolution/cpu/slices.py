@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxvision.ops.precision import at_least_float32
 from jaxvision.types import Array
 
 
@@ -50,7 +51,7 @@ def sum_slices(function: Callable[..., Array], slices: int, *arrays: Array) -> A
     if slices == 1:
         return function(*arrays)
     parts = _split(arrays, slices)
-    wide = jnp.promote_types(arrays[0].dtype, jnp.float32)
+    wide = at_least_float32(arrays[0].dtype)
 
     def of_slice(i):
         return function(*_take(parts, i)).astype(wide)
