@@ -7,7 +7,8 @@ jaxvision.  Updates tests/pretrained/references.json, or the file that is named 
 PARITY_REFERENCES in the environment: for each name the size of the
 images, the number of parameters, a checksum of all names and shapes of its state dict,
 and a selection of the logits for two images; for one model of each family also features
-and gradients.  `timm/NAME` is what timm has where torchvision is the reference of NAME.
+and gradients.  `timm/NAME` is what timm has where torchvision is the reference of NAME,
+and `NAME/output_stride=16` is torchvision's NAME with dilations instead of strides.
 """
 
 import functools
@@ -94,6 +95,16 @@ OPTIONS = {
     "inception_v3": dict(init_weights=False),
 }
 
+DILATED: dict[str, dict] = {
+    "resnet50/output_stride=16": dict(
+        replace_stride_with_dilation=[False, False, True]
+    ),
+    "resnet50/output_stride=8": dict(replace_stride_with_dilation=[False, True, True]),
+    "mobilenet_v3_large/output_stride=16": dict(dilated=True),
+    "mobilenet_v3_small/output_stride=16": dict(dilated=True),
+}
+"""With what torchvision calls the output stride."""
+
 FEATURES = {
     "alexnet": "features.2 features.5 features.12",
     "vgg11": "features.2 features.5 features.10 features.15 features.20",
@@ -159,7 +170,7 @@ def alexnet_fcn():
 def build(name):
     if name in ("alexnet_2012", "alexnet_fcn"):
         return globals()[name]()
-    options = OPTIONS.get(name, {})
+    options = OPTIONS.get(name, {}) | DILATED.get(name, {})
     if name.startswith("timm/"):
         import timm
 
@@ -172,7 +183,7 @@ def build(name):
         return timm.create_model(TIMM[name], **options)
     if name.startswith("vit_"):
         options = dict(image_size=SIZES[name][0])
-    return torchvision.models.get_model(name, weights=None, **options)
+    return torchvision.models.get_model(name.split("/")[0], weights=None, **options)
 
 
 def reference(name):
@@ -276,8 +287,8 @@ def fill(model, gain):
     state = model.state_dict()
     for key, value in state.items():
         if is_weight(key, value):
-            made = inputs.weight(key, tuple(value.shape), gain)
-            state[key] = torch.from_numpy(np.asarray(made, np.float32))
+            weight = inputs.weight(key, tuple(value.shape), gain)
+            state[key] = torch.from_numpy(np.asarray(weight, np.float32))
     model.load_state_dict(state, strict=True)
 
 
@@ -317,15 +328,16 @@ def rounded(number):
 def main(names):
     all_names = torchvision.models.list_models(module=torchvision.models)
     twice = [f"timm/{name}" for name in ALSO_TIMM]
-    for name in names or [*all_names, *TIMM, *twice, "alexnet_2012", "alexnet_fcn"]:
-        made, spread, size = reference(name)
-        gain = made["gain"]
+    others = ["alexnet_2012", "alexnet_fcn", *DILATED]
+    for name in names or [*all_names, *TIMM, *twice, *others]:
+        found, spread, size = reference(name)
+        gain = found["gain"]
         print(
             f"{name:24} logits to {size:.3g}, apart by {spread:.2g}, gain {gain}",
             flush=True,
         )
         references = json.loads(FILE.read_text()) if FILE.exists() else {}
-        references[name] = made
+        references[name] = found
         lines = [f'"{k}": {json.dumps(v)}' for k, v in sorted(references.items())]
         FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 

@@ -1,4 +1,4 @@
-"""The tables of `python -m jaxvision models`: what models cost and see."""
+"""The tables of `python -m jaxvision models`: costs and receptive fields."""
 
 import fnmatch
 from collections.abc import Sequence
@@ -31,7 +31,13 @@ def overview(names: Sequence[str]) -> Table:
     """A row for each of the named models."""
     table = Table(box=None, header_style="bold")
     table.add_column("model", no_wrap=True)
-    for header in ("parameters", "multiply-adds", "activations", "input", "sees"):
+    for header in (
+        "parameters",
+        "multiply-adds",
+        "activations",
+        "input",
+        "receptive field",
+    ):
         table.add_column(header, justify="right", no_wrap=True)
     table.add_column("weights")
     table.add_column("paper", no_wrap=True)
@@ -51,10 +57,10 @@ def overview(names: Sequence[str]) -> Table:
 
 
 def layer_table(name: str) -> Table:
-    """A row for each layer with weights of one model, and a last one of sums."""
+    """A row for each layer with weights of one model, and the totals."""
     table = Table(box=None, header_style="bold", show_footer=True)
     total = _measures(name)
-    table.add_column("layer", footer="together", no_wrap=True)
+    table.add_column("layer", footer="total", no_wrap=True)
     table.add_column("kind", no_wrap=True)
     table.add_column("output", justify="right", no_wrap=True)
     for header, footer in (
@@ -74,7 +80,7 @@ def layer_table(name: str) -> Table:
 
 
 def show(table: Table) -> None:
-    """Print a table as wide as it is: where it is to be read, lines may be cut."""
+    """Print a table at its full width; a narrow terminal wraps or cuts the lines."""
     console = Console(highlight=False, markup=False, emoji=False, width=1000)
     console.width = console.measure(table).maximum
     console.print(table)
@@ -85,7 +91,7 @@ def _measures(name: str) -> measures.Measures:
 
 
 def _weights(name: str) -> str:
-    """Whose files `pretrained.load` reads; with a star, that it can download."""
+    """Sources whose files `pretrained.load` reads, with a star where it downloads."""
     sources = [source for source in models.sources(name) if source != "jaxvision"]
     return ", ".join(
         source + "*" * (i == 0 and name in published.FILES)

@@ -24,7 +24,7 @@ def attend(
     bias: Array | None = None,
     scale: float | None = None,
 ) -> Array:
-    """softmax(scale · q kᵀ + bias) v of each head, side by side: [B,N,D].
+    """softmax(scale · q kᵀ + bias) v of each head, concatenated: [B,N,D].
 
     `bias` is [B or 1,h,N,N]; `scale` is 1/√E by default.
     """

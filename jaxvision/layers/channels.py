@@ -2,6 +2,6 @@
 
 
 def round_channels(channels: float, divisor: int = 8) -> int:
-    """The multiple of `divisor` next to `channels`, but never less than 90 % of it."""
+    """The multiple of `divisor` nearest to `channels`, but never below 90 % of it."""
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded

@@ -1,4 +1,4 @@
-"""The end of every classifier: from features to named class scores."""
+"""The last layers of a classifier: from features to named class scores."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Convolution, normalisation, activation: the brick of most networks since 2015."""
+"""Convolution, normalisation, activation: the unit of most networks since 2015."""
 
 from collections.abc import Callable
 from functools import partial
@@ -26,6 +26,7 @@ def conv_norm(
     names: tuple[str, str],
     strides: int = 1,
     padding: Padding | None = None,
+    dilation: int = 1,
     groups: int = 1,
     norm: Callable[..., nn.Module] = BatchNorm,
     activation: Callable[[Array], Array] | None = relu,
@@ -34,16 +35,18 @@ def conv_norm(
 ) -> Array:
     """[B,H,W,C] -> [B,H',W',features], by two layers called `names`.
 
-    `padding=None` pads both sides by half the kernel, so that only strides change the
-    size of the map.  `activation=None` leaves the output linear.
+    `padding=None` pads both sides by half the (dilated) kernel, so that only strides
+    change the size of the map.  `activation=None` leaves the output linear.
     """
     if padding is None:
-        padding = [(k // 2, k // 2) for k in pair("kernel_size", kernel_size)]
+        halves = [k // 2 * dilation for k in pair("kernel_size", kernel_size)]
+        padding = [(half, half) for half in halves]
     x = Conv(
         features,
         kernel_size,
         strides,
         padding,
+        dilation,
         groups=groups,
         use_bias=False,
         dtype=dtype,
@@ -55,12 +58,13 @@ def conv_norm(
 
 
 class ConvNorm(nn.Module):
-    """`conv_norm` as one module, inside of which the layers have their names."""
+    """`conv_norm` as a module of its own, which contains the two layers."""
 
     features: int
     kernel_size: Pair = 3
     strides: int = 1
     padding: Padding | None = None
+    dilation: int = 1
     groups: int = 1
     norm: Callable[..., nn.Module] = BatchNorm
     activation: Callable[[Array], Array] | None = relu
@@ -77,6 +81,7 @@ class ConvNorm(nn.Module):
             names=self.names,
             strides=self.strides,
             padding=self.padding,
+            dilation=self.dilation,
             groups=self.groups,
             norm=self.norm,
             activation=self.activation,
@@ -86,7 +91,7 @@ class ConvNorm(nn.Module):
 
 
 def basic_conv(*, train: bool, dtype: Any = jnp.float32):
-    """`ConvNorm` as the Inception networks have it, to be given features and size."""
+    """`ConvNorm` with the settings and layer names of the Inception networks."""
     return partial(
         ConvNorm,
         norm=batch_norm(train=train, dtype=dtype, epsilon=1e-3),

@@ -1,11 +1,11 @@
-"""What published ImageNet weights expect of their images."""
+"""The normalisation of images that published ImageNet weights expect."""
 
 import jax
 import jax.numpy as jnp
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-"""Of red, green and blue over ImageNet, for pixels from 0 to 1."""
+"""Statistics of red, green and blue over ImageNet, for pixels from 0 to 1."""
 
 
 def from_imagenet_statistics(images_BxHxWx3: jax.Array) -> jax.Array:

@@ -17,7 +17,7 @@ class BatchNorm(nn.Module):
 
     In training by the statistics of the batch, of which `batch_stats` holds running
     averages for the evaluation.  Parameters, statistics and values are those of
-    `flax.linen.BatchNorm`; `ops.batch_norm` says what is computed otherwise.
+    `flax.linen.BatchNorm`; `ops.batch_norm` describes how the computation differs.
     """
 
     use_running_average: bool
@@ -25,7 +25,7 @@ class BatchNorm(nn.Module):
     """The share of the old running averages that each step keeps."""
     epsilon: float = 1e-5
     dtype: Any = jnp.float32
-    """Of the output."""
+    """The type of the output."""
     scale_init: Callable[..., Array] = nn.initializers.ones
 
     @nn.compact
@@ -54,7 +54,7 @@ def batch_norm(
     momentum: float = 0.9,
     epsilon: float = 1e-5,
 ):
-    """`BatchNorm` that lacks only its `name`."""
+    """A partial `BatchNorm`, complete but for its `name`."""
     return partial(
         BatchNorm,
         use_running_average=not train,

@@ -13,7 +13,7 @@ Array = jax.Array
 
 
 class SqueezeExcite(nn.Module):
-    """Weigh each channel by a gate in [0, 1] that all positions decide together.
+    """Multiply each channel by a gate in [0, 1], computed from the means of all.
 
     `features` is the number of hidden units, usually a fraction of the channels.
     """

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 class StochasticDepth(nn.Module):
     """In training, the branch of each example survives with probability 1 - rate.
 
-    Survivors are divided by that probability, so that the mean stays.  Draws from the
-    `dropout` stream.
+    Survivors are divided by that probability, so that the mean stays the same.  Random
+    numbers come from the `dropout` stream.
     """
 
     rate: float

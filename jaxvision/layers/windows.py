@@ -1,4 +1,4 @@
-"""Maps cut into windows, and where the pixels of a window lie to one another.
+"""Maps cut into windows, and relative positions of the pixels in a window.
 
 Shapes: B batch, H W height and width, C channels, N windows, P pixels of a window.
 """
@@ -29,7 +29,7 @@ def merge(x_BxNxPxC: Array, height: int, width: int, size: tuple[int, int]) -> A
 
 
 def relative_position_index(size: int) -> np.ndarray:
-    """int32 [P,P]: for each two pixels of a square window, the number of their offset.
+    """int32 [P,P]: the number of the offset of each pair of pixels in a square window.
 
     Offsets from -(size - 1) to size - 1 along both axes are numbered row by row.
     """
@@ -42,7 +42,7 @@ def relative_position_index(size: int) -> np.ndarray:
 def index_constants(
     state: Mapping[str, np.ndarray], size: int, *, beside: str, flat: bool
 ) -> dict[str, np.ndarray]:
-    """`relative_position_index` for every array called `beside`, as PyTorch wants it.
+    """`relative_position_index` for every array called `beside`, as in PyTorch.
 
     There it is a buffer of each attention layer, and part of the state dict.
     """

@@ -3,10 +3,10 @@
     images 224×224 → 11×11 convolution, stride 4 → pool → 5×5 → pool
                    → three 3×3 → pool → 4096 → 4096 → 1000
 
-`alexnet_2012` is the table of the paper, for 227×227 images, as everybody reads it: 96,
-256, 384, 384 and 256 channels, of which three layers see the half that was on their
-GPU, with local response normalisation.  `alexnet` is torchvision's, after Krizhevsky
-2014, https://arxiv.org/abs/1404.5997: one GPU and no normalisation.  `alexnet_fcn` is
+`alexnet_2012` is the network of the paper, for 227×227 images: 96, 256, 384, 384 and
+256 channels, three layers in two groups, which were on two GPUs, and local response
+normalisation.  `alexnet` is torchvision's, after Krizhevsky 2014,
+https://arxiv.org/abs/1404.5997: no groups and no normalisation.  `alexnet_fcn` is
 the same network with its dense layers as convolutions, so that a larger image gives a
 map of scores; it loads the weights of `alexnet`.
 """
@@ -26,6 +26,8 @@ from jaxvision.models.variant import Variant
 from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import adaptive_avg_pool, max_pool
 
+PAPER = "Krizhevsky et al. 2012, https://papers.nips.cc/paper/4824"
+
 
 class AlexNet(nn.Module):
     """Outputs: `conv1`, `conv2`, `conv5` (before each pooling), `stage1` … `stage3`
@@ -38,11 +40,11 @@ class AlexNet(nn.Module):
     num_classes: int = 1000
     stem_padding: int = 2
     groups: int = 1
-    """Of the second, fourth and fifth convolutions: the GPUs of 2012."""
+    """Groups of the second, fourth and fifth convolutions: the GPUs of 2012."""
     normalise: bool = False
     """Local response normalisation after the first two convolutions."""
     fully_convolutional: bool = False
-    """Whether `pre_logits` and `logits` are maps, of a position for 32 pixels."""
+    """Whether `pre_logits` and `logits` are maps of stride 32."""
     dropout: float = 0.5
     dtype: Any = jnp.float32
 
@@ -96,8 +98,8 @@ class AlexNet(nn.Module):
 
 
 VARIANTS = {
-    "alexnet": Variant(AlexNet),
-    "alexnet_fcn": Variant(partial(AlexNet, fully_convolutional=True)),
+    "alexnet": Variant(AlexNet, PAPER),
+    "alexnet_fcn": Variant(partial(AlexNet, fully_convolutional=True), PAPER),
     "alexnet_2012": Variant(
         partial(
             AlexNet,
@@ -106,6 +108,7 @@ VARIANTS = {
             groups=2,
             normalise=True,
         ),
+        PAPER,
         (227, 227, 3),
     ),
 }

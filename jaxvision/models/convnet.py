@@ -1,4 +1,4 @@
-"""The pattern of most convolutional networks, built from its three numbers:
+"""The common pattern of convolutional networks, described by three numbers:
 
 INPUT → [[CONV → RELU]·N → POOL?]·M → [FC → RELU]·K → FC
 """
@@ -74,4 +74,4 @@ class ConvNet(nn.Module):
         return outputs
 
 
-VARIANTS = {"convnet": Variant(ConvNet, (28, 28, 1), OURS)}
+VARIANTS = {"convnet": Variant(ConvNet, "", (28, 28, 1), OURS)}

@@ -3,8 +3,8 @@
     images → patches of 4×4 by a convolution → four stages of blocks, between them 2×2
              convolutions with stride 2 → average → layer norm → linear layer
 
-A block filters each channel by 7×7, and then treats each position on its own, as the
-perceptrons of a transformer do.
+A block filters each channel by 7×7, and then applies a perceptron to each position, as
+in a transformer.
 """
 
 from collections.abc import Sequence
@@ -21,11 +21,13 @@ from jaxvision.layers.stochastic_depth import StochasticDepth
 from jaxvision.models.variant import Variant
 from jaxvision.ops.pooling import global_avg_pool
 
+PAPER = "Liu et al. 2022, https://arxiv.org/abs/2201.03545"
+
 init = nn.initializers.truncated_normal(0.02)
 
 
 class Block(nn.Module):
-    """Depthwise 7×7, layer norm, four times as wide and back; beside a shortcut."""
+    """Depthwise 7×7, layer norm, a perceptron of four times the width; a shortcut."""
 
     drop_path: nn.Module
     layer_scale: float
@@ -68,7 +70,7 @@ class ConvNeXt(nn.Module):
     stochastic_depth: float = 0.1
     """The rate at the last block, to which it grows from 0."""
     layer_scale: float = 1e-6
-    """What branches are multiplied by at first."""
+    """Initial value of the learned scales of the branches."""
     remat: bool = False
     """Whether training computes the inside of blocks twice, to save memory."""
     dtype: Any = jnp.float32
@@ -85,7 +87,7 @@ class ConvNeXt(nn.Module):
         for stage, (depth, features) in enumerate(
             zip(self.depths, self.features, strict=True)
         ):
-            # The published weights count the stem and what is between stages as layers.
+            # In the published names the stem and the downsampling are layers, too.
             before, here = f"features.{2 * stage}", f"features.{2 * stage + 1}"
             if stage == 0:
                 x = patches(features, 4, strides=4, name=f"{before}.0")(x)
@@ -132,6 +134,7 @@ VARIANTS = {
         partial(
             ConvNeXt, depths=depths, features=features, stochastic_depth=stochastic
         ),
+        PAPER,
         sources={"torchvision": (), "timm": _TIMM},
     )
     for size, depths, features, stochastic in (

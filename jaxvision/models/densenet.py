@@ -21,6 +21,8 @@ from jaxvision.models.variant import Variant
 from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import avg_pool, global_avg_pool, max_pool
 
+PAPER = "Huang et al. 2017, https://arxiv.org/abs/1608.06993"
+
 
 class DenseLayer(nn.Module):
     """Appends `growth` channels to its input."""
@@ -48,7 +50,7 @@ class DenseNet(nn.Module):
     """
 
     depths: Sequence[int]
-    """Layers in each dense block."""
+    """Number of layers in each dense block."""
     growth: int = 32
     """Channels that each layer adds: k in the paper."""
     num_classes: int = 1000
@@ -97,6 +99,7 @@ class DenseNet(nn.Module):
 VARIANTS = {
     name: Variant(
         partial(DenseNet, depths=depths, growth=growth),
+        PAPER,
         # The files of 2017 have a dot that torchvision removes when it reads them.
         sources={
             "torchvision": (),

@@ -7,7 +7,7 @@ Tan and Le 2021, https://arxiv.org/abs/2104.00298, table 4
              and excitation (MBConv) → 1×1 convolution → average → linear layer
 
 B1 to B7 are B0 with more blocks, more channels and larger images.  The early stages of
-V2 fuse the widening and the filter of a block into one 3×3 convolution (Fused-MBConv).
+V2 fuse the expansion and the depthwise convolution into one 3×3 (Fused-MBConv).
 """
 
 import math
@@ -21,13 +21,17 @@ import jax.numpy as jnp
 
 from jaxvision.layers.channels import round_channels
 from jaxvision.layers.classifier import classify
-from jaxvision.layers.conv_norm import ConvNorm
+from jaxvision.layers.conv_norm import conv_norm
+from jaxvision.layers.inverted_residual import InvertedResidual
 from jaxvision.layers.norm import batch_norm
 from jaxvision.layers.squeeze_excite import SqueezeExcite
 from jaxvision.layers.stochastic_depth import StochasticDepth
 from jaxvision.models.timm_names import LAYERS, STEM
 from jaxvision.models.variant import Variant
 from jaxvision.ops.pooling import global_avg_pool
+
+PAPER = "Tan and Le 2019, https://arxiv.org/abs/1905.11946"
+PAPER_V2 = "Tan and Le 2021, https://arxiv.org/abs/2104.00298"
 
 
 class Stage(NamedTuple):
@@ -78,60 +82,25 @@ V2_L = (
 )
 
 
-class MBConv(nn.Module):
-    """Widen, filter each channel, weigh the channels, narrow; beside a shortcut."""
-
-    stage: Stage
-    strides: int
-    conv_norm: Callable[..., nn.Module]
-    drop_path: nn.Module
-
-    @nn.compact
-    def __call__(self, x):
-        stage, y, layer = self.stage, x, 0
-        wide = round_channels(x.shape[-1] * stage.expansion)
-        if wide != x.shape[-1]:
-            y = self.conv_norm(wide, 1, name="block.0")(y)
-            layer = 1
-        y = self.conv_norm(
-            wide,
-            stage.kernel_size,
-            strides=self.strides,
-            groups=wide,
-            name=f"block.{layer}",
-        )(y)
-        y = SqueezeExcite(
-            max(1, x.shape[-1] // 4),
-            activation=nn.silu,
-            name=f"block.{layer + 1}",
-        )(y)
-        y = self.conv_norm(
-            stage.features, 1, activation=None, name=f"block.{layer + 2}"
-        )(y)
-        return x + self.drop_path(y) if x.shape == y.shape else y
-
-
 class FusedMBConv(nn.Module):
-    """Widen by a convolution that also filters, narrow; beside a shortcut."""
+    """An inverted residual block where one full convolution expands and filters."""
 
-    stage: Stage
+    features: int
+    expanded_channels: int
+    conv_norm: Callable[..., jax.Array]
+    kernel_size: int
     strides: int
-    conv_norm: Callable[..., nn.Module]
     drop_path: nn.Module
 
     @nn.compact
     def __call__(self, x):
-        stage = self.stage
-        wide = round_channels(x.shape[-1] * stage.expansion)
-        if wide == x.shape[-1]:
-            y = self.conv_norm(
-                stage.features, stage.kernel_size, strides=self.strides, name="block.0"
-            )(x)
+        conv_norm = partial(self.conv_norm, kernel_size=self.kernel_size)
+        first, second = ("block.0.0", "block.0.1"), ("block.1.0", "block.1.1")
+        if self.expanded_channels == x.shape[-1]:
+            y = conv_norm(x, self.features, strides=self.strides, names=first)
         else:
-            y = self.conv_norm(
-                wide, stage.kernel_size, strides=self.strides, name="block.0"
-            )(x)
-            y = self.conv_norm(stage.features, 1, activation=None, name="block.1")(y)
+            y = conv_norm(x, self.expanded_channels, strides=self.strides, names=first)
+            y = self.conv_norm(y, self.features, 1, activation=None, names=second)
         return x + self.drop_path(y) if x.shape == y.shape else y
 
 
@@ -168,7 +137,7 @@ class EfficientNet(nn.Module):
             momentum=self.momentum,
             epsilon=self.epsilon,
         )
-        conv_norm = partial(ConvNorm, norm=norm, activation=nn.silu, dtype=self.dtype)
+        conv_bn = partial(conv_norm, norm=norm, activation=nn.silu, dtype=self.dtype)
         stages = [
             stage._replace(
                 features=round_channels(stage.features * self.width),
@@ -176,31 +145,43 @@ class EfficientNet(nn.Module):
             )
             for stage in self.stages
         ]
-        # The first stage of B0 narrows, those of V2 keep the channels of the stem.
+        # The first stage of B0 halves the channels of the stem, that of V2 keeps them.
         stem = self.stages[0].features if self.stages[0].fused else 32
-        x = conv_norm(round_channels(stem * self.width), strides=2, name="features.0")(
-            images
+        x = conv_bn(
+            images,
+            round_channels(stem * self.width),
+            strides=2,
+            names=("features.0.0", "features.0.1"),
         )
         outputs: dict[str, jax.Array] = {}
         blocks, total = 0, sum(stage.depth for stage in stages)
         for layer, stage in enumerate(stages, 1):
             if stage.strides == 2:
                 outputs[f"stage{len(outputs) + 1}"] = x
-            make_block = FusedMBConv if stage.fused else MBConv
-            make_block = nn.remat(make_block) if self.remat else make_block
+            kind: Any = FusedMBConv if stage.fused else InvertedResidual
+            make_block = nn.remat(kind) if self.remat else kind
             for block in range(stage.depth):
                 rate = self.stochastic_depth * blocks / total
+                options: dict[str, Any] = {}
+                if not stage.fused:
+                    options["squeeze_excite"] = partial(
+                        SqueezeExcite, max(1, x.shape[-1] // 4), activation=nn.silu
+                    )
                 x = make_block(
-                    stage,
+                    stage.features,
+                    round_channels(x.shape[-1] * stage.expansion),
+                    conv_bn,
+                    stage.kernel_size,
                     stage.strides if block == 0 else 1,
-                    conv_norm,
-                    StochasticDepth(rate, deterministic=not train),
+                    drop_path=StochasticDepth(rate, deterministic=not train),
+                    **options,
                     name=f"features.{layer}.{block}",
                 )(x)
                 blocks += 1
         outputs[f"stage{len(outputs) + 1}"] = x
         last = self.last or 4 * x.shape[-1]
-        x = conv_norm(last, 1, name=f"features.{len(stages) + 1}")(x)
+        name = f"features.{len(stages) + 1}"
+        x = conv_bn(x, last, 1, names=(f"{name}.0", f"{name}.1"))
         return classify(
             outputs,
             global_avg_pool(x),
@@ -222,7 +203,7 @@ _TIMM = (
 )
 
 _TENSORFLOW: dict[str, Any] = dict(epsilon=1e-3, momentum=0.99)
-"""Of batch normalisation, where published weights come from there: B5 to B7."""
+"""Batch normalisation of the weights that came from TensorFlow: B5 to B7."""
 
 VARIANTS = {
     name: Variant(
@@ -234,6 +215,7 @@ VARIANTS = {
             dropout=dropout,
             **(_TENSORFLOW if name[-1] in "567" else {}),
         ),
+        PAPER,
         (size, size, 3),
         sources={"torchvision": (), "timm": _TIMM},
         timm=name,
@@ -252,8 +234,8 @@ VARIANTS = {
 } | {
     name: Variant(
         partial(EfficientNet, stages, last=1280, dropout=dropout, epsilon=1e-3),
+        PAPER_V2,
         (size, size, 3),
-        paper="Tan and Le 2021, https://arxiv.org/abs/2104.00298",
     )
     for name, stages, size, dropout in (
         ("efficientnet_v2_s", V2_S, 384, 0.2),

@@ -4,14 +4,13 @@ https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
     images → 3×3 convolution, stride 2 → stages of inverted residual blocks
            → 1×1 convolution to 1280 → average → linear layer
 
-EfficientNet for phones: without squeeze and excitation, with activations that stop at
-6, and with a stem, a first and a last stage that do not grow.  As in TensorFlow,
+EfficientNet for phones: without squeeze and excitation, with ReLU6 as the activation,
+and with a stem, a first and a last stage that are not scaled.  As in TensorFlow,
 padding depends on the size of the map (`"SAME"`).  timm's `tf_efficientnet_lite0` is
 the reference.
 """
 
 import math
-from collections.abc import Callable
 from functools import partial
 from itertools import accumulate
 from typing import Any
@@ -23,10 +22,13 @@ import jax.numpy as jnp
 from jaxvision.layers.channels import round_channels
 from jaxvision.layers.classifier import classify
 from jaxvision.layers.conv_norm import conv_norm
+from jaxvision.layers.inverted_residual import InvertedResidual
 from jaxvision.layers.norm import batch_norm
 from jaxvision.layers.stochastic_depth import StochasticDepth
 from jaxvision.models.variant import Rules, Variant
 from jaxvision.ops.pooling import global_avg_pool
+
+PAPER = "Tan and Le 2019, https://arxiv.org/abs/1905.11946"
 
 STAGES = (
     (1, 3, 1, 16, 1),
@@ -40,35 +42,10 @@ STAGES = (
 """Expansion, kernel size, stride of the first block, channels, blocks."""
 
 
-class InvertedResidual(nn.Module):
-    """Widen, filter each channel, narrow; beside a shortcut."""
-
-    features: int
-    expansion: int
-    kernel_size: int
-    strides: int
-    brick: Callable
-    drop_path: nn.Module
-
-    @nn.compact
-    def __call__(self, x):
-        wide = x.shape[-1] * self.expansion
-        narrow = partial(self.brick, features=self.features, kernel_size=1)
-        depthwise = partial(
-            self.brick,
-            features=wide,
-            kernel_size=self.kernel_size,
-            strides=self.strides,
-            groups=wide,
-        )
-        if self.expansion == 1:
-            y = depthwise(x, names=("conv_dw", "bn1"))
-            y = narrow(y, activation=None, names=("conv_pw", "bn2"))
-        else:
-            y = self.brick(x, wide, 1, names=("conv_pw", "bn1"))
-            y = depthwise(y, names=("conv_dw", "bn2"))
-            y = narrow(y, activation=None, names=("conv_pwl", "bn3"))
-        return x + self.drop_path(y) if x.shape == y.shape else y
+def _names(role: str, place: int) -> tuple[str, str]:
+    """`conv_pwl` is the last of three convolutions; of two it is `conv_pw`."""
+    pointwise = "conv_pwl" if place == 2 else "conv_pw"
+    return "conv_dw" if role == "depthwise" else pointwise, f"bn{place + 1}"
 
 
 class EfficientNetLite(nn.Module):
@@ -93,7 +70,7 @@ class EfficientNetLite(nn.Module):
     @nn.compact
     def __call__(self, images, *, train: bool):
         norm = batch_norm(train=train, dtype=self.dtype, momentum=0.99, epsilon=1e-3)
-        brick = partial(
+        conv_bn = partial(
             conv_norm,
             norm=norm,
             padding="SAME",
@@ -102,26 +79,28 @@ class EfficientNetLite(nn.Module):
         )
         make_block = nn.remat(InvertedResidual) if self.remat else InvertedResidual
 
-        x = brick(images, 32, strides=2, names=("conv_stem", "bn1"))
+        x = conv_bn(images, 32, strides=2, names=("conv_stem", "bn1"))
         outputs: dict[str, jax.Array] = {}
         blocks, depths = 0, _depths(self.depth)
-        for stage, (expansion, size, strides, features, _) in enumerate(STAGES):
+        for stage, row in enumerate(STAGES):
+            expansion, kernel_size, strides, features, _ = row
             if strides == 2:
                 outputs[f"stage{len(outputs) + 1}"] = x
             for block in range(depths[stage]):
                 rate = self.stochastic_depth * blocks / sum(depths)
                 x = make_block(
                     round_channels(features * self.width),
-                    expansion,
-                    size,
+                    x.shape[-1] * expansion,
+                    conv_bn,
+                    kernel_size,
                     strides if block == 0 else 1,
-                    brick,
-                    StochasticDepth(rate, deterministic=not train),
+                    drop_path=StochasticDepth(rate, deterministic=not train),
+                    names=_names,
                     name=f"blocks.{stage}.{block}",
                 )(x)
                 blocks += 1
         outputs[f"stage{len(outputs) + 1}"] = x
-        x = brick(x, 1280, 1, names=("conv_head", "bn2"))
+        x = conv_bn(x, 1280, 1, names=("conv_head", "bn2"))
         return classify(
             outputs,
             global_avg_pool(x),
@@ -134,7 +113,7 @@ class EfficientNetLite(nn.Module):
 
 
 def _depths(factor: float) -> list[int]:
-    """Blocks in each stage, of which the first and the last do not grow."""
+    """Blocks in each stage; the first and the last stage are not scaled."""
     first, *middle, last = (depth for *_, depth in STAGES)
     return [first, *(math.ceil(depth * factor) for depth in middle), last]
 
@@ -162,6 +141,7 @@ def _package(depth: float) -> Rules:
 VARIANTS = {
     f"tf_efficientnet_lite{i}": Variant(
         partial(EfficientNetLite, width=width, depth=depth, dropout=dropout),
+        PAPER,
         (size, size, 3),
         sources={"timm": (), "efficientnet_lite_pytorch": _package(depth)},
     )

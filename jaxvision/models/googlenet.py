@@ -4,9 +4,9 @@
            → modules 3a, 3b → pool → 4a … 4e → pool → 5a, 5b → average → 1000
 
 A module concatenates a 1×1, a 3×3, a "5×5" and a pooled branch.  Two auxiliary
-classifiers sit on 4a and 4d.  As torchvision builds it, and its weights want it: with
-batch normalisation instead of local response normalisation, and with 3×3 kernels in the
-5×5 branch (https://github.com/pytorch/vision/issues/906).
+classifiers follow 4a and 4d.  As in torchvision, whose weights it takes, there is batch
+normalisation instead of local response normalisation, and the 5×5 branch has 3×3
+kernels (https://github.com/pytorch/vision/issues/906).
 """
 
 from collections.abc import Callable
@@ -23,6 +23,8 @@ from jaxvision.models.variant import Variant
 from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import adaptive_avg_pool, global_avg_pool, max_pool
 
+PAPER = "Szegedy et al. 2015, https://arxiv.org/abs/1409.4842"
+
 INCEPTION = {
     "3a": (64, 96, 128, 16, 32, 32),
     "3b": (128, 128, 192, 32, 96, 64),
@@ -34,7 +36,7 @@ INCEPTION = {
     "5a": (256, 160, 320, 32, 128, 128),
     "5b": (384, 192, 384, 48, 128, 128),
 }
-"""Channels of #1×1, #3×3 reduce, #3×3, #5×5 reduce, #5×5 and pool proj."""
+"""Channels, as in table 1: #1×1, #3×3 reduce, #3×3, #5×5 reduce, #5×5, pool proj."""
 
 
 class Inception(nn.Module):
@@ -87,8 +89,8 @@ class GoogLeNet(nn.Module):
     dropout: float = 0.2
     aux_dropout: float = 0.7
     transform_input: bool = False
-    """For the published weights, which want images in [-1, 1]: converts them from
-    ImageNet's mean 0 and deviation 1."""
+    """Whether to convert images that were normalised by ImageNet's mean and deviation
+    to [-1, 1], which the published weights expect."""
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -137,4 +139,4 @@ class GoogLeNet(nn.Module):
         )
 
 
-VARIANTS = {"googlenet": Variant(GoogLeNet)}
+VARIANTS = {"googlenet": Variant(GoogLeNet, PAPER)}

@@ -5,7 +5,7 @@
                    → average → 1000
 
 Large kernels are factorised: 5×5 into two 3×3, and n×n into 1×n and n×1.  Modules and
-layers bear the names of the published weights.
+layers have the names of the published weights.
 """
 
 from collections.abc import Callable
@@ -20,6 +20,8 @@ from jaxvision.layers.conv_norm import basic_conv
 from jaxvision.layers.imagenet import from_imagenet_statistics
 from jaxvision.models.variant import Variant
 from jaxvision.ops.pooling import avg_pool, global_avg_pool, max_pool
+
+PAPER = "Szegedy et al. 2016, https://arxiv.org/abs/1512.00567"
 
 Conv = Callable[..., nn.Module]
 
@@ -146,8 +148,8 @@ class AuxiliaryHead(nn.Module):
 class InceptionV3(nn.Module):
     """Outputs: `stage1` … `stage5`, `pre_logits` [B,2048], `logits`, `aux`.
 
-    Stages are what has the same size: 2, 4, 8, 16 and 32 pixels of the image for each
-    of theirs.  Images of at least 75×75 pixels; `aux` exists from 299×299 on.
+    Stages are the last maps of stride 2, 4, 8, 16 and 32.  Images of at least 75×75
+    pixels; `aux` exists from 299×299 on.
     """
 
     num_classes: int = 1000
@@ -155,8 +157,8 @@ class InceptionV3(nn.Module):
     """Whether there is an auxiliary classifier."""
     dropout: float = 0.5
     transform_input: bool = False
-    """For the published weights, which want images in [-1, 1]: converts them from
-    ImageNet's mean 0 and deviation 1."""
+    """Whether to convert images that were normalised by ImageNet's mean and deviation
+    to [-1, 1], which the published weights expect."""
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -179,7 +181,7 @@ class InceptionV3(nn.Module):
         x = InceptionC(conv, 160, name="Mixed_6c")(x)
         x = InceptionC(conv, 160, name="Mixed_6d")(x)
         outputs["stage4"] = x = InceptionC(conv, 192, name="Mixed_6e")(x)
-        # Below 17×17 the 5×5 convolution of the auxiliary head has nothing to see.
+        # A map below 17×17 is too small for the 5×5 convolution of the auxiliary head.
         if self.aux and self.num_classes and min(x.shape[1:3]) >= 17:
             outputs["aux"] = AuxiliaryHead(
                 self.num_classes, conv, self.dtype, name="AuxLogits"
@@ -202,4 +204,4 @@ def _blurred(x):
     return avg_pool(x, 3, 1, padding=1, count_include_pad=True)
 
 
-VARIANTS = {"inception_v3": Variant(InceptionV3, (299, 299, 3))}
+VARIANTS = {"inception_v3": Variant(InceptionV3, PAPER, (299, 299, 3))}

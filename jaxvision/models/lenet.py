@@ -3,8 +3,8 @@
     input 32×32 → C1 6@28×28 → S2 6@14×14 → C3 16@10×10 → S4 16@5×5
                 → C5 120 → F6 84 → 10
 
-As everybody builds it since: C3 sees all maps of S2 (the paper's table of connections
-saved arithmetic in 1998), subsampling has no weights, and the last layer is linear.
+As in most later implementations, C3 sees all maps of S2 (the paper's table of
+connections saved arithmetic), subsampling has no weights, and the last layer is linear.
 """
 
 from collections.abc import Callable
@@ -20,6 +20,8 @@ from jaxvision.layers.conv import Conv
 from jaxvision.models.variant import OURS, Variant
 from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import avg_pool, max_pool
+
+PAPER = "LeCun et al. 1998, https://doi.org/10.1109/5.726791"
 
 
 class LeNet5(nn.Module):
@@ -72,8 +74,8 @@ class LeNet5(nn.Module):
 
 
 VARIANTS = {
-    "lenet5": Variant(LeNet5, (32, 32, 1), OURS),
+    "lenet5": Variant(LeNet5, PAPER, (32, 32, 1), OURS),
     "lenet5_relu": Variant(
-        partial(LeNet5, activation=relu, pool=max_pool), (32, 32, 1), OURS
+        partial(LeNet5, activation=relu, pool=max_pool), PAPER, (32, 32, 1), OURS
     ),
 }

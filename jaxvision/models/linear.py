@@ -15,12 +15,15 @@ import jax.numpy as jnp
 from jaxvision.models.variant import OURS, Variant
 from jaxvision.ops.activation import relu
 
+PAPER = "Rosenblatt 1958, https://doi.org/10.1037/h0042519"
+PAPER_MLP = "Rumelhart et al. 1986, https://doi.org/10.1038/323533a0"
+
 
 class MLP(nn.Module):
     """Flatten, hidden layers with an activation, one linear layer of class scores.
 
-    With no hidden layer it is the perceptron: a linear layer whose softmax the task
-    takes.  Outputs: `pre_logits` [B,D] and `logits` [B,num_classes].
+    With no hidden layer it is the perceptron, a single linear layer.  Outputs:
+    `pre_logits` [B,D] and `logits` [B,num_classes].
     """
 
     num_classes: int = 10
@@ -41,6 +44,6 @@ class MLP(nn.Module):
 
 
 VARIANTS = {
-    "perceptron": Variant(MLP, (28, 28, 1), OURS),
-    "mlp": Variant(partial(MLP, hidden=(300, 100)), (28, 28, 1), OURS),
+    "perceptron": Variant(MLP, PAPER, (28, 28, 1), OURS),
+    "mlp": Variant(partial(MLP, hidden=(300, 100)), PAPER_MLP, (28, 28, 1), OURS),
 }

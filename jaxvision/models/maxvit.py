@@ -33,12 +33,14 @@ from jaxvision.layers.windows import (
 from jaxvision.models.variant import Variant
 from jaxvision.ops.pooling import avg_pool, global_avg_pool
 
+PAPER = "Tu et al. 2022, https://arxiv.org/abs/2204.01697"
+
 init = nn.initializers.normal(0.02)
 gelu = partial(jax.nn.gelu, approximate=False)
 
 
 class MBConv(nn.Module):
-    """Widen, filter each channel, weigh the channels, narrow; beside a shortcut."""
+    """The inverted residual block, with normalisation first and pooled shortcuts."""
 
     features: int
     strides: int
@@ -49,7 +51,7 @@ class MBConv(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        brick = partial(
+        conv_bn = partial(
             ConvNorm,
             4 * self.features,
             norm=self.norm,
@@ -58,8 +60,8 @@ class MBConv(nn.Module):
             kernel_init=init,
         )
         y = self.norm(name="layers.pre_norm")(x)
-        y = brick(1, name="layers.conv_a")(y)
-        y = brick(
+        y = conv_bn(1, name="layers.conv_a")(y)
+        y = conv_bn(
             3, strides=self.strides, groups=4 * self.features, name="layers.conv_b"
         )(y)
         y = SqueezeExcite(
@@ -89,7 +91,7 @@ class PartitionAttention(nn.Module):
         norm = partial(nn.LayerNorm, epsilon=1e-5, dtype=self.dtype)
         dense = partial(nn.Dense, dtype=self.dtype, kernel_init=init)
 
-        # As many pixels of each window, or one of each of as many windows.
+        # Windows of neighbouring pixels, or of one pixel from each cell of a grid.
         cell = (self.window, self.window)
         if self.grid:
             cell = (height // self.window, width // self.window)
@@ -101,7 +103,7 @@ class PartitionAttention(nn.Module):
         y = attend(
             *split_heads(qkv.reshape(-1, *qkv.shape[2:]), self.heads),
             bias=self.position_bias(),
-            # That of all heads together, where others divide by one head's features.
+            # By the features of all heads; other networks scale by those of one.
             scale=features**-0.5,
         ).reshape(x.shape)
         x = x + self.drop_path(dense(features, name="attn_layer.1.merge")(y))
@@ -166,7 +168,7 @@ class MaxViT(nn.Module):
     features: Sequence[int]
     """Channels of the stem and of each stage."""
     window: int = 7
-    """Pixels along the side of a window, and cells along that of the grid."""
+    """Pixels along the side of a window, and cells along the side of the grid."""
     num_classes: int = 1000
     stochastic_depth: float = 0.2
     """The rate at the last block, to which it grows from 0."""
@@ -240,6 +242,7 @@ class MaxViT(nn.Module):
 VARIANTS = {
     "maxvit_t": Variant(
         partial(MaxViT, depths=(2, 2, 5, 2), features=(64, 64, 128, 256, 512)),
+        PAPER,
         constants=partial(
             index_constants,
             size=7,

@@ -1,4 +1,4 @@
-"""What a model costs and what it sees, found from its shapes: nothing is computed."""
+"""Costs and receptive fields of models, from traced shapes: nothing is computed."""
 
 import json
 import math
@@ -21,31 +21,31 @@ RECORD = Path(__file__).with_name("measures.json")
 
 
 class Layer(NamedTuple):
-    """A layer with weights, as it is called on one image."""
+    """One call of a layer that has weights, on one image."""
 
     name: str
     kind: str
     output: tuple[int, ...]
-    """Its shape, without the batch of one image."""
+    """Shape of the output, without the batch axis."""
     parameters: int
     multiply_adds: int
 
 
 class Measures(NamedTuple):
-    """Of a model, for one image of a given size."""
+    """Costs and receptive field of a model, for one image of a given size."""
 
     parameters: int
     multiply_adds: int
     """Of convolutions, dense layers and attention."""
     activations: int
-    """Numbers that convolutions and dense layers put out, as in Radosavovic et al.
-    2020, https://arxiv.org/abs/2003.13678."""
+    """Elements of the outputs of convolutions and dense layers, as defined by
+    Radosavovic et al. 2020, https://arxiv.org/abs/2003.13678."""
     receptive_field: int | None
-    """Pixels along the longer side of what a position of the last map sees through
-    convolutions and pooling.  None: attention shows it the whole image, or there is no
-    map.  What squeeze and excitation tells of the whole image does not count."""
+    """Pixels along the longer side of the part of the image that a position of the last
+    map depends on, through convolutions and pooling.  None where attention makes it
+    the whole image, or where there is no map.  Squeeze and excitation is ignored."""
     fingerprint: int
-    """Of the shapes of weights, as `fingerprint` makes it."""
+    """The `fingerprint` of the shapes of the weights."""
 
 
 def measure(name: str) -> Measures:
@@ -81,7 +81,10 @@ def recorded() -> Mapping[str, Measures]:
 
 
 def write() -> None:
-    """Measure every model anew: `python -m jaxvision.models.measures`, some minutes."""
+    """Measure every model and write `RECORD`, which takes some minutes.
+
+    This is what `python -m jaxvision.models.measures` does.
+    """
     lines = [
         f"{json.dumps(name)}: {json.dumps(measure(name))}" for name in registry.names()
     ]
@@ -119,21 +122,22 @@ def _trace(name):
 
     traced, outputs = jax.make_jaxpr(forward, return_shape=True)(variables, images)
     before = [NOWHERE] * len(jax.tree.leaves(variables))
-    seen, attention = _follow(traced.jaxpr, [*before, View(1, 1)])
-    views = zip(seen, jax.tree.leaves(outputs), strict=True)
-    maps = [
-        view for view, leaf in views if leaf.ndim == 4 and leaf.shape[1:3] != (1, 1)
+    fields, attention = _follow(traced.jaxpr, [*before, ReceptiveField(1, 1)])
+    sizes = [
+        field.size
+        for field, leaf in zip(fields, jax.tree.leaves(outputs), strict=True)
+        if leaf.ndim == 4 and leaf.shape[1:3] != (1, 1)
     ]
-    size = max((view.size for view in maps), default=0)
+    size = max(sizes, default=0)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
     shapes = [leaf.shape for leaf in jax.tree.leaves(variables)]
     return found, shapes, parameters, (size, attention)
 
 
 def _convolved(layer: Conv, images):
-    """What the layer makes of images, in one equation: `conv2d` has other forms, too.
+    """The convolution of the layer as a single equation; `conv2d` has other forms, too.
 
-    Without the bias, which changes none of what is looked at.
+    The bias is left out, since it changes nothing that is measured.
     """
     kernel = layer.variables["params"]["kernel"]
     strides, dilation = pair("strides", layer.strides), pair("dilation", layer.dilation)
@@ -146,65 +150,67 @@ def _convolved(layer: Conv, images):
     return native.convolve(images, kernel, geometry)
 
 
-def _layer(layer: nn.Module, seen, made) -> Layer:
+def _layer(
+    layer: nn.Module, input_shape: tuple[int, ...], output_shape: tuple[int, ...]
+) -> Layer:
     own = layer.variables["params"]
     parameters = sum(leaf.size for leaf in jax.tree.leaves(own))
     multiply_adds, kind = 0, type(layer).__name__
     if isinstance(layer, Conv):
-        height, width, taken, _ = own["kernel"].shape
-        multiply_adds = math.prod(made) * height * width * taken
+        height, width, in_channels, _ = own["kernel"].shape
+        multiply_adds = math.prod(output_shape) * height * width * in_channels
         kind += f" {height}×{width}"
         kind += f" / {layer.strides}" if layer.strides != 1 else ""
         kind += f", {layer.groups} groups" if layer.groups > 1 else ""
     elif "kernel" in own:
-        multiply_adds = math.prod(made) * seen[-1]
-    # Windows of a map stand in the place of the batch.
-    output = made[1:] if made[0] == 1 else made
+        multiply_adds = math.prod(output_shape) * input_shape[-1]
+    # Where a map is cut into windows, they take the place of the batch.
+    output = output_shape[1:] if output_shape[0] == 1 else output_shape
     return Layer(".".join(layer.path), kind, output, parameters, multiply_adds)
 
 
-class View(NamedTuple):
-    """What a position of a map sees of the image."""
+class ReceptiveField(NamedTuple):
+    """The part of the image that a position of a map depends on."""
 
     size: float
-    """Pixels along a side; 0: nothing."""
-    step: int
-    """Pixels between what neighbouring positions see."""
+    """Pixels along a side; 0: it depends on none."""
+    stride: int
+    """Pixels between the receptive fields of neighbouring positions."""
 
-    def through(self, reach: int, stride: int) -> "View":
-        """After a window of `reach` positions that moves by `stride`."""
-        size = self.size + (reach - 1) * self.step if self.size else 0
-        return View(size, self.step * stride)
-
-
-NOWHERE = View(0, 1)
-EVERYWHERE = View(math.inf, 1)
+    def through(self, window: int, strides: int) -> "ReceptiveField":
+        """That of the output of a window of so many positions along a side."""
+        size = self.size + (window - 1) * self.stride if self.size else 0
+        return ReceptiveField(size, self.stride * strides)
 
 
-def _follow(jaxpr, views: list[View]) -> tuple[list[View], int]:
-    """What each output of a traced function sees, and multiply-adds of attention."""
-    known: dict[Any, View] = dict(zip(jaxpr.invars, views, strict=True))
+NOWHERE = ReceptiveField(0, 1)
+EVERYWHERE = ReceptiveField(math.inf, 1)
+
+
+def _follow(jaxpr, inputs: list[ReceptiveField]) -> tuple[list[ReceptiveField], int]:
+    """Receptive fields of a traced function's outputs; multiply-adds of attention."""
+    known: dict[Any, ReceptiveField] = dict(zip(jaxpr.invars, inputs, strict=True))
     attention = 0
     for equation in jaxpr.eqns:
-        inputs = [
+        operands = [
             NOWHERE if hasattr(variable, "val") else known.get(variable, NOWHERE)
             for variable in equation.invars
         ]
         inner = _inner(equation)
         if inner is not None:
-            made, more = _follow(inner, inputs)
+            results, more = _follow(inner, operands)
             attention += more
-            known |= dict(zip(equation.outvars, made, strict=False))
+            known |= dict(zip(equation.outvars, results, strict=False))
             continue
-        view = max(inputs, default=NOWHERE)
+        field = max(operands, default=NOWHERE)
         if equation.primitive.name == "dot_general" and _is_attention(equation):
-            view = EVERYWHERE if view.size else NOWHERE
+            field = EVERYWHERE if field.size else NOWHERE
             attention += _products(equation)
         elif window := _window(equation):
-            view = view.through(*window)
+            field = field.through(*window)
         elif _is_global(equation):
-            view = NOWHERE
-        known |= dict.fromkeys(equation.outvars, view)
+            field = NOWHERE
+        known |= dict.fromkeys(equation.outvars, field)
     return [known.get(variable, NOWHERE) for variable in jaxpr.outvars], attention
 
 
@@ -219,19 +225,19 @@ def _inner(equation):
 
 
 def _window(equation) -> tuple[int, int] | None:
-    """Reach and stride along the longer side of convolutions and pooling."""
+    """Dilated window and stride, along the longer side, of convolutions and pooling."""
     parameters = equation.params
     match equation.primitive.name:
         case "conv_general_dilated":
             spatial = parameters["dimension_numbers"].rhs_spec[2:]
             kernel = equation.invars[1].aval.shape
-            reach = [
-                (kernel[axis] - 1) * spread + 1
-                for axis, spread in zip(
+            windows = [
+                (kernel[axis] - 1) * dilation + 1
+                for axis, dilation in zip(
                     spatial, parameters["rhs_dilation"], strict=True
                 )
             ]
-            return max(reach), max(parameters["window_strides"])
+            return max(windows), max(parameters["window_strides"])
         case str(name) if name.startswith("reduce_window"):
             windows = parameters["window_dimensions"]
             if len(windows) == 4:
@@ -250,7 +256,7 @@ def _is_global(equation) -> bool:
 
 
 def _is_attention(equation) -> bool:
-    """Whether it multiplies what depends on the image by what depends on it."""
+    """Whether it is a batched product, as of queries and keys, and not by weights."""
     _, (batch, _) = equation.params["dimension_numbers"]
     return bool(batch)
 

@@ -5,7 +5,6 @@ images → 3×3 convolution, stride 2 → depthwise separable convolution
        → average → linear layer
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,9 +15,12 @@ import jax.numpy as jnp
 from jaxvision.layers.channels import round_channels
 from jaxvision.layers.classifier import classify
 from jaxvision.layers.conv_norm import conv_norm
+from jaxvision.layers.inverted_residual import InvertedResidual
 from jaxvision.layers.norm import batch_norm
 from jaxvision.models.variant import Variant
 from jaxvision.ops.pooling import global_avg_pool
+
+PAPER = "Tan et al. 2019, https://arxiv.org/abs/1807.11626"
 
 STACKS = (
     (24, 3, 2, 3, 3),
@@ -31,31 +33,9 @@ STACKS = (
 """Channels, kernel size, stride of the first block, expansion, blocks."""
 
 
-class InvertedResidual(nn.Module):
-    """Widen by 1×1, filter each channel, narrow by 1×1; beside a shortcut."""
-
-    features: int
-    kernel_size: int
-    strides: int
-    expansion: int
-    brick: Callable
-
-    @nn.compact
-    def __call__(self, x):
-        wide = x.shape[-1] * self.expansion
-        y = self.brick(x, wide, 1, names=("layers.0", "layers.1"))
-        y = self.brick(
-            y,
-            wide,
-            self.kernel_size,
-            strides=self.strides,
-            groups=wide,
-            names=("layers.3", "layers.4"),
-        )
-        y = self.brick(
-            y, self.features, 1, activation=None, names=("layers.6", "layers.7")
-        )
-        return x + y if x.shape == y.shape else y
+def _names(role: str, place: int) -> tuple[str, str]:
+    """The published weights count activations as layers."""
+    return f"layers.{3 * place}", f"layers.{3 * place + 1}"
 
 
 class MNASNet(nn.Module):
@@ -76,28 +56,30 @@ class MNASNet(nn.Module):
     @nn.compact
     def __call__(self, images, *, train: bool):
         norm = batch_norm(train=train, dtype=self.dtype, momentum=0.9997)
-        brick = partial(conv_norm, norm=norm, dtype=self.dtype)
+        conv_bn = partial(conv_norm, norm=norm, dtype=self.dtype)
         make_block = nn.remat(InvertedResidual) if self.remat else InvertedResidual
 
         stem, separable = (round_channels(c * self.width) for c in (32, 16))
-        x = brick(images, stem, strides=2, names=("layers.0", "layers.1"))
-        x = brick(x, stem, groups=stem, names=("layers.3", "layers.4"))
-        x = brick(x, separable, 1, activation=None, names=("layers.6", "layers.7"))
+        x = conv_bn(images, stem, strides=2, names=("layers.0", "layers.1"))
+        x = conv_bn(x, stem, groups=stem, names=("layers.3", "layers.4"))
+        x = conv_bn(x, separable, 1, activation=None, names=("layers.6", "layers.7"))
         outputs: dict[str, jax.Array] = {}
-        for layer, (channels, size, strides, expansion, depth) in enumerate(STACKS, 8):
+        for layer, stack in enumerate(STACKS, 8):
+            channels, kernel_size, strides, expansion, depth = stack
             if strides == 2:
                 outputs[f"stage{len(outputs) + 1}"] = x
             for block in range(depth):
                 x = make_block(
                     round_channels(channels * self.width),
-                    size,
+                    x.shape[-1] * expansion,
+                    conv_bn,
+                    kernel_size,
                     strides if block == 0 else 1,
-                    expansion,
-                    brick,
+                    names=_names,
                     name=f"layers.{layer}.{block}",
                 )(x)
         outputs[f"stage{len(outputs) + 1}"] = x
-        x = brick(x, 1280, 1, names=("layers.14", "layers.15"))
+        x = conv_bn(x, 1280, 1, names=("layers.14", "layers.15"))
         return classify(
             outputs,
             global_avg_pool(x),
@@ -110,8 +92,8 @@ class MNASNet(nn.Module):
 
 
 VARIANTS = {
-    "mnasnet0_5": Variant(partial(MNASNet, width=0.5)),
-    "mnasnet0_75": Variant(partial(MNASNet, width=0.75)),
-    "mnasnet1_0": Variant(MNASNet),
-    "mnasnet1_3": Variant(partial(MNASNet, width=1.3)),
+    "mnasnet0_5": Variant(partial(MNASNet, width=0.5), PAPER),
+    "mnasnet0_75": Variant(partial(MNASNet, width=0.75), PAPER),
+    "mnasnet1_0": Variant(MNASNet, PAPER),
+    "mnasnet1_3": Variant(partial(MNASNet, width=1.3), PAPER),
 }

@@ -4,7 +4,7 @@
            → average → linear layer
 
 A depthwise separable convolution filters each channel by 3×3, and then mixes channels
-by 1×1.  Activations stop at 6, as in timm's `mobilenetv1_100`, which is the reference.
+by 1×1.  Activations are ReLU6, as in timm's `mobilenetv1_100`, which is the reference.
 """
 
 from collections.abc import Callable
@@ -22,6 +22,8 @@ from jaxvision.layers.norm import batch_norm
 from jaxvision.models.variant import Variant
 from jaxvision.ops.pooling import global_avg_pool
 
+PAPER = "Howard et al. 2017, https://arxiv.org/abs/1704.04861"
+
 STAGES = ((64, 1), (128, 2), (256, 2), (512, 6), (1024, 2))
 """Channels and blocks; all stages but the first begin with stride 2."""
 
@@ -31,18 +33,18 @@ class SeparableBlock(nn.Module):
 
     features: int
     strides: int
-    brick: Callable
+    conv_bn: Callable[..., jax.Array]
 
     @nn.compact
     def __call__(self, x):
-        x = self.brick(
+        x = self.conv_bn(
             x,
             x.shape[-1],
             strides=self.strides,
             groups=x.shape[-1],
             names=("conv_dw", "bn1"),
         )
-        return self.brick(x, self.features, 1, names=("conv_pw", "bn2"))
+        return self.conv_bn(x, self.features, 1, names=("conv_pw", "bn2"))
 
 
 class MobileNetV1(nn.Module):
@@ -63,18 +65,18 @@ class MobileNetV1(nn.Module):
     @nn.compact
     def __call__(self, images, *, train: bool):
         norm = batch_norm(train=train, dtype=self.dtype)
-        brick = partial(conv_norm, norm=norm, activation=nn.relu6, dtype=self.dtype)
+        conv_bn = partial(conv_norm, norm=norm, activation=nn.relu6, dtype=self.dtype)
         make_block = nn.remat(SeparableBlock) if self.remat else SeparableBlock
 
         stem = round_channels(32 * self.width)
-        x = brick(images, stem, strides=2, names=("conv_stem", "bn1"))
+        x = conv_bn(images, stem, strides=2, names=("conv_stem", "bn1"))
         outputs: dict[str, jax.Array] = {}
         for stage, (features, depth) in enumerate(STAGES):
             for block in range(depth):
                 x = make_block(
                     round_channels(features * self.width),
                     2 if stage > 0 and block == 0 else 1,
-                    brick,
+                    conv_bn,
                     name=f"blocks.{stage}.{block}",
                 )(x)
             outputs[f"stage{stage + 1}"] = x
@@ -89,4 +91,4 @@ class MobileNetV1(nn.Module):
         )
 
 
-VARIANTS = {"mobilenetv1_100": Variant(MobileNetV1, sources={"timm": ()})}
+VARIANTS = {"mobilenetv1_100": Variant(MobileNetV1, PAPER, sources={"timm": ()})}

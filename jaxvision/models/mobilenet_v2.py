@@ -1,13 +1,9 @@
 """MobileNet v2.  Sandler et al. 2018, https://arxiv.org/abs/1801.04381, table 2
 
-    images → 3×3 convolution, stride 2 → inverted residual blocks
-           → 1×1 convolution to 1280 → average → linear layer
-
-An inverted residual block widens by 1×1, filters each channel by 3×3, and narrows by
-1×1 without an activation; its shortcut joins the narrow ends.
+images → 3×3 convolution, stride 2 → inverted residual blocks
+       → 1×1 convolution to 1280 → average → linear layer
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -17,11 +13,15 @@ import jax.numpy as jnp
 
 from jaxvision.layers.channels import round_channels
 from jaxvision.layers.classifier import classify
-from jaxvision.layers.conv_norm import ConvNorm, conv_norm
+from jaxvision.layers.conv_norm import conv_norm
+from jaxvision.layers.dilation import dilate
+from jaxvision.layers.inverted_residual import InvertedResidual
 from jaxvision.layers.norm import batch_norm
 from jaxvision.models.timm_names import LAYERS, STEM, in_stages
 from jaxvision.models.variant import Variant
 from jaxvision.ops.pooling import global_avg_pool
+
+PAPER = "Sandler et al. 2018, https://arxiv.org/abs/1801.04381"
 
 BLOCKS = (
     (1, 16, 1, 1),
@@ -35,27 +35,11 @@ BLOCKS = (
 """Expansion, channels, repetitions and stride of the first (t, c, n and s)."""
 
 
-class InvertedResidual(nn.Module):
-    """[B,H,W,C] -> [B,H/strides,W/strides,features]."""
-
-    features: int
-    expansion: int
-    strides: int
-    brick: Callable[..., nn.Module]
-    narrow: Callable
-
-    @nn.compact
-    def __call__(self, x):
-        wide, y, layer = x.shape[-1] * self.expansion, x, 0
-        if self.expansion != 1:
-            y = self.brick(wide, 1, name="conv.0")(y)
-            layer = 1
-        y = self.brick(
-            wide, 3, strides=self.strides, groups=wide, name=f"conv.{layer}"
-        )(y)
-        names = (f"conv.{layer + 1}", f"conv.{layer + 2}")
-        y = self.narrow(y, self.features, 1, names=names)
-        return x + y if x.shape == y.shape else y
+def _names(role: str, place: int) -> tuple[str, str]:
+    """The last convolution has no module around it and its normalisation."""
+    if role == "project":
+        return f"conv.{place}", f"conv.{place + 1}"
+    return f"conv.{place}.0", f"conv.{place}.1"
 
 
 class MobileNetV2(nn.Module):
@@ -69,6 +53,9 @@ class MobileNetV2(nn.Module):
     """Factor of the numbers of channels."""
     num_classes: int = 1000
     dropout: float = 0.2
+    output_stride: int = 32
+    """Of `stage5`: 8, 16 or 32.  Strides beyond it become dilations of the same
+    parameters."""
     remat: bool = False
     """Whether training computes the inside of blocks twice, to save memory."""
     dtype: Any = jnp.float32
@@ -76,31 +63,38 @@ class MobileNetV2(nn.Module):
     @nn.compact
     def __call__(self, images, *, train: bool):
         norm = batch_norm(train=train, dtype=self.dtype)
-        brick = partial(ConvNorm, norm=norm, activation=nn.relu6, dtype=self.dtype)
-        # What narrows has no module of its own around its layers.
-        narrow = partial(conv_norm, norm=norm, activation=None, dtype=self.dtype)
+        conv_bn = partial(conv_norm, norm=norm, activation=nn.relu6, dtype=self.dtype)
         make_block = nn.remat(InvertedResidual) if self.remat else InvertedResidual
 
         stem = round_channels(32 * self.width)
-        x = brick(stem, 3, strides=2, name="features.0")(images)
+        x = conv_bn(images, stem, strides=2, names=("features.0.0", "features.0.1"))
         outputs: dict[str, jax.Array] = {}
-        layer = 1
+        strides = [
+            first_stride if repetition == 0 else 1
+            for _, _, repetitions, first_stride in BLOCKS
+            for repetition in range(repetitions)
+        ]
+        samplings = dilate(strides, self.output_stride, stem_stride=2)
+        block = 0
         for expansion, channels, repetitions, first_stride in BLOCKS:
             if first_stride == 2:
                 outputs[f"stage{len(outputs) + 1}"] = x
-            for repetition in range(repetitions):
+            for _ in range(repetitions):
+                sampling = samplings[block]
+                block += 1
                 x = make_block(
                     round_channels(channels * self.width),
-                    expansion,
-                    first_stride if repetition == 0 else 1,
-                    brick,
-                    narrow,
-                    name=f"features.{layer}",
+                    x.shape[-1] * expansion,
+                    conv_bn,
+                    strides=sampling.strides,
+                    dilation=sampling.dilation,
+                    names=_names,
+                    name=f"features.{block}",
                 )(x)
-                layer += 1
         outputs[f"stage{len(outputs) + 1}"] = x
         last = round_channels(1280 * max(1.0, self.width))
-        x = brick(last, 1, name=f"features.{layer}")(x)
+        names = (f"features.{block + 1}.0", f"features.{block + 1}.1")
+        x = conv_bn(x, last, 1, names=names)
         return classify(
             outputs,
             global_avg_pool(x),
@@ -118,7 +112,7 @@ _TIMM = (
     (r"^features\.18\.0", "conv_head"),
     (r"^features\.18\.1", "bn2"),
     *in_stages([repetitions for _, _, repetitions, _ in BLOCKS]),
-    # What narrows has a module of its own in other networks.
+    # In other networks the last convolution has a module of its own.
     (r"^(features\.1\.0)\.conv\.1\.", r"\1.block.1.0."),
     (r"^(features\.1\.0)\.conv\.2\.", r"\1.block.1.1."),
     (r"\.conv\.2\.", ".block.2.0."),
@@ -131,6 +125,7 @@ _TIMM = (
 VARIANTS = {
     "mobilenet_v2": Variant(
         MobileNetV2,
+        PAPER,
         sources={"torchvision": (), "timm": _TIMM},
         timm="mobilenetv2_100",
     )

@@ -15,7 +15,9 @@ import jax.numpy as jnp
 
 from jaxvision.layers.channels import round_channels
 from jaxvision.layers.classifier import classify
-from jaxvision.layers.conv_norm import ConvNorm
+from jaxvision.layers.conv_norm import conv_norm
+from jaxvision.layers.dilation import dilate
+from jaxvision.layers.inverted_residual import InvertedResidual
 from jaxvision.layers.norm import batch_norm
 from jaxvision.layers.squeeze_excite import SqueezeExcite
 from jaxvision.models.timm_names import LAYERS, STEM, in_stages
@@ -23,13 +25,15 @@ from jaxvision.models.variant import Rules, Variant
 from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import global_avg_pool
 
+PAPER = "Howard et al. 2019, https://arxiv.org/abs/1905.02244"
+
 
 class Row(NamedTuple):
     """A row of the paper's tables."""
 
     kernel_size: int
-    wide: int
-    """Channels after the first 1×1 convolution: exp size."""
+    expanded_channels: int
+    """Of the depthwise convolution: exp size."""
     features: int
     squeeze: bool
     activation: Callable
@@ -71,38 +75,6 @@ SMALL = (
 )
 
 
-class InvertedResidual(nn.Module):
-    """Widen, filter each channel, weigh the channels, narrow; beside a shortcut."""
-
-    row: Row
-    conv_norm: Callable[..., nn.Module]
-
-    @nn.compact
-    def __call__(self, x):
-        row, y, layer = self.row, x, 0
-        conv_norm = partial(self.conv_norm, activation=row.activation)
-        if row.wide != x.shape[-1]:
-            y = conv_norm(row.wide, 1, name="block.0")(y)
-            layer += 1
-        y = conv_norm(
-            row.wide,
-            row.kernel_size,
-            strides=row.strides,
-            groups=row.wide,
-            name=f"block.{layer}",
-        )(y)
-        layer += 1
-        if row.squeeze:
-            y = SqueezeExcite(
-                round_channels(row.wide // 4),
-                gate=nn.hard_sigmoid,
-                name=f"block.{layer}",
-            )(y)
-            layer += 1
-        y = self.conv_norm(row.features, 1, activation=None, name=f"block.{layer}")(y)
-        return x + y if x.shape == y.shape else y
-
-
 class MobileNetV3(nn.Module):
     """Outputs: `stage1` … `stage5`, the last maps of 1/2 … 1/32 of the image's size,
     `pre_logits`, `logits`.
@@ -115,6 +87,10 @@ class MobileNetV3(nn.Module):
     """Units of the dense layer before the scores."""
     num_classes: int = 1000
     dropout: float = 0.2
+    output_stride: int = 32
+    """Of `stage5`: 8, 16 or 32.  Strides beyond it become dilations of the same
+    parameters.  16 is torchvision's `dilated`, where the block that loses its stride is
+    dilated, too; in other networks only the layers after that stride are."""
     epsilon: float = 1e-3
     """Of batch normalisation."""
     remat: bool = False
@@ -126,17 +102,36 @@ class MobileNetV3(nn.Module):
         norm = batch_norm(
             train=train, dtype=self.dtype, momentum=0.99, epsilon=self.epsilon
         )
-        conv_norm = partial(ConvNorm, norm=norm, activation=HS, dtype=self.dtype)
+        conv_bn = partial(conv_norm, norm=norm, activation=HS, dtype=self.dtype)
         make_block = nn.remat(InvertedResidual) if self.remat else InvertedResidual
 
-        x = conv_norm(16, 3, strides=2, name="features.0")(images)
+        x = conv_bn(images, 16, strides=2, names=("features.0.0", "features.0.1"))
         outputs: dict[str, jax.Array] = {}
-        for layer, row in enumerate(self.rows, 1):
+        strides = [row.strides for row in self.rows]
+        samplings = dilate(strides, self.output_stride, stem_stride=2)
+        for block, (row, sampling) in enumerate(
+            zip(self.rows, samplings, strict=True), 1
+        ):
             if row.strides == 2:
                 outputs[f"stage{len(outputs) + 1}"] = x
-            x = make_block(row, conv_norm, name=f"features.{layer}")(x)
+            squeeze_excite = partial(
+                SqueezeExcite,
+                round_channels(row.expanded_channels // 4),
+                gate=nn.hard_sigmoid,
+            )
+            x = make_block(
+                row.features,
+                row.expanded_channels,
+                partial(conv_bn, activation=row.activation),
+                row.kernel_size,
+                sampling.strides,
+                sampling.next_dilation,
+                squeeze_excite if row.squeeze else None,
+                name=f"features.{block}",
+            )(x)
         outputs[f"stage{len(outputs) + 1}"] = x
-        x = conv_norm(6 * x.shape[-1], 1, name=f"features.{len(self.rows) + 1}")(x)
+        last = f"features.{len(self.rows) + 1}"
+        x = conv_bn(x, 6 * x.shape[-1], 1, names=(f"{last}.0", f"{last}.1"))
         small = nn.initializers.normal(0.01)
         x = nn.Dense(
             self.last, dtype=self.dtype, kernel_init=small, name="classifier.0"
@@ -171,6 +166,7 @@ def _timm(rows: Sequence[Row]) -> Rules:
 VARIANTS = {
     f"mobilenet_v3_{size}": Variant(
         partial(MobileNetV3, rows=rows, last=last),
+        PAPER,
         sources={"torchvision": (), "timm": _timm(rows)},
         timm=f"mobilenetv3_{size}_100",
         timm_options={"epsilon": 1e-5},

@@ -1,7 +1,5 @@
 """Every model by its name."""
 
-import re
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -89,27 +87,21 @@ def sources(name: str) -> Mapping[str, Rules]:
 
 
 def timm(name: str) -> tuple[str | None, Mapping[str, Any]]:
-    """What timm calls the model, if that is to be told apart, and with which options of
-    `create` it computes what timm's does."""
+    """The model's name in timm, if shapes of weights do not tell it apart there.
+
+    With it come the options of `create` that make it compute the same as timm's.
+    """
     variant = _variant(name)
     return variant.timm, variant.timm_options
 
 
 def paper(name: str) -> str:
-    """Authors, year and address of the paper: "He et al. 2016, https://…"."""
-    variant = _variant(name)
-    if variant.paper is not None:
-        return variant.paper
-    module = getattr(variant.build, "func", variant.build).__module__
-    text = " ".join((sys.modules[module].__doc__ or "").split())
-    found = re.search(
-        r"([A-Z][\w-]+(?: et al\.| and \w+)? \d{4}), (https://\S+\w)", text
-    )
-    return f"{found[1]}, {found[2]}" if found else ""
+    """Authors, year and address of the paper, or "" where there is none."""
+    return _variant(name).paper
 
 
 def constants(name: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What the reference implementation wants beside these published weights."""
+    """Entries of the reference implementation's state dict beside the weights."""
     found = _variant(name).constants
     return {} if found is None else found(state)
 

@@ -4,8 +4,8 @@
              convolutions, each at half the size → average → linear layer
 
 The widths of all blocks follow from three numbers: a line over the blocks, rounded to
-powers of a factor (section 3.3, equations 2 to 4).  Y has squeeze and excitation, X
-not.
+powers of a factor (section 3.3, equations 2 to 4).  RegNetY has squeeze and excitation,
+RegNetX does not.
 """
 
 import math
@@ -25,6 +25,8 @@ from jaxvision.layers.squeeze_excite import SqueezeExcite
 from jaxvision.models.variant import Variant
 from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import global_avg_pool
+
+PAPER = "Radosavovic et al. 2020, https://arxiv.org/abs/2003.13678"
 
 
 class Bottleneck(nn.Module):
@@ -59,7 +61,7 @@ class RegNet(nn.Module):
     """
 
     depth: int
-    """Blocks in all stages together."""
+    """Number of blocks in all stages together."""
     initial_width: int
     slope: float
     factor: float
@@ -129,7 +131,8 @@ _TIMM = (
 )
 
 _ROUNDED = ("regnetx_004", "regnety_008", "regnety_080")
-"""Whose widths torchvision rounds otherwise; timm has these too, under other names."""
+"""Names in timm of networks with other widths than torchvision's; timm has those of
+torchvision, too, with `_tv` at the end of the name."""
 
 
 def _timm_name(kind: str, size: str) -> str:
@@ -150,6 +153,7 @@ VARIANTS = {
             group_width=group_width,
             squeeze=kind == "y",
         ),
+        PAPER,
         sources={"torchvision": (), "timm": _TIMM},
         timm=_timm_name(kind, size),
     )

@@ -18,6 +18,8 @@ from jaxvision.models.variant import OURS, Variant
 from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import global_avg_pool
 
+PAPER = "He et al. 2016, https://arxiv.org/abs/1512.03385"
+
 
 class BasicBlock(nn.Module):
     """Two 3×3 convolutions beside an identity."""
@@ -79,6 +81,8 @@ class CifarResNet(nn.Module):
 
 
 VARIANTS = {
-    f"resnet{6 * n + 2}": Variant(partial(CifarResNet, blocks=n), (32, 32, 3), OURS)
+    f"resnet{6 * n + 2}": Variant(
+        partial(CifarResNet, blocks=n), PAPER, (32, 32, 3), OURS
+    )
     for n in (3, 5, 7, 9, 18)
 }

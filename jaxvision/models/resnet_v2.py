@@ -4,8 +4,8 @@
            → stages of residual blocks → normalisation → average → linear layer
 
 Blocks normalise and rectify before their convolutions (figure 4e), so that nothing
-stands in the way of the shortcut.  As in timm's `resnetv2_50`, which is the reference,
-a bottleneck strides in its 3×3 convolution.
+changes the sum of a branch and its shortcut.  As in timm's `resnetv2_50`, which is the
+reference, a bottleneck strides in its 3×3 convolution.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,6 +22,8 @@ from jaxvision.layers.norm import batch_norm
 from jaxvision.models.variant import Variant
 from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import global_avg_pool, max_pool
+
+PAPER = "He et al. 2016, https://arxiv.org/abs/1603.05027"
 
 
 class BasicBlock(nn.Module):
@@ -121,7 +123,7 @@ class ResNetV2(nn.Module):
 
 VARIANTS = {
     f"resnetv2_{layers}": Variant(
-        partial(ResNetV2, block=block, depths=depths), sources={"timm": ()}
+        partial(ResNetV2, block=block, depths=depths), PAPER, sources={"timm": ()}
     )
     for layers, block, depths in (
         (18, BasicBlock, (2, 2, 2, 2)),

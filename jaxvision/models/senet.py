@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from jaxvision.layers.classifier import classify
@@ -24,23 +25,25 @@ from jaxvision.models.variant import Variant
 from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import global_avg_pool, max_pool
 
+PAPER = "Hu et al. 2018, https://arxiv.org/abs/1709.01507"
+
 
 class Bottleneck(nn.Module):
-    """1×1 to half, grouped 3×3 to all, 1×1 to all channels; beside a shortcut."""
+    """1×1 to half of the channels, grouped 3×3 and 1×1 to all of them; a shortcut."""
 
     features: int
     strides: int
-    brick: Callable
+    conv_bn: Callable[..., jax.Array]
 
     @nn.compact
     def __call__(self, x):
-        brick, features, strides = self.brick, self.features, self.strides
-        y = brick(x, features // 2, 1, names=("conv1", "bn1"))
-        y = brick(y, features, 3, strides=strides, groups=64, names=("conv2", "bn2"))
-        y = brick(y, features, 1, activation=None, names=("conv3", "bn3"))
+        conv_bn, features, strides = self.conv_bn, self.features, self.strides
+        y = conv_bn(x, features // 2, 1, names=("conv1", "bn1"))
+        y = conv_bn(y, features, 3, strides=strides, groups=64, names=("conv2", "bn2"))
+        y = conv_bn(y, features, 1, activation=None, names=("conv3", "bn3"))
         y = SqueezeExcite(features // 16, name="se")(y)
         if x.shape != y.shape:
-            x = brick(
+            x = conv_bn(
                 x,
                 features,
                 3 if strides > 1 else 1,
@@ -68,12 +71,12 @@ class SENet(nn.Module):
     @nn.compact
     def __call__(self, images, *, train: bool):
         norm = batch_norm(train=train, dtype=self.dtype)
-        brick = partial(conv_norm, norm=norm, dtype=self.dtype)
+        conv_bn = partial(conv_norm, norm=norm, dtype=self.dtype)
         make_block = nn.remat(Bottleneck) if self.remat else Bottleneck
 
-        x = brick(images, 64, strides=2, names=("conv1.0", "conv1.1"))
-        x = brick(x, 64, names=("conv1.3", "conv1.4"))
-        x = brick(x, 128, names=("conv1.6", "bn1"))
+        x = conv_bn(images, 64, strides=2, names=("conv1.0", "conv1.1"))
+        x = conv_bn(x, 64, names=("conv1.3", "conv1.4"))
+        x = conv_bn(x, 128, names=("conv1.6", "bn1"))
         outputs = {"stem": x}
         x = max_pool(x, 3, 2, padding=1)
         for stage, depth in enumerate(self.depths, 1):
@@ -81,7 +84,7 @@ class SENet(nn.Module):
                 x = make_block(
                     128 * 2**stage,
                     2 if stage > 1 and block == 0 else 1,
-                    brick,
+                    conv_bn,
                     name=f"layer{stage}.{block}",
                 )(x)
             outputs[f"stage{stage}"] = x
@@ -96,4 +99,6 @@ class SENet(nn.Module):
         )
 
 
-VARIANTS = {"senet154": Variant(partial(SENet, (3, 8, 36, 3)), sources={"timm": ()})}
+VARIANTS = {
+    "senet154": Variant(partial(SENet, (3, 8, 36, 3)), PAPER, sources={"timm": ()})
+}

@@ -3,7 +3,7 @@
     images → 3×3 convolution, stride 2 → 3×3 max pooling, stride 2
            → three stages of units → 1×1 convolution → average → linear layer
 
-A unit leaves half of the channels alone, and ends by shuffling them with the others.
+A unit passes half of the channels through, and shuffles them with the others.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from jaxvision.layers.classifier import classify
@@ -19,24 +20,26 @@ from jaxvision.layers.norm import batch_norm
 from jaxvision.models.variant import Variant
 from jaxvision.ops.pooling import global_avg_pool, max_pool
 
+PAPER = "Ma et al. 2018, https://arxiv.org/abs/1807.11164"
+
 DEPTHS = (4, 8, 4)
 """Units in each stage."""
 
 
 class Unit(nn.Module):
-    """Figure 3, (c) and with strides (d)."""
+    """Figure 3 (c), and with strides figure 3 (d)."""
 
     features: int
     strides: int
-    brick: Callable
+    conv_bn: Callable[..., jax.Array]
 
     @nn.compact
     def __call__(self, x):
-        brick, half = self.brick, self.features // 2
+        conv_bn, half = self.conv_bn, self.features // 2
         if self.strides == 1:
             left, x = jnp.split(x, 2, -1)
         else:
-            left = brick(
+            left = conv_bn(
                 x,
                 x.shape[-1],
                 strides=self.strides,
@@ -44,9 +47,9 @@ class Unit(nn.Module):
                 activation=None,
                 names=("branch1.0", "branch1.1"),
             )
-            left = brick(left, half, 1, names=("branch1.2", "branch1.3"))
-        right = brick(x, half, 1, names=("branch2.0", "branch2.1"))
-        right = brick(
+            left = conv_bn(left, half, 1, names=("branch1.2", "branch1.3"))
+        right = conv_bn(x, half, 1, names=("branch2.0", "branch2.1"))
+        right = conv_bn(
             right,
             half,
             strides=self.strides,
@@ -54,7 +57,7 @@ class Unit(nn.Module):
             activation=None,
             names=("branch2.3", "branch2.4"),
         )
-        right = brick(right, half, 1, names=("branch2.5", "branch2.6"))
+        right = conv_bn(right, half, 1, names=("branch2.5", "branch2.6"))
         # Channels of both sides alternate.
         return jnp.stack([left, right], -1).reshape(*left.shape[:-1], -1)
 
@@ -76,20 +79,23 @@ class ShuffleNetV2(nn.Module):
     @nn.compact
     def __call__(self, images, *, train: bool):
         norm = batch_norm(train=train, dtype=self.dtype)
-        brick = partial(conv_norm, norm=norm, dtype=self.dtype)
+        conv_bn = partial(conv_norm, norm=norm, dtype=self.dtype)
         make_unit = nn.remat(Unit) if self.remat else Unit
 
-        x = brick(images, 24, strides=2, names=("conv1.0", "conv1.1"))
+        x = conv_bn(images, 24, strides=2, names=("conv1.0", "conv1.1"))
         outputs = {"stage1": x}
         outputs["pool"] = x = max_pool(x, 3, 2, padding=1)
         *stages, last = self.features
         for stage, (features, depth) in enumerate(zip(stages, DEPTHS, strict=True), 2):
             for unit in range(depth):
                 x = make_unit(
-                    features, 2 if unit == 0 else 1, brick, name=f"stage{stage}.{unit}"
+                    features,
+                    2 if unit == 0 else 1,
+                    conv_bn,
+                    name=f"stage{stage}.{unit}",
                 )(x)
             outputs[f"stage{stage}"] = x
-        x = brick(x, last, 1, names=("conv5.0", "conv5.1"))
+        x = conv_bn(x, last, 1, names=("conv5.0", "conv5.1"))
         return classify(
             outputs,
             global_avg_pool(x),
@@ -101,7 +107,7 @@ class ShuffleNetV2(nn.Module):
 
 
 VARIANTS = {
-    f"shufflenet_v2_{width}": Variant(partial(ShuffleNetV2, features))
+    f"shufflenet_v2_{width}": Variant(partial(ShuffleNetV2, features), PAPER)
     for width, features in (
         ("x0_5", (48, 96, 192, 1024)),
         ("x1_0", (116, 232, 464, 1024)),

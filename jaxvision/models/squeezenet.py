@@ -20,6 +20,8 @@ from jaxvision.models.variant import Variant
 from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import global_avg_pool, max_pool
 
+PAPER = "Iandola et al. 2016, https://arxiv.org/abs/1602.07360"
+
 
 class Fire(nn.Module):
     """Squeeze to `features` / 8 channels or so, expand to `features` twice."""
@@ -91,13 +93,15 @@ VARIANTS = {
             SqueezeNet,
             stem=(96, 7),
             layers=(None, *_FIRES[:3], None, *_FIRES[3:7], None, *_FIRES[7:]),
-        )
+        ),
+        PAPER,
     ),
     "squeezenet1_1": Variant(
         partial(
             SqueezeNet,
             stem=(64, 3),
             layers=(None, *_FIRES[:2], None, *_FIRES[2:4], None, *_FIRES[4:]),
-        )
+        ),
+        PAPER,
     ),
 }

@@ -5,7 +5,7 @@ version 2, Liu et al. 2022, https://arxiv.org/abs/2111.09883
              become one token with twice the features → average → linear layer
 
 Attention stays within windows.  Every second block shifts them by half their size, so
-that neighbouring windows exchange what they know.  Version 2 normalises after instead
+that neighbouring windows exchange information.  Version 2 normalises after instead
 of before, compares directions instead of dot products, and computes the bias of
 relative positions by a small network.
 """
@@ -34,6 +34,9 @@ from jaxvision.models.variant import Variant
 from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import global_avg_pool
 
+PAPER = "Liu et al. 2021, https://arxiv.org/abs/2103.14030"
+PAPER_V2 = "Liu et al. 2022, https://arxiv.org/abs/2111.09883"
+
 init = nn.initializers.truncated_normal(0.02)
 
 
@@ -52,7 +55,7 @@ class WindowAttention(nn.Module):
         below, right = -height % window, -width % window
         x = jnp.pad(x, ((0, 0), (0, below), (0, right), (0, 0)))
         size = (height + below, width + right)
-        # Where one window holds the whole map, there is nothing to exchange.
+        # Where one window covers the whole map, there is no neighbour.
         shifts = tuple(self.shift if n > window else 0 for n in size)
         x = jnp.roll(x, (-shifts[0], -shifts[1]), (1, 2))
 
@@ -107,7 +110,7 @@ class WindowAttentionV2(WindowAttention):
 
 
 class UnbiasedKeys(nn.Module):
-    """A dense layer to queries, keys and values, whose bias does not reach the keys."""
+    """A dense layer to queries, keys and values, without a bias of the keys."""
 
     features: int
     dtype: Any
@@ -190,9 +193,9 @@ class Swin(nn.Module):
     depths: Sequence[int]
     """Blocks in each stage."""
     features: int
-    """Of the first stage."""
+    """Channels of the first stage."""
     heads: int
-    """In the first stage; the number doubles with the features."""
+    """Heads in the first stage; the number doubles with the channels."""
     window: int
     """Pixels along the side of a window."""
     version: int
@@ -222,7 +225,7 @@ class Swin(nn.Module):
         outputs: dict[str, jax.Array] = {}
         blocks, total = 0, sum(self.depths)
         for stage, depth in enumerate(self.depths):
-            # The published weights count stages and what is between them.
+            # In the published names the downsampling between stages counts, too.
             layer = f"features.{2 * stage + 1}"
             if stage > 0:
                 x = PatchMerging(
@@ -317,13 +320,11 @@ VARIANTS = {
             version=version,
             stochastic_depth=stochastic,
         ),
+        PAPER if version == 1 else PAPER_V2,
         (32 * window, 32 * window, 3),
         sources={"torchvision": (), "timm": _TIMM},
         # Version 1 has a table for each window, version 2 arrays like for any other.
         timm=f"swinv2_{size}_window8_256" if version == 2 else None,
-        paper="Liu et al. 2022, https://arxiv.org/abs/2111.09883"
-        if version == 2
-        else None,
         constants=partial(_constants, window=window, version=version),
     )
     for version, window in ((1, 7), (2, 8))

@@ -1,7 +1,7 @@
-"""What timm calls the layers of inverted residual blocks, which several files share.
+"""Rules that turn torchvision's names of inverted residual blocks into timm's.
 
-Rules for names like `features.3.1.block.0.0`: stage 3, block 1, and within it layers
-that widen, filter, weigh (perhaps) and narrow.
+They start from names like `features.3.1.block.0.0`: stage 3, block 1, and within it the
+layers of `layers.inverted_residual`.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ LAYERS: Rules = (
     (r"^features\.(\d+)\.", lambda match: f"blocks.{int(match[1]) - 1}."),
     (r"\.block\.\d\.fc1", ".se.conv_reduce"),
     (r"\.block\.\d\.fc2", ".se.conv_expand"),
-    # Blocks of the first stage do not widen.
+    # Blocks of the first stage have no expansion.
     (r"^(blocks\.0\.\d+)\.block\.0\.0", r"\1.conv_dw"),
     (r"^(blocks\.0\.\d+)\.block\.0\.1", r"\1.bn1"),
     (r"^(blocks\.0\.\d+)\.block\.[12]\.0", r"\1.conv_pw"),
@@ -29,7 +29,7 @@ LAYERS: Rules = (
 
 
 def in_stages(depths: Sequence[int]) -> Rules:
-    """For blocks that are numbered through: `features.5.` becomes `features.3.1.`.
+    """For blocks with consecutive numbers: `features.5.` becomes `features.3.1.`.
 
     `depths` are the numbers of blocks in each stage.
     """

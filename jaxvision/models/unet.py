@@ -73,11 +73,6 @@ class UNet(nn.Module):
         return {**outputs, "logits": scores.astype(jnp.float32)}
 
 
-VARIANTS = {
-    "unet_small": Variant(
-        UNet,
-        (64, 64, 3),
-        OURS,
-        paper="Ronneberger et al. 2015, https://arxiv.org/abs/1505.04597",
-    )
-}
+PAPER = "Ronneberger et al. 2015, https://arxiv.org/abs/1505.04597"
+
+VARIANTS = {"unet_small": Variant(UNet, PAPER, (64, 64, 3), OURS)}

@@ -1,4 +1,4 @@
-"""What a model's file says of each of its named variants."""
+"""The description of a named variant in a model's file."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -9,11 +9,11 @@ import flax.linen as nn
 import numpy as np
 
 Rules = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
-"""Regular expressions with what replaces their matches, applied in turn."""
+"""Pairs of a regular expression and its replacement, applied in turn to a name."""
 
 
 OURS: Mapping[str, Rules] = MappingProxyType({"jaxvision": ()})
-"""The sources of a model whose weights nobody else publishes."""
+"""Sources of a model whose weights nobody else publishes."""
 
 
 class Variant(NamedTuple):
@@ -21,17 +21,17 @@ class Variant(NamedTuple):
 
     build: Callable[..., nn.Module]
     """Makes the module; its keyword options are those of `models.create`."""
+    paper: str
+    """Authors, year and address: "He et al. 2016, https://…"; empty: there is none."""
     input_shape: tuple[int, int, int] = (224, 224, 3)
     """Height, width and channels the paper trains with; others may work as well."""
     sources: Mapping[str, Rules] = MappingProxyType({"torchvision": ()})
     """Who publishes weights, and how their names differ from our `path.to.weight`.
     The first is the reference implementation, whose names `pretrained.save` writes."""
     timm: str | None = None
-    """What timm calls it, where arrays alone do not tell timm's networks apart."""
+    """Its name in timm, where shapes of arrays do not tell timm's networks apart."""
     timm_options: Mapping[str, Any] = MappingProxyType({})
-    """Those with which it computes what timm's network does."""
-    paper: str | None = None
-    """Its authors, year and address; None: the first that the file names."""
+    """Options with which it computes the same as timm's network."""
     constants: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]] | None = None
-    """`published weights -> what the reference wants beside them`, such as tables of
-    indices that follow from the architecture."""
+    """`published weights -> further entries of the reference's state dict`, such as
+    tables of indices, which follow from the architecture."""

@@ -3,8 +3,8 @@
     images → five stages of 3×3 convolutions, each followed by 2×2 max pooling
            → 4096 → 4096 → 1000
 
-Configurations A, B, D and E have 11, 13, 16 and 19 layers with weights.  Those called
-`_bn` have batch normalisation after each convolution, which the paper has not.
+Configurations A, B, D and E have 11, 13, 16 and 19 layers with weights.  Names that end
+in `_bn` have batch normalisation after each convolution, unlike in the paper.
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,8 @@ from jaxvision.layers.norm import batch_norm
 from jaxvision.models.variant import Variant
 from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import adaptive_avg_pool, max_pool
+
+PAPER = "Simonyan and Zisserman 2015, https://arxiv.org/abs/1409.1556"
 
 FEATURES = (64, 128, 256, 512, 512)
 
@@ -86,6 +88,7 @@ _TIMM = (
 VARIANTS = {
     f"vgg{layers}{suffix}": Variant(
         partial(VGG, depths, normalise=bool(suffix)),
+        PAPER,
         sources={"torchvision": (), "timm": _TIMM},
     )
     for suffix in ("", "_bn")

@@ -19,6 +19,8 @@ from jaxvision.layers.classifier import classify
 from jaxvision.layers.conv import Conv
 from jaxvision.models.variant import Variant
 
+PAPER = "Dosovitskiy et al. 2021, https://arxiv.org/abs/2010.11929"
+
 LayerNorm = partial(nn.LayerNorm, epsilon=1e-6)
 xavier = nn.initializers.xavier_uniform()
 
@@ -55,8 +57,8 @@ class ViT(nn.Module):
     quarter of the blocks, `pre_logits` [B,D], `logits`.
 
     Height and width are multiples of the patch size.  Position embeddings belong to
-    the size of the images that the model is initialised with: `pretrained.load` has
-    an `input_shape` for another one.
+    the size of the images that the model is initialised with; `pretrained.load`
+    resamples them for another `input_shape`.
     """
 
     patch: int
@@ -69,8 +71,8 @@ class ViT(nn.Module):
     """Units of the perceptrons."""
     num_classes: int = 1000
     dropout: float = 0.0
-    """After every linear layer and of the embeddings: 0.1 where the paper trains on
-    ImageNet alone."""
+    """Rate after every linear layer and of the embeddings; 0.1 where the paper trains
+    on ImageNet alone."""
     remat: bool = False
     """Whether training computes the inside of blocks twice, to save memory."""
     dtype: Any = jnp.float32
@@ -154,6 +156,7 @@ VARIANTS = {
             features=features,
             hidden=4 * features,
         ),
+        PAPER,
         (size, size, 3),
         sources={"timm": _TIMM, "torchvision": _TORCHVISION}
         if "patch" in name

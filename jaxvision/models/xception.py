@@ -24,6 +24,8 @@ from jaxvision.models.variant import Variant
 from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import global_avg_pool, max_pool
 
+PAPER = "Chollet 2017, https://arxiv.org/abs/1610.02357"
+
 
 class SeparableConv(nn.Module):
     """[B,H,W,C] -> [B,H,W,features]"""
@@ -116,4 +118,4 @@ class Xception(nn.Module):
         )
 
 
-VARIANTS = {"xception": Variant(Xception, (299, 299, 3), sources={"timm": ()})}
+VARIANTS = {"xception": Variant(Xception, PAPER, (299, 299, 3), sources={"timm": ()})}

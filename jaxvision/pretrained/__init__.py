@@ -1,4 +1,4 @@
-"""Published weights: into our models and back, without the framework they come from.
+"""Published weights, loaded and saved without the framework they come from.
 
 variables = pretrained.load("resnet50", "resnet50-11ad3fa6.pth")
 outputs, _ = models.create("resnet50").apply(variables, images)

@@ -1,8 +1,8 @@
-"""What an array of ours is called in published weights, and how it lies there.
+"""Names and axis orders of our arrays in published weights.
 
-Our modules bear the names of the published ones, so that our path
-`params / layer1.0 / conv1 / kernel` is their `layer1.0.conv1.weight`.  What is called
-differently is listed beside the variants of each model, in `Variant.sources`.
+Our modules have the names of the published ones, so that our path
+`params / layer1.0 / conv1 / kernel` is their `layer1.0.conv1.weight`.  Where names
+differ, the rules are in `Variant.sources` of each model.
 """
 
 import re
@@ -25,16 +25,17 @@ IGNORED = re.compile(
     r"(^|\.)(num_batches_tracked|total_ops|total_params|relative_position_index"
     r"|relative_coords_table|attn_mask)$"
 )
-"""Counters, and constants that follow from the architecture."""
+"""Names of counters, and of constants that follow from the architecture."""
 
 Path = tuple[str, ...]
-"""Where an array lies in the variables: `("params", "layer1.0", "conv1", "kernel")`."""
+"""Keys of an array in the variables: `("params", "layer1.0", "conv1", "kernel")`."""
 
 
 def joined(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """With one bias of queries, keys and values where timm's Swin v2 has two.
+    """The state dict with the separate biases of timm's Swin v2 joined.
 
-    Those of the keys are zeros.
+    timm has a bias of the queries and one of the values; here is one for both and the
+    keys, whose part is zeros.
     """
     result = dict(state)
     for key in state:

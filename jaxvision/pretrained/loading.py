@@ -1,4 +1,4 @@
-"""Weights into a model, and back."""
+"""Load published weights into a model, and save a model's weights like them."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -35,14 +35,14 @@ def load(
     `reading.read`, or `"default"`: the weights of the model's reference
     implementation, downloaded.
 
-    What differs on purpose is said by options: another `num_classes` than the file
-    has leaves the layers of class scores out of it, to be initialised with `key` (0:
-    there are none); another `input_shape` (H, W, C) resamples position embeddings,
-    and sums the kernels of the first layer over the channels if C is 1, or repeats
-    them.  `options` are those of `models.create`.
+    The model may differ from the file on purpose.  With another `num_classes`, the
+    layers of class scores are initialised with `key` instead (0: there are none).
+    With another `input_shape` (H, W, C), position embeddings are resampled, and the
+    kernels of the first layer are summed over the channels if C is 1, or repeated.
+    `options` are those of `models.create`.
 
-    Raises one `UsageError` that lists all keys that are missing, unexpected or have
-    another shape, and one for weights whose network computes otherwise.
+    Raises a `UsageError` that lists all keys that are missing, unexpected or have
+    another shape, or one for weights of a network that computes something else.
     """
     _check_network(name, source)
     state = keys.joined(read(published.fetch(name) if source == "default" else source))
@@ -83,7 +83,7 @@ def load(
             wrong.append(f"{published_key} is {array.shape}, expected {expected}")
     unexpected = [key for key in state if not keys.IGNORED.search(key)]
     if unexpected and not missing:
-        # What the options took away from the model is left out of the file as well.
+        # Arrays of layers that the options removed from the model are ignored.
         without = _shapes(name, models.default_input(name))
         known = {keys.published_key(path, rules) for path in without}
         unexpected = [key for key in unexpected if key not in known]
@@ -124,10 +124,10 @@ def save(path: str | Path, name: str, variables: Variables) -> None:
 
 
 class _Changes:
-    """Which arrays depend on what the caller asked to be different.
+    """The arrays that depend on what the caller asked to be different.
 
-    Found by looking at the model's shapes before and after such a change, so that no
-    model has to say which its head, its stem and its position embeddings are.
+    They are found by comparing the model's shapes before and after such a change, so
+    that no model has to declare its head, its stem and its position embeddings.
     """
 
     def __init__(self, name: str, classes: bool, size: bool, options):
@@ -190,7 +190,10 @@ def _initialised(name, input_shape, options, key, new) -> dict[keys.Path, jax.Ar
 
 
 def _check_network(name: str, source: str | Path | Mapping[str, Any]) -> None:
-    """timm has networks with arrays alike that pad, or cut windows, otherwise."""
+    """Raise for weights of a network of timm that has the same arrays as another.
+
+    Such networks differ in padding, windows or epsilons.
+    """
     known, _ = models.timm(name)
     if known is None or isinstance(source, Mapping):
         return
@@ -217,7 +220,7 @@ def _check_options(name: str, options: Mapping[str, Any]) -> None:
 
 
 def _publisher(name: str, wanted: Shapes, state: Mapping) -> str:
-    """The source whose names the state dict shares the most with."""
+    """The source that shares the most names with the state dict."""
 
     def shared(source: str) -> int:
         rules = models.sources(name)[source]
@@ -236,7 +239,7 @@ def _same_but_for_rank(got: tuple[int, ...], expected: tuple[int, ...]) -> bool:
 
 
 def _with_channels(kernel_OxCxKxK: np.ndarray, channels: int) -> np.ndarray:
-    """The kernel for another number of input channels, which gives about the same."""
+    """The kernel for other input channels, whose outputs have about the same scale."""
     have = kernel_OxCxKxK.shape[1]
     if channels == 1:
         return kernel_OxCxKxK.sum(1, keepdims=True)
@@ -246,7 +249,7 @@ def _with_channels(kernel_OxCxKxK: np.ndarray, channels: int) -> np.ndarray:
 
 
 def _resampled(embedding_1xNxD, shape, input_shape) -> np.ndarray:
-    """Position embeddings for another grid; what is more than a square stays."""
+    """Position embeddings for another grid; those of extra tokens stay the same."""
     old_grid = math.isqrt(embedding_1xNxD.shape[1])
     extra = embedding_1xNxD.shape[1] - old_grid**2
     height, width, _ = input_shape

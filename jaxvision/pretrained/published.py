@@ -1,4 +1,4 @@
-"""The weights that `"default"` stands for, and where they are downloaded from.
+"""The files of the weights called `"default"`, and their download.
 
 For each name of torchvision it is what torchvision 0.29 calls `DEFAULT`: the best of
 its weights for that model on ImageNet-1k.  Their licence is their owners'; those of
@@ -98,7 +98,7 @@ FILES = {
     "wide_resnet101_2": "wide_resnet101_2-d733dc28.pth",
     "wide_resnet50_2": "wide_resnet50_2-9ba9bcbe.pth",
 }
-"""The digits before the suffix are the first of the file's SHA-256."""
+"""File names by model; the digits before the suffix begin the file's SHA-256."""
 
 
 def fetch(name: str) -> Path:

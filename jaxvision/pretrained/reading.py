@@ -1,4 +1,4 @@
-"""A state dict, which maps names to arrays, from wherever it is kept."""
+"""Reads a state dict, which maps names to arrays, from a file, a hub or memory."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ PYTORCH = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 SUFFIXES = (".safetensors", ".npz", *PYTORCH)
 
 WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema")
-"""Under one of these keys training scripts put the weights beside other things."""
+"""Keys under which training scripts save the weights, beside other things."""
 
 
 def read(source: str | Path | Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -36,7 +36,7 @@ def read(source: str | Path | Mapping[str, Any]) -> dict[str, np.ndarray]:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise UsageError(
-            f"{path} does not say what it is: a file of weights ends in "
+            f"the kind of {path} is unknown: a file of weights ends in "
             + ", ".join(SUFFIXES)
         )
     _check_kind(path, suffix)
@@ -65,7 +65,8 @@ def _check_kind(path: Path, suffix: str) -> None:
         found = ".pth"
     elif start.startswith((b"<", b"version https://git-lfs")):
         raise UsageError(
-            f"{path} holds text, not weights: the download gave a web page or a pointer"
+            f"{path} holds text, not weights: it is a web page or a Git LFS pointer; "
+            "download the file itself"
         )
     else:
         return
@@ -79,7 +80,7 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
         with safe_open(path, framework="flax") as file:
             return {name: np.asarray(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise UsageError(f"{path} is no safetensors file ({error})") from error
+        raise UsageError(f"{path} is not a safetensors file ({error})") from error
 
 
 def _read_npz(path: Path) -> Mapping[str, Any]:
@@ -87,7 +88,9 @@ def _read_npz(path: Path) -> Mapping[str, Any]:
         with np.load(path, allow_pickle=False) as file:
             return dict(file)
     except (ValueError, OSError) as error:
-        raise UsageError(f"{path} is no .npz file of plain arrays ({error})") from error
+        raise UsageError(
+            f"{path} is not an .npz file of plain arrays ({error})"
+        ) from error
 
 
 def _download(repository: str) -> Path:
@@ -126,8 +129,8 @@ def _flat(content: Any, where: str) -> dict[str, np.ndarray]:
     others = [key for key, value in content.items() if not hasattr(value, "shape")]
     if others:
         raise UsageError(
-            f"{where} holds things that are no arrays, such as {others[0]!r}: give the "
-            "state dict alone"
+            f"{where} holds values that are not arrays, such as {others[0]!r}: give "
+            "the state dict alone"
         )
     prefix = "module."
     wrapped = all(key.startswith(prefix) for key in content)
@@ -138,7 +141,7 @@ def _flat(content: Any, where: str) -> dict[str, np.ndarray]:
 
 
 def _array(value: Any) -> np.ndarray:
-    """NumPy's, of NumPy, JAX or PyTorch, which is not imported for it."""
+    """A NumPy array of one of NumPy, JAX or PyTorch, without importing PyTorch."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         value = value.float() if value.is_floating_point() else value

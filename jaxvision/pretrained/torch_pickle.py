@@ -37,7 +37,7 @@ DTYPES = {
 
 
 class Storage:
-    """A run of numbers; in the old format they arrive after what refers to them."""
+    """A flat array; in the old format its numbers follow the tensors that use it."""
 
     def __init__(self, dtype: np.dtype, size: int):
         self.dtype = dtype
@@ -93,7 +93,7 @@ def read(path: Path) -> Any:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
     except Exception as error:
         raise UsageError(
-            f"{path} is no PyTorch checkpoint, or a damaged one ({error}): download "
+            f"{path} is not a PyTorch checkpoint, or a damaged one ({error}): download "
             "or save it again"
         ) from error
 

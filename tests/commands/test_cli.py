@@ -151,7 +151,7 @@ def test_models_of_a_pattern_and_the_layers_of_one(capsys):
     rows = [line.split() for line in out.splitlines()]
     assert code == 0
     assert rows[1] == ["c1", "Conv", "5×5", "28×28×6", "156", "117,600"]
-    assert rows[-1] == ["together", "61,706", "416,520"]
+    assert rows[-1] == ["total", "61,706", "416,520"]
     code, _, err = run(capsys, "models", "resnet5O")
     assert code == cli.EXIT_USAGE
     assert "did you mean" in err and "'resnet50'" in err

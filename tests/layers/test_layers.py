@@ -1,5 +1,7 @@
 """Layers that models share, against their definitions."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,11 @@ import pytest
 from jaxvision.layers import windows
 from jaxvision.layers.attention import attend, split_heads
 from jaxvision.layers.channels import round_channels
+from jaxvision.layers.conv_norm import conv_norm
+from jaxvision.layers.inverted_residual import InvertedResidual
 from jaxvision.layers.local_response import local_response_norm
+from jaxvision.layers.norm import batch_norm
+from jaxvision.layers.squeeze_excite import SqueezeExcite
 from jaxvision.layers.stochastic_depth import StochasticDepth
 
 
@@ -73,3 +79,36 @@ def test_attention_is_the_formula():
         np.testing.assert_allclose(
             y[..., head * 4 : head * 4 + 4], weights @ v, rtol=1e-5, atol=1e-5
         )
+
+
+def inverted_residual(expanded_channels, features=4, **options):
+    layer = partial(conv_norm, norm=batch_norm(train=False))
+    return InvertedResidual(features, expanded_channels, layer, **options)
+
+
+def test_inverted_residuals_have_the_layers_of_the_paper():
+    x = jnp.asarray(normal(2, 6, 6, 4))
+    squeeze_excite = partial(SqueezeExcite, 2)
+    block = inverted_residual(8, squeeze_excite=squeeze_excite, kernel_size=5)
+    params = block.init(jax.random.key(0), x)["params"]
+    shapes = {name: params[name]["kernel"].shape for name in params if name[-1] == "0"}
+    assert shapes == {
+        "block.0.0": (1, 1, 4, 8),
+        "block.1.0": (5, 5, 1, 8),
+        "block.3.0": (1, 1, 8, 4),
+    }
+    assert set(params["block.2"]) == {"fc1", "fc2"}
+    two = inverted_residual(4, features=6, strides=2)
+    y, variables = two.init_with_output(jax.random.key(0), x)
+    assert y.shape == (2, 3, 3, 6)
+    names = {"block.0.0", "block.0.1", "block.1.0", "block.1.1"}
+    assert set(variables["params"]) == names
+
+
+def test_inverted_residuals_have_a_shortcut_where_the_shape_stays():
+    x = jnp.asarray(normal(2, 6, 6, 4))
+    variables = inverted_residual(8).init(jax.random.key(0), x)
+    beside = inverted_residual(8).apply(variables, x)
+    branch = inverted_residual(8, drop_path=lambda y: 2 * y).apply(variables, x)
+    np.testing.assert_allclose(branch - x, 2 * (beside - x), rtol=1e-4, atol=1e-5)
+    assert jnp.abs(beside - x).max() > 0.1

@@ -79,6 +79,11 @@ def test_an_entry_is_another_function_of_the_same_variables(made):
         for seed in (1, 2)
     )
     assert not np.allclose(one, two)
+    key = jax.random.key(0)
+    _, state = model.apply(variables, codes, entry="judge", train=True, key=key)
+    assert jax.tree.all(
+        jax.tree.map(jnp.array_equal, state["batch_stats"], variables["batch_stats"])
+    )
 
 
 @pytest.mark.parametrize(

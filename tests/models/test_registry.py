@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 from pathlib import Path
 
 import jax
@@ -150,13 +151,17 @@ def test_variables_for_other_images_are_refused(shape):
         jax.eval_shape(model.apply, variables, jax.ShapeDtypeStruct(shape, jnp.float32))
 
 
-def test_papers_are_found():
+def test_every_model_has_a_paper_but_the_pattern_of_all():
     assert models.paper("resnet50") == (
         "He et al. 2016, https://arxiv.org/abs/1512.03385"
     )
     assert "1611.05431" in models.paper("resnext50_32x4d")
-    without = [name for name in models.names() if not models.paper(name)]
-    assert without == ["convnet"]
+    papers = {name: models.paper(name) for name in models.names()}
+    assert papers.pop("convnet") == ""
+    for paper in papers.values():
+        assert re.fullmatch(
+            r"[A-Z]\w+( et al\.| and [A-Z]\w+)? \d{4}, https://\S+\w", paper
+        )
 
 
 def fields(name):

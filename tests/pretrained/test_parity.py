@@ -50,6 +50,8 @@ SMALLEST_TIMM = (
 )  # fmt: skip
 """The same of the models that are compared with timm as well."""
 
+SMALLEST_DILATED = ("resnet50/output_stride=8", "mobilenet_v3_large/output_stride=16")
+
 FOR_THE_TABLE = os.environ.get("PARITY") == "all"
 """Whether this is `make parity`."""
 
@@ -71,6 +73,10 @@ ALL_TIMM = slow_unless(
     [name.removeprefix("timm/") for name in REFERENCES if name.startswith("timm/")],
 )
 
+ALL_DILATED = slow_unless(
+    SMALLEST_DILATED, [name for name in REFERENCES if "/output_stride=" in name]
+)
+
 
 @pytest.fixture(autouse=True)
 def convolution_as_on_accelerators(monkeypatch):
@@ -82,9 +88,7 @@ def convolution_as_on_accelerators(monkeypatch):
         monkeypatch.setattr(
             convolution.cpu,
             "convolve",
-            lambda images, kernel, geometry: convolution.plain.native(
-                images, kernel, *geometry
-            ),
+            convolution.native.convolve,
         )
 
 
@@ -192,6 +196,25 @@ def test_equals_timm_too(name):
     assert largest <= TOLERANCE
     if FOR_THE_TABLE:
         record(f"timm/{name}", reference["parameters"], largest)
+
+
+@pytest.mark.parametrize("name", ALL_DILATED)
+def test_equals_its_reference_with_dilations_instead_of_strides(name):
+    reference = REFERENCES[name]
+    base, _, stride = name.partition("/output_stride=")
+    _, shapes = published_shapes(base, (*reference["input"], 3))
+    state = {
+        key: inputs.weight(key, shape, reference["gain"])
+        for key, shape in shapes.items()
+    }
+    variables = pretrained.load(base, state)
+    model = models.create(base, output_stride=int(stride))
+    images = inputs.images(*reference["input"])
+    logits = run(lambda v, x: model.apply(v, x)[0]["logits"], variables, images)
+    largest = difference(logits, reference["logits"])
+    assert largest <= TOLERANCE
+    if FOR_THE_TABLE:
+        record(name, reference["parameters"], largest)
 
 
 def record(name, parameters, largest):

@@ -137,10 +137,10 @@ def test_a_file_that_is_not_what_its_suffix_says_is_named(tmp_path):
     with pytest.raises(UsageError, match="web page"):
         read(tmp_path / "d.pth")
     (tmp_path / "e.npz").write_bytes(b"abc")
-    with pytest.raises(UsageError, match=r"no \.npz file"):
+    with pytest.raises(UsageError, match=r"not an \.npz file"):
         read(tmp_path / "e.npz")
     (tmp_path / "f.safetensors").write_bytes(b"abc")
-    with pytest.raises(UsageError, match="no safetensors file"):
+    with pytest.raises(UsageError, match="not a safetensors file"):
         read(tmp_path / "f.safetensors")
 
 
@@ -150,7 +150,7 @@ def test_what_is_no_source_is_explained(tmp_path, monkeypatch):
     (tmp_path / "weights.dat").write_bytes(b"")
     with pytest.raises(UsageError, match=r"\.safetensors"):
         read(tmp_path / "weights.dat")
-    with pytest.raises(UsageError, match="no arrays, such as 'epoch'"):
+    with pytest.raises(UsageError, match="not arrays, such as 'epoch'"):
         read({"epoch": 3, "weight": NUMBERS})
     with pytest.raises(UsageError, match="no state dict"):
         read({})
