@@ -19,6 +19,7 @@ STRIDES = {
     "alexnet": (4, 8, 16, 32),
     "vgg": (1, 2, 4, 8, 16, 32),
     "squeezenet": (2, 4, 8, 16),
+    "unet_small": (1, 2, 4, 8),
     **dict.fromkeys(("convnext", "swin"), (4, 8, 16, 32)),
     "vit_b_16": (16,), "vit_l_16": (16,), "vit_tiny_patch16": (16,),
     "vit_small_patch16": (16,),
@@ -38,6 +39,7 @@ FASTEST = (
     "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "mobilenetv1_100",
     "regnet_x_800mf", "resnet18", "resnet20", "resnetv2_18", "shufflenet_v2_x0_5",
     "squeezenet1_0", "squeezenet1_1", "swin_t", "swin_v2_t", "tf_efficientnet_lite0",
+    "unet_small",
     "vgg11", "vgg11_bn",  "vit_tiny_patch16_224", "xception",
 )  # fmt: skip
 """Of each architecture those that are traced the fastest."""

@@ -33,6 +33,12 @@ PARAMETERS = {
     "resnet110": 1_727_962,
 }
 
+DENSE = {
+    # Down 2_800 + 13_952 + 55_552 + 221_696, up 143_680 + 36_000 + 9_040, scores 170
+    "unet_small": 482_890,
+}
+"""Of models with a class for every pixel."""
+
 SMALLEST = (
     "alexnet_2012", "convnext_tiny", "densenet121", "efficientnet_b0", "googlenet",
     "inception_v3", "maxvit_t", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small",
@@ -55,9 +61,20 @@ def shapes(name, batch=2, **options):
     return variables, outputs, state
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("name", PARAMETERS | DENSE)
 def test_parameter_count_is_the_published_one(name):
-    assert count(shapes(name)[0]["params"]) == PARAMETERS[name]
+    assert count(shapes(name)[0]["params"]) == (PARAMETERS | DENSE)[name]
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_dense_models_give_every_pixel_a_score(name):
+    _, outputs, _ = shapes(name, num_classes=7, dtype=jnp.bfloat16)
+    height, width, _ = models.default_input(name)
+    assert outputs["logits"].shape == (2, height, width, 7)
+    assert outputs["logits"].dtype == jnp.float32
+    with pytest.raises(UsageError, match="sides are multiples of 8, got 60×64"):
+        model = models.create(name)
+        jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 60, 64, 3)))
 
 
 def test_every_parameter_count_is_the_published_one():
@@ -69,7 +86,7 @@ def test_every_parameter_count_is_the_published_one():
         if "/" not in name
     }
     recorded = {name: found.parameters for name, found in measures.recorded().items()}
-    assert recorded == published | PARAMETERS
+    assert recorded == published | PARAMETERS | DENSE
 
 
 @pytest.mark.parametrize("name", [*PARAMETERS, *SMALLEST])

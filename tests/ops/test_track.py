@@ -88,7 +88,7 @@ def test_channels_tell_speed_and_acceleration():
 def test_place_and_size_do_not_matter_and_neither_does_padding(mouse):
     points, times = mouse
     image = draw_track(points, times, size=SIZE)
-    moved = draw_track(points * 7 + jnp.array([300, -40]), times * 3, size=SIZE)
+    moved = draw_track(points * 7 + jnp.array([[300.0, -40.0]]), times * 3, size=SIZE)
     np.testing.assert_allclose(moved, image, atol=2e-3)
     padding = jnp.full((5, 2), jnp.nan)
     longer = jnp.concatenate([points, padding]), jnp.concatenate([times, padding[:, 0]])
