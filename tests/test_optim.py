@@ -8,6 +8,14 @@ import pytest
 from jaxvision import optim
 from jaxvision.errors import UsageError
 
+
+@pytest.fixture(autouse=True)
+def promotion_of_optax():
+    """optax promotes types; the engine allows it that."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
 PARAMS = {"kernel": jnp.array([[1.0, -2.0]]), "bias": jnp.array([3.0])}
 GRADIENTS = {"kernel": jnp.array([[0.5, 0.25]]), "bias": jnp.array([-1.0])}
 
@@ -105,7 +113,7 @@ def averaged(weight, values):
     """What `a ← a + w·(p - a)` makes of a sequence of parameters."""
     average = values[0]
     for step, value in enumerate(values):
-        average = average + float(weight(jnp.int32(step))) * (value - average)
+        average = average + float(weight(jnp.int32(step))) * (float(value) - average)
     return average
 
 

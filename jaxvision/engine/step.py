@@ -399,8 +399,8 @@ def _guard(
     new = new._replace(
         guard={
             "loss": jnp.where(bad, guard["loss"], moved),
-            "steps": guard["steps"] + ~bad,
-            "skipped": guard["skipped"] + bad,
+            "steps": guard["steps"] + jnp.where(bad, 0, 1),
+            "skipped": guard["skipped"] + jnp.where(bad, 1, 0),
         }
     )
     if experiment.on_bad_loss == "skip":

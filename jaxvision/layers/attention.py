@@ -4,7 +4,8 @@ Shapes: B batch (or windows), N tokens, D features, h heads.
 """
 
 import jax
-import jax.numpy as jnp
+
+from jaxvision.ops.precision import at_least_float32
 
 Array = jax.Array
 
@@ -29,7 +30,7 @@ def attend(
     `bias` is [B or 1,h,N,N]; `scale` is 1/√E by default.
     """
     if bias is not None:
-        bias = bias.astype(jnp.promote_types(bias.dtype, jnp.float32))
+        bias = bias.astype(at_least_float32(bias.dtype))
     y = jax.nn.dot_product_attention(
         q_BxNxhxE, k_BxNxhxE, v_BxNxhxE, bias=bias, scale=scale
     )

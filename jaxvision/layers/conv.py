@@ -44,5 +44,5 @@ class Conv(nn.Module):
         )
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
-            y = y + bias.astype(self.dtype)
+            y = y + bias.astype(self.dtype)[None, None, None, :]
         return y

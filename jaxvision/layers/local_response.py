@@ -27,4 +27,5 @@ def local_response_norm(
         (1, 1, 1, 1),
         ((0, 0), (0, 0), (0, 0), (half, size - 1 - half)),
     )
-    return (x_BxHxWxC / (k + alpha * sums) ** beta).astype(x_BxHxWxC.dtype)
+    wide = x_BxHxWxC.astype(jnp.float32)
+    return (wide / (k + alpha * sums) ** beta).astype(x_BxHxWxC.dtype)

@@ -5,10 +5,12 @@ from functools import partial
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jaxvision.ops import batch_norm as ops
+from jaxvision.ops.precision import at_least_float32
 from jaxvision.types import Array
 
 
@@ -37,7 +39,13 @@ class BatchNorm(nn.Module):
         variance = self.variable("batch_stats", "var", jnp.ones, shape)
         if self.use_running_average:
             a = scale * lax.rsqrt(variance.value + self.epsilon)
-            y = (x - mean.value) * a + bias
+            wide = at_least_float32(x.dtype)
+
+            def of_channels(values):
+                return values.astype(wide).reshape((1,) * (x.ndim - 1) + shape)
+
+            y = (x.astype(wide) - of_channels(mean.value)) * of_channels(a)
+            y += of_channels(bias)
         else:
             y, of_batch = ops.batch_norm(x, scale, bias, self.epsilon)
             if not self.is_initializing():
@@ -45,6 +53,16 @@ class BatchNorm(nn.Module):
                 mean.value = keep * mean.value + (1 - keep) * of_batch.mean
                 variance.value = keep * variance.value + (1 - keep) * of_batch.variance
         return y.astype(self.dtype)
+
+
+class LayerNorm(nn.LayerNorm):
+    """flax's layer normalisation, where implicit promotion of types is forbidden too."""
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        # It widens narrow types itself for its statistics.
+        with jax.numpy_dtype_promotion("standard"):
+            return super().__call__(x)
 
 
 def batch_norm(

@@ -28,7 +28,7 @@ def loss_and_accuracy(logits: Array, labels: Array, losses: Array, mask: Array) 
 def top_k_correct(logits: Array, labels: Array, mask: Array, k: int) -> Array:
     """How many labels are among the `k` highest scores.  Ties count against us."""
     of_label = jnp.take_along_axis(logits, labels[:, None], axis=-1)
-    classes = jnp.arange(logits.shape[-1])
+    classes = jnp.arange(logits.shape[-1])[None, :]
     ahead = jnp.sum((logits >= of_label) & (classes != labels[:, None]), axis=-1)
     return jnp.sum((ahead < k) & mask, dtype=jnp.int32)
 

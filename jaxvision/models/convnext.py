@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from jaxvision.layers.classifier import classify
 from jaxvision.layers.conv import Conv
+from jaxvision.layers.norm import LayerNorm
 from jaxvision.layers.stochastic_depth import StochasticDepth
 from jaxvision.models.variant import Variant
 from jaxvision.ops.pooling import global_avg_pool
@@ -46,14 +47,15 @@ class Block(nn.Module):
             kernel_init=init,
             name="block.0",
         )(x)
-        y = nn.LayerNorm(epsilon=1e-6, dtype=self.dtype, name="block.2")(y)
+        y = LayerNorm(epsilon=1e-6, dtype=self.dtype, name="block.2")(y)
         y = dense(4 * features, name="block.3")(y)
         y = dense(features, name="block.5")(jax.nn.gelu(y, approximate=False))
         # [C,1,1], as published weights have it.
         scale = self.param(
             "layer_scale", nn.initializers.constant(self.layer_scale), (features, 1, 1)
         )
-        return x + self.drop_path(y * scale.reshape(-1).astype(self.dtype))
+        scale = scale.reshape(1, 1, 1, -1).astype(self.dtype)
+        return x + self.drop_path(y * scale)
 
 
 class ConvNeXt(nn.Module):
@@ -77,7 +79,7 @@ class ConvNeXt(nn.Module):
 
     @nn.compact
     def __call__(self, images, *, train: bool):
-        norm = partial(nn.LayerNorm, epsilon=1e-6, dtype=self.dtype)
+        norm = partial(LayerNorm, epsilon=1e-6, dtype=self.dtype)
         patches = partial(Conv, padding="VALID", dtype=self.dtype, kernel_init=init)
         make_block = nn.remat(Block) if self.remat else Block
 

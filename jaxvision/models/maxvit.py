@@ -21,7 +21,7 @@ from jaxvision.layers.attention import attend, split_heads
 from jaxvision.layers.classifier import classify
 from jaxvision.layers.conv import Conv
 from jaxvision.layers.conv_norm import ConvNorm
-from jaxvision.layers.norm import batch_norm
+from jaxvision.layers.norm import LayerNorm, batch_norm
 from jaxvision.layers.squeeze_excite import SqueezeExcite
 from jaxvision.layers.stochastic_depth import StochasticDepth
 from jaxvision.layers.windows import (
@@ -88,7 +88,7 @@ class PartitionAttention(nn.Module):
     @nn.compact
     def __call__(self, x):
         _, height, width, features = x.shape
-        norm = partial(nn.LayerNorm, epsilon=1e-5, dtype=self.dtype)
+        norm = partial(LayerNorm, epsilon=1e-5, dtype=self.dtype)
         dense = partial(nn.Dense, dtype=self.dtype, kernel_init=init)
 
         # Windows of neighbouring pixels, or of one pixel from each cell of a grid.
@@ -221,7 +221,7 @@ class MaxViT(nn.Module):
                 )(x)
                 blocks += 1
             outputs[f"stage{stage + 1}"] = x
-        x = nn.LayerNorm(epsilon=1e-5, dtype=self.dtype, name="classifier.2")(
+        x = LayerNorm(epsilon=1e-5, dtype=self.dtype, name="classifier.2")(
             global_avg_pool(x)
         )
         x = nn.Dense(

@@ -23,6 +23,7 @@ import numpy as np
 from jaxvision.layers.attention import attend, split_heads
 from jaxvision.layers.classifier import classify
 from jaxvision.layers.conv import Conv
+from jaxvision.layers.norm import LayerNorm
 from jaxvision.layers.stochastic_depth import StochasticDepth
 from jaxvision.layers.windows import (
     index_constants,
@@ -96,7 +97,7 @@ class WindowAttentionV2(WindowAttention):
         scale = self.param(
             "logit_scale", nn.initializers.constant(math.log(10)), (self.heads, 1, 1)
         )
-        scale = jnp.exp(jnp.minimum(scale, math.log(100))).reshape(-1, 1)
+        scale = jnp.exp(jnp.minimum(scale, math.log(100))).reshape(1, 1, -1, 1)
         q = (_unit(q) * scale).astype(self.dtype)
         return attend(q, _unit(k).astype(self.dtype), v, bias=bias, scale=1.0)
 
@@ -120,8 +121,9 @@ class UnbiasedKeys(nn.Module):
         total = 3 * self.features
         kernel = self.param("kernel", init, (x.shape[-1], total))
         bias = self.param("bias", nn.initializers.zeros, (total,))
-        where = np.repeat([1.0, 0.0, 1.0], self.features)
-        return x @ kernel.astype(self.dtype) + (bias * where).astype(self.dtype)
+        where = np.repeat(np.float32([1, 0, 1]), self.features)
+        bias = (bias * where).astype(self.dtype)
+        return x @ kernel.astype(self.dtype) + bias.reshape((1,) * (x.ndim - 1) + (-1,))
 
 
 class Block(nn.Module):
@@ -139,8 +141,7 @@ class Block(nn.Module):
     def __call__(self, x):
         features = x.shape[-1]
         norm1, norm2 = (
-            nn.LayerNorm(epsilon=1e-5, dtype=self.dtype, name=f"norm{i}")
-            for i in (1, 2)
+            LayerNorm(epsilon=1e-5, dtype=self.dtype, name=f"norm{i}") for i in (1, 2)
         )
         kind = WindowAttention if self.version == 1 else WindowAttentionV2
         attention = kind(self.heads, self.window, self.shift, self.dtype, name="attn")
@@ -173,7 +174,7 @@ class PatchMerging(nn.Module):
         x = jnp.pad(x, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)))
         corners = [x[:, i::2, j::2] for j in (0, 1) for i in (0, 1)]
         x = jnp.concatenate(corners, -1)
-        norm = nn.LayerNorm(epsilon=1e-5, dtype=self.dtype, name="norm")
+        norm = LayerNorm(epsilon=1e-5, dtype=self.dtype, name="norm")
         reduce = nn.Dense(
             2 * features,
             use_bias=False,
@@ -209,7 +210,7 @@ class Swin(nn.Module):
 
     @nn.compact
     def __call__(self, images, *, train: bool):
-        norm = partial(nn.LayerNorm, epsilon=1e-5, dtype=self.dtype)
+        norm = partial(LayerNorm, epsilon=1e-5, dtype=self.dtype)
         make_block = nn.remat(Block) if self.remat else Block
 
         x = Conv(
@@ -282,7 +283,8 @@ def _log_offsets(window: int) -> np.ndarray:
 
 
 def _unit(x):
-    length = jnp.linalg.norm(x.astype(jnp.float32), axis=-1, keepdims=True)
+    x = x.astype(jnp.float32)
+    length = jnp.linalg.norm(x, axis=-1, keepdims=True)
     return x / jnp.maximum(length, 1e-12)
 
 

@@ -17,11 +17,12 @@ from jaxvision.errors import check
 from jaxvision.layers.attention import attend, split_heads
 from jaxvision.layers.classifier import classify
 from jaxvision.layers.conv import Conv
+from jaxvision.layers.norm import LayerNorm
 from jaxvision.models.variant import Variant
 
 PAPER = "Dosovitskiy et al. 2021, https://arxiv.org/abs/2010.11929"
 
-LayerNorm = partial(nn.LayerNorm, epsilon=1e-6)
+layer_norm = partial(LayerNorm, epsilon=1e-6)
 xavier = nn.initializers.xavier_uniform()
 
 
@@ -37,7 +38,7 @@ class EncoderBlock(nn.Module):
     @nn.compact
     def __call__(self, x):
         features = x.shape[-1]
-        norm = partial(LayerNorm, dtype=self.dtype)
+        norm = partial(layer_norm, dtype=self.dtype)
         dense = partial(nn.Dense, dtype=self.dtype, kernel_init=xavier)
 
         y = norm(name="ln_1")(x)
@@ -119,7 +120,7 @@ class ViT(nn.Module):
             if 4 * (i + 1) // self.depth > 4 * i // self.depth:
                 maps = x[:, 1:].reshape(batch, rows, columns, self.features)
                 outputs[f"stage{len(outputs) + 1}"] = maps
-        x = LayerNorm(dtype=self.dtype, name="encoder.ln")(x)
+        x = layer_norm(dtype=self.dtype, name="encoder.ln")(x)
         return classify(
             outputs,
             x[:, 0],

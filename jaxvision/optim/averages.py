@@ -21,7 +21,7 @@ def ema(decay: float) -> Callable[[Array], Array]:
     https://doi.org/10.1137/0330046.
     """
     check((0 < decay < 1, f"decay of the average must be in (0, 1), got {decay}"))
-    return lambda step: jnp.maximum(1 - decay, 1 / (step + 1.0))
+    return lambda step: jnp.maximum(1 - decay, 1 / (_real(step) + 1))
 
 
 def swa(*, start: int, every: int = 1) -> Callable[[Array], Array]:
@@ -38,7 +38,11 @@ def swa(*, start: int, every: int = 1) -> Callable[[Array], Array]:
 
     def weight(step):
         number, rest = jnp.divmod(step - start, every)
-        mean = jnp.where(rest == 0, 1 / (number + 1.0), 0.0)
+        mean = jnp.where(rest == 0, 1 / (_real(number) + 1), 0.0)
         return jnp.where(step < start, 1.0, mean)
 
     return weight
+
+
+def _real(number: Array) -> Array:
+    return jnp.asarray(number).astype(jnp.float32)

@@ -89,7 +89,7 @@ def test_what_follows_a_product_reads_the_product(name):
     def everything(x, kernel, bias):
         @jax.value_and_grad
         def convolution(x):
-            before = conv2d(x, kernel) + bias
+            before = conv2d(x, kernel) + bias[None, None, None, :]
             return (activation(before) * x + jnp.sin(before)).sum()
 
         @jax.value_and_grad

@@ -2,7 +2,7 @@
 
 A docstring has a paragraph that begins with "Measured" and gives test accuracies as
 "98.7 %", or "98.25 ± 0.07 %" with the sample standard deviation over seeds.  Where an
-experiment has records of several data sets or variants, the words behind a number name
+experiment has records of several data sets or cases, the words behind a number name
 its one, up to the next number; a number behind which none is named is that of the
 default data set.
 """
@@ -21,12 +21,13 @@ SEEDS = re.compile(r"\b(one|\d+) seeds?\b")
 
 
 def published():
-    """`experiment -> variant or data set -> test accuracies in per cent`."""
+    """`experiment -> case or data set -> the headline metric in per cent`."""
     found = defaultdict(lambda: defaultdict(list))
     for file in sorted((ROOT / "experiments" / "results").glob("*.json")):
         record = json.loads(file.read_text(encoding="utf-8"))
-        label = record.get("variant") or record["dataset"]
-        found[record["experiment"]][label].append(100 * record["test_accuracy"])
+        label = record.get("case") or record["dataset"]
+        headline = record[f"test_{record['monitor']}"]
+        found[record["experiment"]][label].append(100 * headline)
     return found
 
 

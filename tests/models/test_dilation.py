@@ -26,13 +26,7 @@ def test_a_stride_dilates_what_comes_after_it():
 @pytest.fixture
 def convolution_as_on_accelerators(monkeypatch):
     """The forms for CPU have tests of their own, and take the compiler far longer."""
-    monkeypatch.setattr(
-        convolution.cpu,
-        "convolve",
-        lambda images, kernel, geometry: convolution.plain.native(
-            images, kernel, *geometry
-        ),
-    )
+    monkeypatch.setattr(convolution.cpu, "convolve", convolution.native.convolve)
 
 
 @pytest.mark.usefixtures("convolution_as_on_accelerators")

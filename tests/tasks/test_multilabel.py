@@ -86,7 +86,9 @@ def test_loss_difficulty_and_predictions(batch):
     assert float(total) / int(count) == pytest.approx(whole["loss"], rel=1e-6)
     assert TASK.compute(sums, {}) == {"loss": pytest.approx(whole["loss"], rel=1e-6)}
     predictions = TASK.predict(FORWARD, batch, keys=None)
-    off = np.abs(np.asarray(predictions["probabilities"]) - batch["presence"])
+    off = np.abs(
+        np.asarray(predictions["probabilities"]) - np.asarray(batch["presence"])
+    )
     np.testing.assert_allclose(TASK.difficulty(batch, predictions), off.max(1))
 
 

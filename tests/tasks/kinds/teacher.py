@@ -25,7 +25,7 @@ def build(run):
         agree = theirs["logits"].argmax(-1) == ours["logits"].argmax(-1)
         mask = batch.get("mask", jnp.ones(len(loss), bool))
         sums = {
-            "loss": jnp.sum(loss * mask),
+            "loss": jnp.sum(jnp.where(mask, loss, 0)),
             "agree": jnp.sum(agree & mask, dtype=jnp.int32),
             "count": jnp.sum(mask, dtype=jnp.int32),
         }
