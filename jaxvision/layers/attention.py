@@ -31,7 +31,9 @@ def attend(
     """
     if bias is not None:
         bias = bias.astype(at_least_float32(bias.dtype))
-    y = jax.nn.dot_product_attention(
-        q_BxNxhxE, k_BxNxhxE, v_BxNxhxE, bias=bias, scale=scale
-    )
+    # It widens narrow types itself, also where its caller has forbidden that.
+    with jax.numpy_dtype_promotion("standard"):
+        y = jax.nn.dot_product_attention(
+            q_BxNxhxE, k_BxNxhxE, v_BxNxhxE, bias=bias, scale=scale
+        )
     return y.reshape(*y.shape[:2], -1)

@@ -56,7 +56,7 @@ class BatchNorm(nn.Module):
 
 
 class LayerNorm(nn.LayerNorm):
-    """flax's layer normalisation, where implicit promotion of types is forbidden too."""
+    """flax's layer normalisation, also where implicit promotion is forbidden."""
 
     @nn.compact
     def __call__(self, x: Array) -> Array:

@@ -121,7 +121,7 @@ class UnbiasedKeys(nn.Module):
         total = 3 * self.features
         kernel = self.param("kernel", init, (x.shape[-1], total))
         bias = self.param("bias", nn.initializers.zeros, (total,))
-        where = np.repeat(np.float32([1, 0, 1]), self.features)
+        where = np.repeat(np.array([1, 0, 1], np.float32), self.features)
         bias = (bias * where).astype(self.dtype)
         return x @ kernel.astype(self.dtype) + bias.reshape((1,) * (x.ndim - 1) + (-1,))
 

@@ -70,7 +70,9 @@ def test_an_entry_is_another_function_of_the_same_variables(made):
     outputs, _ = model.apply(variables, codes, entry="judge")
     dense = params["score"]
     np.testing.assert_allclose(
-        outputs["score"], codes @ dense["kernel"] + dense["bias"][None], rtol=1e-5
+        outputs["score"],
+        np.asarray(codes @ dense["kernel"]) + np.asarray(dense["bias"]),
+        rtol=1e-5,
     )
     one, two = (
         model.apply(
