@@ -83,6 +83,7 @@ def build(config: Config) -> Experiment:
         test=evaluation(splits.test),
         steps=steps,
         seed=config.seed,
+        steps_per_dispatch=5,
         classes=classes,
         show=visualise.segmentation,
     )

@@ -59,10 +59,10 @@ class LayerNorm(nn.LayerNorm):
     """flax's layer normalisation, also where implicit promotion is forbidden."""
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x, **options):
         # It widens narrow types itself for its statistics.
         with jax.numpy_dtype_promotion("standard"):
-            return super().__call__(x)
+            return super().__call__(x, **options)
 
 
 def batch_norm(
