@@ -25,7 +25,7 @@ class Config:
     """`scenes:HxWx3` (drawn, offline), or any set with several labels or objects."""
     validation: float = 0.1
     """Share of the training split that chooses the best checkpoint."""
-    epochs: float = 30
+    epochs: float = 15
     """Passes over the training images."""
     batch_size: int = 64
     """Images per step, over all devices."""
