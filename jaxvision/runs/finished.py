@@ -1,7 +1,10 @@
 """A run, or a published network, as a value that can be used.
 
-predictor = load("runs/mnist_lenet5/2026-01-31_12-00-00")
-predictor.predict(["seven.png"])["probabilities"]
+    predictor = load("runs/mnist_lenet5/2026-01-31_12-00-00")
+    predictor.predict(["seven.png"])["probabilities"]
+
+What it needs of the run is in the run directory; the model and the task are put together
+by the code of the experiment.
 """
 
 import dataclasses
