@@ -3,7 +3,7 @@
 Ronneberger et al. 2015, https://arxiv.org/abs/1505.04597
 
     python -m experiments.segmentation_unet                      (drawn scenes, offline)
-    python -m experiments.segmentation_unet --dataset masks:PATH --crop 192x256
+    python -m experiments.segmentation_unet --dataset masks:PATH --crop 96 128
 
 PATH holds images, and masks with the class of each pixel in their numbers or colours;
 see docs/data.md.  Where images differ in size or are large, `--crop` stretches them to
@@ -13,11 +13,9 @@ Measured: not yet.
 """
 
 import functools
-import re
 from dataclasses import dataclass
 
 from jaxvision import data, models, optim, tasks, visualise
-from jaxvision.errors import UsageError
 from jaxvision.ops.augment import compose, normalise, random_flip, random_shift
 from jaxvision.runs import run
 from jaxvision.types import Experiment
@@ -29,8 +27,8 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class Config:
     dataset: str = "scenes:64x64x3"
     """`scenes:HxWx3` (drawn, offline), `masks:PATH`, or any set with masks."""
-    crop: str | None = None
-    """HEIGHTxWIDTH in pixels that images are stretched to; None: they have one size."""
+    crop: tuple[int, int] | None = None
+    """Height and width in pixels that images are stretched to; None: as they are."""
     width: int = 16
     """Channels of the first level of the U-Net; each further one has twice as many."""
     validation: float = 0.1
@@ -58,7 +56,7 @@ def build(config: Config) -> Experiment:
 
     prepare = normalise(MEAN, STD)
     moves = [random_shift(config.max_shift), *([random_flip] if config.flip else [])]
-    crop = None if config.crop is None else data.stretch(_size(config.crop))
+    crop = None if config.crop is None else data.stretch(config.crop)
 
     train_data = data.train(
         train,
@@ -87,12 +85,6 @@ def build(config: Config) -> Experiment:
         classes=classes,
         show=visualise.segmentation,
     )
-
-
-def _size(text: str) -> tuple[int, int]:
-    if not (found := re.fullmatch(r"(\d+)x(\d+)", text)):
-        raise UsageError(f"--crop must be HEIGHTxWIDTH, such as 192x256, got {text!r}")
-    return int(found[1]), int(found[2])
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     predictor = load("runs/mnist_lenet5/2026-01-31_12-00-00")
     predictor.predict(["seven.png"])["probabilities"]
 
-What it needs of the run is in the run directory; the model and the task are put together
-by the code of the experiment.
+What it needs of the run is in the run directory; the model and the task are put
+together by the code of the experiment.
 """
 
 import dataclasses
