@@ -356,16 +356,35 @@ class Experiment(NamedTuple):
     reference: Reference | None = None
 
     def monitored(self) -> Measure:
-        """The measure that chooses the best checkpoint.  Raises `UsageError`."""
+        """The measure that chooses the best checkpoint, under the name of its metric.
+
+        Raises `UsageError` for a metric that is not measured or has no better end.
+        """
         measures = {measure.name: measure for measure in self.task.measures}
-        name = self.monitor or next(iter(measures))
-        if name.rpartition("/")[2] not in measures:
+        if self.average is not None:
+            averaged = (f"average/{name}" for name in list(measures))
+            measures |= zip(averaged, self.task.measures, strict=True)
+        name = self.monitor or next(iter(measures), "")
+        if name not in measures:
             raise unknown("metric to monitor", name, measures)
-        measure = measures[name.rpartition("/")[2]]
         check(
             (
-                measure.better is not None,
+                measures[name].better is not None,
                 f"neither more nor less of {name} is better: monitor another metric",
             )
         )
-        return measure._replace(name=name)
+        return measures[name]._replace(name=name)
+
+    def check(self) -> None:
+        """Raises `UsageError` for what does not fit together, before any long work."""
+        self.monitored()
+        check(
+            *(
+                (
+                    name.isidentifier() and name not in ("train", "validation", "test"),
+                    f"an evaluation is called {name!r}: its name begins the keys of "
+                    "its metrics, so it is a word other than train, validation, test",
+                )
+                for name in self.evaluations
+            )
+        )

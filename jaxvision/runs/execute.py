@@ -215,6 +215,7 @@ def _execute(
     with processes.together():
         mesh = launch.make_mesh()
         experiment = command.numerics.apply(build(config))
+        experiment.check()
         sharding.check_batch(mesh, experiment.train.batch_size, experiment.accumulate)
         maintenance = launch.maintenance()
     processes.check_same(
@@ -261,7 +262,7 @@ def _execute(
             "monitor": experiment.monitored().name,
             "evaluations": ["validation", "test", *experiment.evaluations],
             # "mnist:test" is the test split of "mnist".
-            "dataset": experiment.test.name.rpartition(":")[0],
+            "dataset": experiment.test.name.rpartition(":")[0] or experiment.test.name,
             "seed": experiment.seed,
             "steps": experiment.steps,
             "epochs": experiment.steps / experiment.train.num_batches,

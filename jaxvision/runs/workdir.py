@@ -34,6 +34,11 @@ def check_same_config(workdir: Path, identity: Mapping[str, Any]) -> None:
             f"continues format {identity['format']}: use the code it began with, or "
             "choose a new --workdir"
         )
+    # Where the experiment's file lies may change.
+    before, identity = (
+        {name: value for name, value in each.items() if name != "program"}
+        for each in (before, identity)
+    )
     differing = [
         f"  {name.removeprefix('config_')}: was {before.get(name)!r}, "
         f"now {identity.get(name)!r}"

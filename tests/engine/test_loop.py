@@ -397,3 +397,19 @@ def test_a_checkpoint_of_another_format_is_refused_and_kept(tmp_path, monkeypatc
     with pytest.raises(UsageError, match=r"has format 2, and this version .* format 3"):
         train(tmp_path)
     assert Checkpoints(tmp_path / "checkpoints", warn=print).steps() == before
+
+
+def test_what_does_not_fit_together_is_refused_before_any_work():
+    experiment = build(Config())
+    experiment.check()
+    twice = {"test": Evaluation(experiment.validation)}
+    with pytest.raises(UsageError, match="is called 'test': its name begins"):
+        experiment._replace(evaluations=twice).check()
+    with pytest.raises(UsageError, match="unknown metric to monitor 'average/loss'"):
+        experiment._replace(monitor="average/loss").check()
+    averaged = experiment._replace(monitor="average/loss", average=optim.ema(0.9))
+    assert averaged.monitored().better == "lower"
+    plain = tuple(m._replace(better=None) for m in experiment.task.measures)
+    task = experiment.task._replace(measures=plain)
+    with pytest.raises(UsageError, match="neither more nor less of accuracy"):
+        experiment._replace(task=task).check()
