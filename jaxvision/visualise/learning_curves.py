@@ -39,9 +39,10 @@ def curves(
     *,
     best_step: int | None = None,
 ) -> Figure:
-    """One panel for each metric that train and validation share, against the epoch.
+    """One panel for each metric that train and validation share, against the epoch, and
+    one for the first of the `measures`, even if only one of them measured it.
 
-    Loss comes first, then the others in the order of their `measures`; where nothing is
+    Loss comes first, then the others in the order of their measures; where nothing is
     shared, whatever either of them measured is drawn.  A dotted line marks the
     validation at `best_step`, the step of the best checkpoint; when that is None, the
     first one that is best by the first of the measures that was recorded.
@@ -57,7 +58,9 @@ def curves(
         }
         for split in _COLOURS
     }
-    names = set.intersection(*measured.values()) or set.union(*measured.values())
+    either = set.union(*measured.values())
+    names = set.intersection(*measured.values()) or either
+    names |= either & {measure.name for measure in measures[:1]}
     if not names:
         raise UsageError(
             "no curves to draw: expected rows such as "

@@ -151,3 +151,16 @@ def test_global_style_is_left_alone():
     before = dict(matplotlib.rcParams)
     visualise.curves(history(), MEASURES)
     assert dict(matplotlib.rcParams) == before
+
+
+def test_the_headline_is_drawn_though_training_does_not_measure_it():
+    rows = [
+        {"step": i, "epoch": i, "train/loss": 2.0, "validation/loss": 1.0}
+        | {"validation/mean_iou": i / 10, "validation/pixel_accuracy": 0.5}
+        for i in range(4)
+    ]
+    measures = (Measure("mean_iou", "%", "higher", 2), Measure("loss", better="lower"))
+    figure = visualise.curves(rows, measures)
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    assert titles == ["loss", "mean iou"]
+    assert figure.axes[1].get_title(loc="right") == "30.00 % at epoch 3"
