@@ -108,4 +108,5 @@ class LossCheck:
 
 def learning_rate(experiment: Experiment, step: int) -> float:
     """What the schedule says."""
-    return float(np.asarray(experiment.optimizer.schedule(step)))
+    with jax.numpy_dtype_promotion("standard"):  # as in the step: optax promotes
+        return float(np.asarray(experiment.optimizer.schedule(step)))
