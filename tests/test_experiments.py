@@ -48,7 +48,17 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """Runs a module where no file may exceed a megabyte, as on a disk that is full."""
 
 
-@pytest.mark.parametrize("name", NAMES)
+SHARED = ("binary_family", "sound_spectrogram", "track_drawing")
+"""What differs from `series_gramian` by its data set alone, which smoke replaces."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in SHARED else ())
+        for name in NAMES
+    ],
+)
 def test_smoke(name, tmp_path):
     done = launch(name, "--smoke", "--workdir", tmp_path / "run")
     assert done.returncode == 0, done.stderr

@@ -35,8 +35,13 @@ def convolution_as_on_accelerators(monkeypatch):
     "name, options, stage",
     [
         ("resnet18", dict(width=4), "stage4"),
-        ("resnet50", dict(width=16, depths=(1, 1, 2, 2)), "stage4"),
-        ("mobilenet_v2", dict(width=0.25), "stage5"),
+        pytest.param(
+            *("resnet50", dict(width=16, depths=(1, 1, 2, 2)), "stage4"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            *("mobilenet_v2", dict(width=0.25), "stage5"), marks=pytest.mark.slow
+        ),
     ],
 )
 def test_dilated_networks_compute_the_strided_ones_between_more(
