@@ -185,6 +185,12 @@ EVALUATION = 0x65766100
 """Tells the keys of evaluations apart from those of training."""
 
 
+def example_keys(seed: int, index: Array) -> Array:
+    """A random key [B] for each example, by its place in the set, int32 [B]."""
+    key = jax.random.fold_in(jax.random.key(seed), EVALUATION)
+    return jax.vmap(functools.partial(jax.random.fold_in, key))(index)
+
+
 def _make_measure(
     model: Model, task: Task, pipeline: Pipeline, seed: int, with_gallery: bool
 ) -> Callable[..., _Found]:
@@ -193,8 +199,7 @@ def _make_measure(
     def measure(weights: _Weights, step, constants: Constants, item) -> _Found:
         item = dict(item)
         index = item.pop("example")
-        key = jax.random.fold_in(jax.random.key(seed), EVALUATION)
-        keys = jax.vmap(functools.partial(jax.random.fold_in, key))(index)
+        keys = example_keys(seed, index)
         raw = pipeline.gather(constants.resident, item)
         # Most transforms of evaluations draw nothing.
         batch = pipeline.transform(keys[0], raw)

@@ -39,7 +39,7 @@ def start(entries: PyTree, num_examples: int, *, ranked: bool) -> PyTree:
         },
         "sample": {
             "difficulty": np.zeros(sample, np.float32),
-            "index": places.astype(np.int32),
+            "index": places,
             "entries": empty(sample),
         },
     }

@@ -23,7 +23,7 @@ from jaxvision import data, models, onednn, pretrained, tasks, visualise
 from jaxvision.data.feed.preparation import Picture, Preparation
 from jaxvision.engine import sharding, snapshot
 from jaxvision.engine.checkpoint import Checkpoints
-from jaxvision.engine.evaluate import Evaluator
+from jaxvision.engine.evaluate import Evaluator, example_keys
 from jaxvision.engine.forward import in_evaluation
 from jaxvision.engine.state import TrainState
 from jaxvision.errors import UsageError, check, unknown
@@ -34,6 +34,7 @@ from jaxvision.types import (
     Batch,
     Experiment,
     Model,
+    ModelState,
     Pipeline,
     PyTree,
     Show,
@@ -96,12 +97,11 @@ class Predictor:
             frozen=placed(self.task.frozen()),
             seed=seed,
         )
-        params = self.variables["params"]
-        rest = {name: v for name, v in self.variables.items() if name != "params"}
+        params, model_state = _parted(self.variables)
         state = TrainState(
             step=jnp.int32(0),
             params=placed(params),
-            model_state=placed(rest),
+            model_state=placed(model_state),
             opt_state=None,
             key=jax.random.key_data(jax.random.key(seed)),
             sums=None,
@@ -112,10 +112,12 @@ class Predictor:
         return self.task.predict(self._forward(variables, frozen), batch, keys=keys)
 
     def _forward(self, variables, frozen):
-        params = variables["params"]
-        rest = {name: value for name, value in variables.items() if name != "params"}
         return in_evaluation(
-            self.model, params, rest, average=None, step=jnp.int32(0), frozen=frozen
+            self.model,
+            *_parted(variables),
+            average=None,
+            step=jnp.int32(0),
+            frozen=frozen,
         )
 
     def _batches(
@@ -128,9 +130,7 @@ class Predictor:
 
         @onednn.jit
         def program(variables, frozen, images, first):
-            index = first + jnp.arange(batch_size, dtype=jnp.int32)
-            key = jax.random.key(0)
-            keys = jax.vmap(functools.partial(jax.random.fold_in, key))(index)
+            keys = example_keys(0, first + jnp.arange(batch_size, dtype=jnp.int32))
             batch: Batch = self.preparation.transform(keys[0], {"image": images})
             return compute(variables, frozen, batch, keys)
 
@@ -297,6 +297,12 @@ def _published(
         classes=classes,
         show=visualise.classification(classes),
     )
+
+
+def _parted(variables: Variables) -> tuple[PyTree, ModelState]:
+    """What is learned by gradient, and the rest."""
+    rest = {name: value for name, value in variables.items() if name != "params"}
+    return variables["params"], rest
 
 
 def _joined(batches: Iterator[dict[str, np.ndarray]]) -> dict[str, PyTree]:
