@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from jaxvision.errors import UsageError
+
 
 def user_cache() -> Path:
     """Our folder among the user's caches; it may not exist yet."""
@@ -14,6 +16,17 @@ def user_cache() -> Path:
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     return base / "jaxvision"
+
+
+def expanded(path: str | Path) -> Path:
+    """With a user's home in place of `~`.  Raises `UsageError` if there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UsageError(
+            f"{path} is in the home of a user that this machine does not know: write "
+            "the whole path"
+        ) from None
 
 
 @contextmanager

@@ -222,10 +222,19 @@ class Pipeline(NamedTuple):
         return self.transform(key, self.gather(resident, item))
 
     def steps(self, epochs: float) -> int:
-        """Training steps that make `epochs` passes.  Raises `UsageError` if none."""
-        steps = round(epochs * self.num_batches)
-        check((steps >= 1, f"epochs must be positive, got {epochs}"))
-        return steps
+        """Training steps that make `epochs` passes.
+
+        Raises `UsageError` for less than one step, or more than 32 bits can count.
+        """
+        steps = epochs * self.num_batches
+        check(
+            (
+                0.5 < steps < 2**31,
+                f"epochs must make between 1 and 2^31 steps of {self.batch_size} "
+                f"images, got {epochs} epochs of {self.num_batches} steps",
+            )
+        )
+        return round(steps)
 
 
 class Reference(NamedTuple):

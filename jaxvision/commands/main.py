@@ -7,7 +7,7 @@ answers at once.
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import tyro
 
@@ -21,7 +21,7 @@ from jaxvision.commands.publish import publish
 from jaxvision.commands.quality import quality
 from jaxvision.commands.sweep import sweep
 from jaxvision.commands.table import table
-from jaxvision.errors import UsageError, unknown
+from jaxvision.errors import UsageError, unknown, unread
 
 EXIT_USAGE = 2
 
@@ -52,28 +52,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     arguments, passed = _split(arguments)
     try:
-        if (
-            arguments
-            and not arguments[0].startswith("-")
-            and arguments[0] not in COMMANDS
-        ):
-            raise unknown("command", arguments[0], COMMANDS)
-        then = tyro.extras.subcommand_cli_from_dict(
-            COMMANDS,
-            prog="python -m jaxvision",
-            description="Computer vision research in JAX. Experiments are programs of "
-            "their own: python -m experiments.mnist_lenet5 --help",
-            args=arguments or ["--help"],
-            config=(
-                tyro.conf.FlagCreatePairsOff,
-                tyro.conf.PositionalMetavarFromFieldName,
-            ),
-        )
-        if then is not None:
-            then(passed)
+        with unread():
+            _run(arguments, passed)
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(EXIT_USAGE)
+        _leave(str(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # Commands read and write what their user names.
+        _leave(f"{error.filename} cannot be used: {error.strerror}")
+
+
+def _run(arguments: list[str], passed: list[str]) -> None:
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+        raise unknown("command", arguments[0], COMMANDS)
+    then = tyro.extras.subcommand_cli_from_dict(
+        COMMANDS,
+        prog="python -m jaxvision",
+        description="Computer vision research in JAX. Experiments are programs of "
+        "their own: python -m experiments.mnist_lenet5 --help",
+        args=arguments or ["--help"],
+        config=(
+            tyro.conf.FlagCreatePairsOff,
+            tyro.conf.PositionalMetavarFromFieldName,
+        ),
+    )
+    if then is not None:
+        then(passed)
+
+
+def _leave(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(EXIT_USAGE)
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -24,6 +24,7 @@ from jaxvision.data.feed.streaming import quick_fingerprint
 from jaxvision.data.rows import take
 from jaxvision.data.source import Source, fingerprint
 from jaxvision.errors import UsageError
+from jaxvision.files import expanded
 
 _LISTED = 10
 
@@ -111,7 +112,7 @@ def identity(source: Source) -> str:
 
 def read(path: str | Path) -> Exclusions:
     """The list in a file.  Raises one `UsageError` for all lines that are wrong."""
-    path = Path(path).expanduser()
+    path = expanded(path)
     try:
         lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

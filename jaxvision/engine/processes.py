@@ -65,7 +65,7 @@ def start(
                 "of how many processes this is which",
             ),
             (
-                coordinator is None or coordinator.rpartition(":")[2].isdigit(),
+                coordinator is None or coordinator.rpartition(":")[2].isdecimal(),
                 f"--coordinator must be host:port, got {coordinator}",
             ),
         )

@@ -10,16 +10,13 @@ import contextlib
 import dataclasses
 import datetime
 import functools
-import inspect
 import json
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import tyro
 from rich.console import Console
 from rich.table import Table
 
@@ -33,10 +30,11 @@ from jaxvision.engine.state import count, digest
 from jaxvision.engine.watchdog import EXIT_LOST, last_good, leave
 from jaxvision.errors import check
 from jaxvision.files import replace_text
-from jaxvision.runs import preflight, record, testing
+from jaxvision.runs import command_line, preflight, record, testing
 from jaxvision.runs import workdir as workdirs
+from jaxvision.runs.command_line import Command
 from jaxvision.runs.exit_codes import exit_codes
-from jaxvision.runs.options import Launch, Numerics
+from jaxvision.runs.options import Numerics
 from jaxvision.runs.seeds import execute_seeds
 from jaxvision.types import Experiment, Moment, Reference
 
@@ -63,8 +61,8 @@ def run(
     Whatever else happens ends the process with a message and a code of its own, see
     `EXIT_CODES`.
     """
-    command = _parse(build, Config, smoke, arguments, name)
     with exit_codes():
+        command = command_line.parse(build, Config, smoke, arguments, name)
         command = _start(command)
         execute = functools.partial(_execute, build)
         if command.launch.vmap_seeds:
@@ -87,8 +85,8 @@ def run_cases(
     Each has a run directory of its own below the work directory, which also gets
     `compare.png` with their curves side by side.
     """
-    command = _parse(build, Config, smoke, arguments, None)
     with exit_codes():
+        command = command_line.parse(build, Config, smoke, arguments)
         check((not command.launch.vmap_seeds, "cases have no --vmap-seeds"))
         command = _start(command)
         workdir, results = command.workdir, {}
@@ -108,56 +106,7 @@ def run_cases(
         return results
 
 
-@dataclasses.dataclass(frozen=True)
-class _Command:
-    name: str
-    program: str
-    arguments: list[str]
-    config: Any
-    numerics: Numerics
-    launch: Launch
-    workdir: Path
-    console: Console
-
-    def silenced(self) -> "_Command":
-        """The same, without a word."""
-        silent = Console(quiet=True, force_terminal=False)
-        return dataclasses.replace(self, console=silent)
-
-
-def _parse(build, Config, smoke, arguments, name: str | None) -> _Command:
-    program = name or record.program_name(inspect.getfile(build))
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    # Smoke only changes defaults: what is given explicitly still counts.
-    defaults = Config(**smoke) if "--smoke" in arguments else Config()
-    options = dataclasses.make_dataclass(
-        "Options",
-        [
-            ("config", tyro.conf.OmitArgPrefixes[Config], defaults),  # type: ignore[misc]
-            ("numerics", tyro.conf.OmitArgPrefixes[Numerics], Numerics()),
-            ("launch", tyro.conf.OmitArgPrefixes[Launch], Launch()),
-        ],
-    )
-    parsed: Any = tyro.cli(
-        options,
-        prog=f"python -m {program}",
-        description=inspect.getdoc(inspect.getmodule(build)),
-        args=arguments,
-    )
-    name = program.rpartition(".")[2]
-    return _Command(
-        name=name,
-        program=program,
-        arguments=arguments,
-        config=parsed.config,
-        numerics=parsed.numerics,
-        launch=parsed.launch,
-        workdir=parsed.launch.workdir or workdirs.default(name),
-        console=Console(highlight=False, soft_wrap=True),
-    )
-
-
-def _start(command: _Command) -> _Command:
+def _start(command: Command) -> Command:
     """Find the other processes, if there are any; from here on all are one run."""
     launch = command.launch
     processes.start(
@@ -181,7 +130,7 @@ def _lost(workdir: Path, reason: str) -> None:
 
 def _execute(
     build,
-    command: _Command,
+    command: Command,
     config,
     workdir: Path,
     *,

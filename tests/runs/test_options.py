@@ -62,8 +62,8 @@ def test_numerics_that_make_no_sense(numerics, message):
     [
         (Launch(profile="20:10"), "two steps in order, such as 10:20, got '20:10'"),
         (Launch(profile="3"), "two steps in order"),
-        (Launch(save_every_steps=0), "save_every_steps must be positive, got 0"),
-        (Launch(stall_timeout=-1.0), "stall_timeout must be positive, got -1"),
+        (Launch(save_every_steps=0), "--save-every-steps must be positive, got 0"),
+        (Launch(stall_timeout=-1.0), "--stall-timeout must be positive, got -1"),
     ],
 )
 def test_upkeep_that_makes_no_sense(options, message):
