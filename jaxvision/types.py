@@ -212,6 +212,8 @@ class Pipeline(NamedTuple):
     stored, with images in bytes."""
     transform: Callable[[Array, Batch], Batch]
     """`(key, batch) -> batch`, under jit: from bytes to what the model takes."""
+    choice: str = ""
+    """Of a test split: which examples it consists of and who says so, in words."""
     preparation: Any = None
     """A `data.feed.preparation.Preparation`, which makes the same input of images that
     are not in the set; None where that has no meaning, as in training, whose crops are

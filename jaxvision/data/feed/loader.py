@@ -239,6 +239,7 @@ def _pipeline(
         items=items,
         gather=_gather,
         transform=transform,
+        choice=source.choice,
         preparation=preparation,
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxvision.data.carving import with_test
+from jaxvision.data.files import split_names
 from jaxvision.data.files.problems import refuse
 from jaxvision.data.names import Name
 from jaxvision.data.source import Source, Splits
@@ -65,8 +66,12 @@ def load(name: Name) -> Splits:
     names = class_names or tuple(map(str, range(classes)))
     sources = [source._replace(class_names=names) for source in sources]
     if len(sources) == 2:
-        return Splits(*sources)
-    return with_test(sources[0], name.text)
+        choice = f"the arrays {' and '.join(naming[2:])}, as declared"
+        return Splits(sources[0], sources[1]._replace(choice=choice))
+    split_names.refuse_unread(
+        path, [f"the array {key}" for key in keys if split_names.mentions(key)]
+    )
+    return with_test(sources[0], name.text, split_names.NOTHING.words)
 
 
 def _naming(path: Path) -> tuple[list[str], tuple[str, ...]]:

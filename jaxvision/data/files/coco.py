@@ -15,6 +15,7 @@ from jaxvision.data.files import (
     classes,
     image_files,
     listing,
+    split_names,
 )
 from jaxvision.data.files.objects import (
     Listed,
@@ -48,8 +49,9 @@ def load(name: Name) -> Splits:
     PATH is a JSON file; or a folder with a JSON file that has `train` in its name, in
     the folder itself, in `annotations/` or in `train/`; of several, the one whose name
     begins with `instances`.  The test split is the file that has `test`, `validation`,
-    `val` or `valid` in its path in place of `train`, and annotations; without one, a
-    fifth of the images becomes it.
+    `val` or `valid` in its name in place of `train`, or in that of its folder, and
+    annotations; without one, a fifth of the images becomes it.  A file with annotations
+    for testing that belongs to no file for training is refused.
 
     Images are looked for in five folders, and taken from the first that holds one of
     them: for `annotations/instances_train2017.json` these are `annotations/` itself,
@@ -64,7 +66,7 @@ def load(name: Name) -> Splits:
     Raises `UsageError` for files that deviate from this, duplicate and dangling ids,
     and missing images, and as `objects.annotate` does.
     """
-    files = _files(Path(name.rest).expanduser())
+    files, choice = _files(Path(name.rest).expanduser())
     problems: list[str] = []
     numbers = _numbers(files, problems)
     names = tuple(_name_of(files[0])[id_] for id_ in numbers)
@@ -99,7 +101,14 @@ def load(name: Name) -> Splits:
         listed.append(Listed(paths, shapes, objects))
     train, *test = annotate(files[0].path, names, listed, problems)
     return image_files.splits(
-        name.text, root, train, test[0] if test else None, names, remedy
+        name.text,
+        root,
+        train,
+        test[0] if test else None,
+        choice,
+        names,
+        remedy,
+        known=frozenset(path.name for path in root.glob("*.json")),
     )
 
 
@@ -116,44 +125,122 @@ class _Image(NamedTuple):
     objects: list[dict[str, Any]]
 
 
-def _files(given: Path) -> list[_File]:
-    """The training file, and the test file if there is one."""
-    path = _train_file(given) if given.is_dir() else given
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}: {_LAYOUT}")
-    train = _parse(path)
-    if not train.content["annotations"]:
-        raise UsageError(f"{path} has no annotations: {_LAYOUT}")
-    for split in listing.TEST_FOLDERS:
-        # In the last two parts alone: a folder above may well be called training.
-        inside = os.path.join(path.parent.name, path.name)
-        other = path.parent.parent / inside.replace("train", split)
-        if other != path and other.is_file():
-            test = _parse(other)
-            if test.content["annotations"]:
-                return [train, test]
-    return [train]
+class _Candidate(NamedTuple):
+    path: Path
+    role: split_names.Role | None
+    """The split that the name of the file mentions, or else that of its folder."""
+    family: tuple[str, str]
+    """The names of folder and file without the split: those of one set are equal."""
 
 
-def _train_file(root: Path) -> Path:
-    found = [
-        path
-        for folder in (root, root / "annotations", root / "train")
+def _files(given: Path) -> tuple[list[_File], str]:
+    """The training file, and the test file if there is one; `Choice.words`."""
+    if given.is_dir():
+        root, candidates = given, _candidates(given)
+        train = _train_file(root, candidates)
+    elif given.is_file():
+        root = _root(given)
+        candidates = _candidates(root)
+        train = next(
+            (found for found in candidates if found.path.samefile(given)),
+            _candidate(given),
+        )
+    else:
+        raise UsageError(f"there is no file {given}: {_LAYOUT}")
+    files = {train.path: _parse(train.path)}
+    if not files[train.path].content["annotations"]:
+        raise UsageError(f"{train.path} has no annotations: {_LAYOUT}")
+
+    others = [found for found in candidates if found.path != train.path]
+    splits = split_names.unique(
+        [found for found in others if found.family == train.family],
+        lambda found: found.role,
+        f"{root} has the files",
+    )
+    tests = {role: found for role, found in splits.items() if role in split_names.TESTS}
+    files |= {found.path: _parse(found.path) for found in tests.values()}
+    choice = split_names.choose(
+        tests,
+        describe=lambda found: f"the file {_inside(root, found)}",
+        answered=lambda found: bool(files[found.path].content["annotations"]),
+    )
+    complete = {found.family for found in candidates if found.role == "train"}
+    split_names.refuse_unread(
+        root,
+        [
+            f"{_inside(root, found)} (beside {train.path.name})"
+            for found in others
+            if found.family not in {*complete, train.family}
+            and split_names.mentions(_inside(root, found))
+            and _is_annotated(found.path)
+        ],
+    )
+    used = [train, *([choice.test] if choice.test else [])]
+    return [files[found.path] for found in used], choice.words
+
+
+def _root(file: Path) -> Path:
+    """The folder of a set, given one of its files."""
+    folder = file.absolute().parent
+    above = split_names.role(folder.name) or folder.name.casefold() == "annotations"
+    return folder.parent if above else folder
+
+
+def _candidates(root: Path) -> list[_Candidate]:
+    """The JSON files that may be of a set."""
+    folders = [
+        folder
+        for folder in listing.subfolders(root)
+        if split_names.mentions(folder.name) or folder.name.lower() == "annotations"
+    ]
+    return [
+        _candidate(path, "" if folder == root else folder.name)
+        for folder in (root, *folders)
         for path in sorted(folder.glob("*.json"))
         if not listing.hidden(path.name)
     ]
-    training = [path for path in found if "train" in f"{path.parent.name}/{path.name}"]
-    chosen = training or found
-    chosen = [path for path in chosen if path.name.startswith("instances")] or chosen
+
+
+def _candidate(path: Path, folder: str = "") -> _Candidate:
+    of_folder, rest = split_names.family(folder)
+    role, stem = split_names.family(path.stem)
+    return _Candidate(path, role or of_folder, (rest, stem))
+
+
+def _train_file(root: Path, candidates: Sequence[_Candidate]) -> _Candidate:
+    training = [found for found in candidates if found.role == "train"]
+    chosen = training or [found for found in candidates if found.role is None]
+    chosen = [
+        found for found in chosen if found.path.name.startswith("instances")
+    ] or chosen
     if not chosen:
-        raise UsageError(f"{root} has no JSON file with annotations: {_LAYOUT}")
+        raise UsageError(
+            f"{root} has no JSON file with annotations for training"
+            + f", only {some([_inside(root, one) for one in candidates])}"
+            * bool(candidates)
+            + f": {_LAYOUT}"
+        )
     if len(chosen) > 1:
         raise UsageError(
             f"{root} has several files of annotations, "
-            f"{some([path.relative_to(root).as_posix() for path in chosen])}: name the "
-            f"one for training, such as coco:{chosen[0]}"
+            f"{some([_inside(root, found) for found in chosen])}: name the one for "
+            f"training, such as coco:{chosen[0].path}"
         )
     return chosen[0]
+
+
+def _inside(root: Path, found: _Candidate) -> str:
+    return found.path.relative_to(root).as_posix()
+
+
+def _is_annotated(path: Path) -> bool:
+    """Whether a file has objects as COCO has them."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            content = json.load(file)
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and all(content.get(key) for key in _WANTED)
 
 
 def _parse(path: Path) -> _File:

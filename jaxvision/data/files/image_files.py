@@ -7,9 +7,10 @@ and `Source.size` is then the number of those that are left.
 """
 
 import contextlib
+import functools
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,14 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxvision.data import array_cache, progress
-from jaxvision.data.carving import TEST_SHARE, stratified
+from jaxvision.data.carving import SEED, TEST_SHARE, choice_of, stratified
 from jaxvision.data.files.decoding import (
     DecodeError,
     decode,
     inspect,
 )
-from jaxvision.data.files.problems import LISTED
+from jaxvision.data.files.problems import LISTED, some
+from jaxvision.data.files.split_names import check_undivided
 from jaxvision.data.rows import Subset
 from jaxvision.data.source import Source, Splits
 from jaxvision.errors import UsageError
@@ -105,8 +107,10 @@ def splits(
     root: Path,
     train: Annotated,
     test: Annotated | None,
+    choice: str,
     class_names: tuple[str, ...],
     remedy: str,
+    known: Container[str] = (),
 ) -> Splits:
     """Sources of annotated files, once all of them look like images.
 
@@ -114,10 +118,21 @@ def splits(
     the set has the same files.  Images are RGB unless all are greyscale; the shape is
     that which all images of both splits share.
 
-    Raises `UsageError` naming the files whose header or end is not that of an image.
+    Args:
+      choice: as `split_names.Choice.words`.
+      known: as in `split_names.check_undivided`.
+
+    Raises `UsageError` naming the files whose header or end is not that of an image,
+    and those that are in both splits, by whatever links; and where `test` is to be held
+    out, as `check_undivided`.
     """
     if test is None:
+        check_undivided(name, root, train.paths, known)
+        whole = len(train.paths)
         train, test = _carve_test(name, train)
+        choice = choice_of(len(test.paths), whole, choice)
+    else:
+        _check_disjoint(name, root, train.paths, test.paths)
     if train.shapes is None or test.shapes is None:
         found = shapes(root, train.paths + test.paths, remedy)
     else:
@@ -144,6 +159,7 @@ def splits(
             targets=lambda: dict(files.targets),
             encoded=encoded,
             maps=files.maps,
+            choice=choice if split == "test" else "",
         )
 
     return Splits(train=source("train", train), test=source("test", test))
@@ -216,8 +232,28 @@ def _carve_test(name: str, train: Annotated) -> tuple[Annotated, Annotated]:
             "some out for a test, so add more, or a test split"
         )
     labels = train.targets.get("label", np.zeros(len(train.paths), np.int32))
-    held_out = stratified(labels, size, seed=0)
+    held_out = stratified(labels, size, SEED)
     return train.rows(~held_out), train.rows(held_out)
+
+
+def _check_disjoint(
+    name: str, root: Path, train: Sequence[str], test: Sequence[str]
+) -> None:
+    @functools.cache
+    def real_folder(folder: str) -> str:
+        return os.path.realpath(root / folder)
+
+    def real(path: str) -> str:
+        folder, file = os.path.split(path)
+        place = os.path.join(real_folder(folder), file)
+        return os.path.realpath(place) if os.path.islink(place) else place
+
+    trained = {real(path): path for path in train}
+    if both := [path for path in test if real(path) in trained]:
+        raise UsageError(
+            f"{name} would be tested on {len(both)} images that it is trained on, such "
+            f"as {some(both)}: give each image to one split"
+        )
 
 
 def _read(

@@ -62,7 +62,7 @@ def load(name: Name) -> Splits:
     root = voc.devkit(listing.folder(name.rest))
     exclude = listing.Exclude(root)
     problems: list[str] = []
-    pairs = _pairs(root, exclude, problems)
+    pairs, choice = _pairs(root, exclude, problems)
     exclude.check_all_found()
     refuse(root, problems)
 
@@ -80,7 +80,7 @@ def load(name: Name) -> Splits:
     refuse(root, problems)
     train, *test = [split.annotated() for split in found]
     return image_files.splits(
-        name.text, root, train, test[0] if test else None, names, exclude.remedy
+        name.text, root, train, test[0] if test else None, choice, names, exclude.remedy
     )
 
 
@@ -146,23 +146,17 @@ class _Looked(NamedTuple):
         return Annotated(self.pairs.images, {}, self.maps, self.shapes)
 
 
-def _pairs(root: Path, exclude: listing.Exclude, problems: list[str]) -> list[Pairs]:
-    """Of the training split, and of the test split if there is one."""
+def _pairs(
+    root: Path, exclude: listing.Exclude, problems: list[str]
+) -> tuple[list[Pairs], str]:
+    """Of the training split, and of the test split if there is one; and whose it is."""
     if voc.is_layout(root, "SegmentationClass"):
-        return [
-            Pairs(tuple(split), tuple(split.values()))
-            for split in voc.listed(
-                root, "Segmentation", "SegmentationClass/{}.png", exclude, problems
-            )
-        ]
-    folders = listing.paired_folders(root, "images", "masks")
-    test = next((split for split in listing.TEST_FOLDERS if split in folders), None)
-    if not folders:
-        raise UsageError(f"{root} has no images/ and masks/: {_LAYOUT}")
-    if test and "train" not in folders:
-        raise UsageError(f"{root} has images and masks in {test}/, but none in train/")
-    splits = [split for split in ("", "train", test) if split in folders]
-    return [_paired(root, *folders[split], exclude, problems) for split in splits]
+        splits, choice = voc.listed(
+            root, "Segmentation", "SegmentationClass/{}.png", exclude, problems
+        )
+        return [Pairs(tuple(one), tuple(one.values())) for one in splits], choice
+    folders, choice = listing.paired_folders(root, "images", "masks", _LAYOUT)
+    return [_paired(root, *pair, exclude, problems) for pair in folders], choice
 
 
 def _paired(

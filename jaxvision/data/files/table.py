@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxvision.data.files import split_names
 from jaxvision.data.files.image_files import Annotated, splits
 from jaxvision.data.files.problems import refuse, some
 from jaxvision.data.names import Name
@@ -20,18 +21,6 @@ COLUMNS = ("path", "label", "split")
 SEPARATOR = ";"
 """Between the `labels` of an image in a CSV."""
 
-SPLITS = {
-    "train": "train",
-    "training": "train",
-    "test": "test",
-    "testing": "test",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-}
-"""Values of `split`, in upper or lower case, and the split that is meant."""
-
 _EXAMPLE = '{"path": "cat/1.jpg", "label": "cat"}'
 
 
@@ -39,8 +28,7 @@ class _Row(NamedTuple):
     line: int
     path: str
     labels: tuple[str, ...]
-    split: str
-    """One of the values of `SPLITS`, or empty."""
+    split: split_names.Role | None
 
 
 def load(name: Name) -> Splits:
@@ -82,10 +70,15 @@ def load(name: Name) -> Splits:
             for row in rows
             if not row.split
         ]
-    train = [row for row in rows if row.split in ("", "train")]
-    test = [row for row in rows if row.split == "test"] or [
-        row for row in rows if row.split == "validation"
-    ]
+    else:
+        _refuse_unread(table, [row for _, row in found])
+    train = [row for row in rows if row.split in (None, "train")]
+    tests = {row.split: row.split for row in rows if row.split in split_names.TESTS}
+    chosen, choice = split_names.choose(
+        tests,
+        describe=lambda split: f"the lines of {table.name} whose split is {split}",
+    )
+    test = [row for row in rows if chosen and row.split == chosen]
     classes = _classes(train)
     # Problems with classes may follow from those found so far.
     refuse(table, problems)
@@ -97,8 +90,28 @@ def load(name: Name) -> Splits:
         table.parent,
         train=_annotated(train, indices, multi),
         test=_annotated(test, indices, multi) if test else None,
+        choice=choice,
         class_names=tuple(classes),
         remedy=f"remove their lines from {table}",
+        known=(table.name,),
+    )
+
+
+def _refuse_unread(table: Path, rows: list[dict[str, Any]]) -> None:
+    """Refuse columns that look like that of the split, where none is called so."""
+    values: dict[str, set[str]] = {}
+    for row in rows:
+        for column, value in row.items():
+            values.setdefault(column, set()).add(str(value or "").strip())
+    others = values.keys() - {"path", "label", "labels"}
+    split_names.refuse_unread(
+        table,
+        [
+            f"the column {column!r}"
+            for column in others
+            if split_names.mentions(column)
+            or all(map(split_names.resembles, values[column]))
+        ],
     )
 
 
@@ -181,12 +194,13 @@ def _valid(
                 wrong.append(f"there is no file {root / normal}")
 
         split = str(row.get("split") or "").strip()
-        if split and split.lower() not in SPLITS:
-            wrong.append(str(unknown("split", split, SPLITS)))
+        meant = split_names.role(split)
+        if split and meant is None:
+            known = [name for names in split_names.NAMES.values() for name in names]
+            wrong.append(str(unknown("split", split, known)))
 
         problems += [f"line {line}: {what}" for what in wrong]
         if not wrong:
-            meant = SPLITS.get(split.lower(), "")
             yield _Row(line, normal, labels, meant)
 
 

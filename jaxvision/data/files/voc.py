@@ -17,6 +17,7 @@ from jaxvision.data.files import (
     classes,
     image_files,
     listing,
+    split_names,
 )
 from jaxvision.data.files.decoding import DecodeError, numbers
 from jaxvision.data.files.image_files import Annotated
@@ -56,8 +57,8 @@ def load(name: Name) -> Splits:
     images are in which split: `trainval` and `test` if the annotations of the latter
     are there, else `train` and `val`.  Or it holds images and XML files, in folders
     `images/` and `annotations/` or beside each other, in `train/` and `test/` or `val/`
-    or without splits; then a fifth becomes the test split.  Images in `exclude.txt` are
-    left out.
+    or without splits; then a fifth becomes the test split.  Other lists and folders
+    that look like splits are refused.  Images in `exclude.txt` are left out.
 
     Pixels count from 1 in these files, and boxes contain their last row and column: 1 1
     2 2 becomes 0 0 2 2.  Objects marked `difficult` are `crowd`.  Classes are those of
@@ -70,7 +71,7 @@ def load(name: Name) -> Splits:
     root = devkit(listing.folder(name.rest))
     exclude = listing.Exclude(root)
     problems: list[str] = []
-    pairs = _pairs(root, exclude, problems)
+    pairs, choice = _pairs(root, exclude, problems)
     exclude.check_all_found()
     refuse(root, problems)
 
@@ -90,7 +91,7 @@ def load(name: Name) -> Splits:
     )
     train, *test = annotated
     return image_files.splits(
-        name.text, root, train, test[0] if test else None, names, exclude.remedy
+        name.text, root, train, test[0] if test else None, choice, names, exclude.remedy
     )
 
 
@@ -132,17 +133,18 @@ def listed(
     annotation: str,
     exclude: listing.Exclude,
     problems: list[str],
-) -> list[Pairs]:
-    """The training split, and the test split if there is one.
+) -> tuple[list[Pairs], str]:
+    """The training split, and the test split if there is one; `Choice.words`.
 
     From the lists in `ImageSets/<kind>/`; without any, all images are for training.  A
-    list of test images of which none is annotated is ignored.
+    list of test images of which none is annotated is passed over.
 
     annotation: the path of the annotation of an image, such as `"Annotations/{}.xml"`
     with the name of the image in place of the braces.
     """
     splits = []
-    for names in _image_sets(root, kind, annotation, problems):
+    sets, choice = _image_sets(root, kind, annotation, problems)
+    for names in sets:
         found = _images(root, names, problems)
         problems += [
             f"there is no file {root / annotation.format(name)}"
@@ -156,50 +158,75 @@ def listed(
                 if path not in exclude
             }
         )
-    return splits
+    return splits, choice
+
+
+TRAINVAL = "trainval"
+"""The list of the training and validation images together."""
 
 
 def _image_sets(
     root: Path, kind: str, annotation: str, problems: list[str]
-) -> list[list[str]]:
-    """Names of the images of each split."""
-    lists = {}
-    for split in ("train", "trainval", *listing.TEST_FOLDERS):
-        path = root / "ImageSets" / kind / f"{split}.txt"
-        if path.is_file():
-            lines = map(str.strip, path.read_text("utf-8-sig").splitlines())
-            lists[split] = [line for line in lines if line]
-            if twice := [n for n, count in Counter(lists[split]).items() if count > 1]:
-                problems.append(f"{path} lists {some(twice)} more than once")
-    test = next(
-        (
-            split
-            for split in listing.TEST_FOLDERS
-            if any(
-                (root / annotation.format(name)).is_file()
-                for name in lists.get(split, ())
-            )
-        ),
-        None,
+) -> tuple[list[list[str]], str]:
+    """Names of the images of each split, and `Choice.words`."""
+    folder = root / "ImageSets" / kind
+    there = sorted(folder.glob("*.txt"))
+    both = [path for path in there if path.stem.casefold() == TRAINVAL]
+    splits = split_names.unique(
+        there, lambda path: split_names.role(path.stem), f"{folder} has the lists"
     )
-    if not lists:
+    known = {*splits.values(), *both}
+    elsewhere = () if known else (root / "ImageSets").rglob("*.txt")
+    split_names.refuse_unread(
+        root,
+        {
+            path.relative_to(root).as_posix()
+            for path in (*there, *elsewhere)
+            if path not in known
+            and split_names.mentions(path.stem)
+            # Beside those of images there are lists of a class: `cat_train.txt`.
+            and not (known and _is_of_class(path))
+        },
+    )
+    if not known:
         found = listing.images(root, root / "JPEGImages")
-        return [[Path(path).stem for path in found]]
-    if test == "test" and "trainval" in lists:
-        train = "trainval"
-    elif "train" in lists:
-        train = "train"
+        return [[Path(path).stem for path in found]], split_names.NOTHING.words
+    lists = {path: _lines(path, problems) for path in sorted(known)}
+    choice = split_names.choose(
+        splits,
+        describe=lambda path: f"the list {path.relative_to(root).as_posix()}",
+        answered=lambda path: any(
+            (root / annotation.format(name)).is_file() for name in lists[path]
+        ),
+    )
+    if both and (choice.test is None or choice.test == splits.get("test")):
+        train = both[0]
+    elif "train" in splits:
+        train = splits["train"]
     else:
-        train, test = "trainval", None
-    if not lists.get(train):
-        raise UsageError(
-            f"{root / 'ImageSets' / kind} has no train.txt that lists an image"
-        )
-    if test is None:
-        return [lists[train]]
-    if both := sorted(set(lists[train]) & set(lists[test])):
-        problems.append(f"{train}.txt and {test}.txt both list {some(both)}")
-    return [lists[train], lists[test]]
+        raise UsageError(f"{folder} has no train.txt: it lists the images to train on")
+    if not lists[train]:
+        raise UsageError(f"{train} lists no image")
+    if choice.test is None:
+        return [lists[train]], choice.words
+    if shared := sorted(set(lists[train]) & set(lists[choice.test])):
+        problems.append(f"{train.name} and {choice.test.name} both list {some(shared)}")
+    return [lists[train], lists[choice.test]], choice.words
+
+
+def _lines(path: Path, problems: list[str]) -> list[str]:
+    """The images that a list names."""
+    lines = map(str.strip, path.read_text("utf-8-sig").splitlines())
+    names = [line for line in lines if line]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        problems.append(f"{path} lists {some(twice)} more than once")
+    return names
+
+
+def _is_of_class(path: Path) -> bool:
+    """Whether a list says of each image if it shows a class: -1, 0 (difficult) or 1."""
+    lines = path.read_text("utf-8-sig").splitlines()
+    return all(line.split()[-1] in ("-1", "0", "1") for line in lines if line.strip())
 
 
 def _images(root: Path, names: Sequence[str], problems: list[str]) -> dict[str, str]:
@@ -218,24 +245,24 @@ def _images(root: Path, names: Sequence[str], problems: list[str]) -> dict[str, 
     return {name: found[name] for name in names if name in found}
 
 
-def _pairs(root: Path, exclude: listing.Exclude, problems: list[str]) -> list[Pairs]:
+def _pairs(
+    root: Path, exclude: listing.Exclude, problems: list[str]
+) -> tuple[list[Pairs], str]:
     if is_layout(root, "Annotations"):
         return listed(root, "Main", "Annotations/{}.xml", exclude, problems)
-    folders = listing.paired_folders(root, "images", "annotations")
-    for split in ("train", *listing.TEST_FOLDERS):
-        if split not in folders and any((root / split).glob("*.xml")):
-            folders[split] = root / split, root / split
-    if not folders and any(root.glob("*.xml")):
-        folders[""] = root, root
-    if not folders:
-        raise UsageError(
-            f"{root} has no XML files where they are looked for: {_LAYOUT}"
-        )
-    test = next((split for split in listing.TEST_FOLDERS if split in folders), None)
-    if "" not in folders and "train" not in folders:
-        raise UsageError(f"{root} has annotations in {test}/, but none in train/")
-    splits = [split for split in ("", "train", test) if split in folders]
-    return [_beside(root, *folders[split], exclude, problems) for split in splits]
+    splits = listing.split_folders(root)
+    if any(_has_xml(folder) for folder in splits.values()):
+        pairs = {split: (folder, folder) for split, folder in splits.items()}
+        folders, choice = listing.chosen_pairs(root, pairs, _LAYOUT, _has_xml)
+    elif _has_xml(root):
+        folders, choice = [(root, root)], split_names.NOTHING.words
+    else:
+        folders, choice = listing.paired_folders(root, "images", "annotations", _LAYOUT)
+    return [_beside(root, *pair, exclude, problems) for pair in folders], choice
+
+
+def _has_xml(folder: Path) -> bool:
+    return any(folder.glob("*.xml"))
 
 
 def _beside(

@@ -4,7 +4,8 @@ The formats: https://docs.ultralytics.com/datasets/detect (and segment, pose)
 """
 
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from jaxvision.data.files import (
     classes,
     image_files,
     listing,
+    split_names,
 )
 from jaxvision.data.files.objects import (
     Listed,
@@ -19,6 +21,7 @@ from jaxvision.data.files.objects import (
     annotate,
 )
 from jaxvision.data.files.problems import refuse
+from jaxvision.data.files.split_names import Role
 from jaxvision.data.names import Name
 from jaxvision.data.source import Splits
 from jaxvision.errors import UsageError
@@ -42,9 +45,10 @@ def load(name: Name) -> Splits:
     PATH, or the folder of the YAML file that PATH is, holds `images/` and `labels/`,
     alone or in each of `train/` and one of `test/`, `validation/`, `val/`, `valid/`
     (or with these in each of them); without splits a fifth becomes the test split.  Or
-    it holds images and text files side by side.  Where `train` and `val` or `test` in
-    the YAML file are folders of images in PATH, these are used.  Images in
-    `exclude.txt` are left out.
+    it holds images and text files side by side, in such folders or without splits.
+    Where the YAML file has `train`, `val` or `test`, these alone are used: each is a
+    folder of images in PATH, a text file that lists images, or a list of these.  Images
+    in `exclude.txt` are left out.
 
     The classes are the `names` in `data.yaml`, or the lines of `classes.txt` or
     `obj.names`.  A line of a text file is an object: its class and, in shares of the
@@ -53,17 +57,15 @@ def load(name: Name) -> Splits:
     and its keypoints.  If every object has a polygon, `instances` are drawn from them.
     An image without a text file shows no object.
 
-    Raises `UsageError` for files that deviate from this, a text file without an image,
-    and duplicate lines, and as `objects.annotate` does.
+    Raises `UsageError` for files that deviate from this, a split that is declared and
+    cannot be found, a text file without an image, and duplicate lines, and as
+    `objects.annotate` does.
     """
     given = Path(name.rest).expanduser()
     declared = _declared(given)
     exclude = listing.Exclude(declared.root)
     problems: list[str] = []
-    splits = [
-        _paired(declared.root, *folders, exclude, problems)
-        for folders in _folders(declared)
-    ]
+    splits, choice = _splits(declared, exclude, problems)
     exclude.check_all_found()
     if not problems and not any(text for split in splits for text in split.values()):
         raise UsageError(f"no image of {declared.root} has a text file: {_LAYOUT}")
@@ -86,6 +88,7 @@ def load(name: Name) -> Splits:
         declared.root,
         train,
         test[0] if test else None,
+        choice,
         declared.names,
         exclude.remedy,
     )
@@ -98,8 +101,17 @@ class _Declared(NamedTuple):
     names: tuple[str, ...]
     keypoints: tuple[int, int] | None
     """How many keypoints an object has, and the numbers of each: 2 or 3."""
-    images: Mapping[str, Path]
-    """Folders of images by split, as far as they exist."""
+    splits: Mapping[Role, "_Split"]
+    """Empty where nothing is declared."""
+
+
+class _Split(NamedTuple):
+    """A split that `data.yaml` declares."""
+
+    words: str
+    """Such as `"val: images/val2017 in data.yaml"`."""
+    places: list[Path]
+    """Folders of images, and images."""
 
 
 def _declared(given: Path) -> _Declared:
@@ -146,51 +158,149 @@ def _from_yaml(path: Path) -> _Declared:
         and shape[1] in (2, 3)
     ):
         raise UsageError(f"{path} has kpt_shape: {shape}: expected such as [17, 3]")
-    images = {}
-    for split in ("train", *listing.TEST_FOLDERS):
-        if found := _images_folder(path, content, split):
-            images[split] = found
-    return _Declared(path.parent, names, tuple(shape) if shape else None, images)
+    splits = _declared_splits(path, content)
+    return _Declared(path.parent, names, tuple(shape) if shape else None, splits)
 
 
-def _images_folder(path: Path, content: Mapping[str, Any], split: str) -> Path | None:
-    """The folder a YAML file gives for a split, if it is in that of the file."""
-    value = content.get(split)
-    if not isinstance(value, str):
-        return None
-    # What other tools write is relative to here, to `path`, or to where it once was.
-    inside = Path(*(part for part in Path(value).parts if part != ".."))
-    above = Path(str(content.get("path") or "."))
-    for folder in (path.parent / above / value, path.parent / inside):
-        if folder.is_dir() and folder.resolve().is_relative_to(path.parent.resolve()):
-            return path.parent / folder.resolve().relative_to(path.parent.resolve())
+def _declared_splits(path: Path, content: Mapping[str, Any]) -> dict[Role, _Split]:
+    keys = [str(key) for key, value in content.items() if value not in (None, "", [])]
+    found = split_names.unique(keys, split_names.role, f"{path} has the keys")
+    split_names.refuse_unread(
+        path,
+        [
+            f"the key {key}"
+            for key in keys
+            if key not in found.values() and split_names.mentions(key)
+        ],
+    )
+    if found and "train" not in found:
+        raise UsageError(
+            f"{path} declares {', '.join(found.values())}, and not what to train on: "
+            "add a line such as train: images/train"
+        )
+    splits = {}
+    for split, key in found.items():
+        value = content[key]
+        values = value if isinstance(value, list) else [value]
+        places = [place for each in values for place in _places(path, content, each)]
+        splits[split] = _Split(f"{key}: {value} in {path.name}", places)
+    return splits
+
+
+def _places(path: Path, content: Mapping[str, Any], value: Any) -> list[Path]:
+    """What a YAML file gives for a split: a folder, or the images that a text lists.
+
+    Raises `UsageError` for what is not in the folder of the YAML file.
+    """
+    root = path.parent
+    bases = (root / str(content.get("path") or "."), root)
+    place = _located(root, bases, str(value))
+    if place is not None and place.is_dir():
+        return [place]
+    if place is None or place.suffix != ".txt":
+        raise UsageError(
+            f"{path} declares {value!r}, and {root} holds no such folder of images or "
+            ".txt file that lists them: correct that line; or remove it, if its images "
+            "are not here"
+        )
+    lines = [line.strip() for line in place.read_text("utf-8-sig").splitlines()]
+    listed = {
+        line: _located(root, (place.parent, *bases), line) for line in lines if line
+    }
+    problems = [
+        f"it lists {line}, which is not in {root}"
+        for line, image in listed.items()
+        if image is None or not image.is_file()
+    ]
+    if not listed:
+        problems.append("it lists no image")
+    refuse(place, problems)
+    return [image for image in listed.values() if image]
+
+
+def _located(root: Path, bases: Iterable[Path], value: str) -> Path | None:
+    """The file or folder in `root` that is meant by a path in a declaration.
+
+    What tools write is relative to one of `bases`, or to where the set once was: then
+    it is what the end of the path leads to.
+    """
+    here = os.path.abspath(root)
+    parts = [part for part in Path(value.replace("\\", "/")).parts if part != ".."]
+    ends = (root.joinpath(*parts[i:]) for i in range(len(parts)) if parts[i] != "/")
+    for candidate in (*(base / value for base in bases), *ends):
+        whole = Path(os.path.abspath(candidate))
+        if whole.is_relative_to(here) and whole.exists():
+            return root / whole.relative_to(here)
     return None
 
 
-def _folders(declared: _Declared) -> list[tuple[Path, Path]]:
-    """Images and text files of the training split, and of the test split if any."""
+def _splits(
+    declared: _Declared, exclude: listing.Exclude, problems: list[str]
+) -> tuple[list[dict[str, str]], str]:
+    """Images and their text files, of the training split, and of the test if any.
+
+    Also returns `split_names.Choice.words`.
+    """
     root = declared.root
+    if not declared.splits:
+        folders, words = _folders(root)
+        return [_paired(root, *pair, exclude, problems) for pair in folders], words
+    wrong: dict[str, list[str]] = {}
     found = {
-        split: (images, _labels(root, images))
-        for split, images in declared.images.items()
+        role: (split.words, _listed(root, split, exclude, wrong.setdefault(role, [])))
+        for role, split in declared.splits.items()
     }
-    if "train" not in found:
-        found = listing.paired_folders(root, "images", "labels")
-    if not found and listing.images(root, root):
-        found[""] = root, root
-    if not found:
-        raise UsageError(f"{root} has no images/ and labels/: {_LAYOUT}")
-    train = "train" if "train" in found else ""
-    test = next((split for split in listing.TEST_FOLDERS if split in found), None)
-    if train not in found:
-        raise UsageError(f"{root} has images and labels in {test}/, but none in train/")
-    if test and found[test] != found[train]:
-        return [found[train], found[test]]
-    return [found[train]]
+    choice = split_names.choose(
+        found,
+        describe=lambda split: split[0],
+        answered=lambda split: any(split[1].values()),
+    )
+    used = [found["train"], *([choice.test] if choice.test else [])]
+    for role, split in found.items():
+        problems += wrong[role] if split in used else []
+    return [pairs for _, pairs in used], choice.words
+
+
+def _listed(
+    root: Path, split: _Split, exclude: listing.Exclude, problems: list[str]
+) -> dict[str, str]:
+    """As `_paired`, of a declared split."""
+    pairs: dict[str, str] = {}
+    for place in split.places:
+        if place.is_dir():
+            more = _paired(root, place, _labels(root, place), exclude, problems)
+        else:
+            path = place.relative_to(root).as_posix()
+            text = _labels(root, place).with_suffix(".txt").relative_to(root)
+            more = {path: text.as_posix() if (root / text).is_file() else ""}
+            more = {path: text for path, text in more.items() if path not in exclude}
+        problems += [
+            f"{split.words}: {path} is in it more than once"
+            for path in more
+            if path in pairs
+        ]
+        pairs |= more
+    return pairs
+
+
+def _folders(root: Path) -> tuple[list[tuple[Path, Path]], str]:
+    """As `listing.paired_folders`, with texts beside the images too."""
+    splits = listing.split_folders(root)
+    if any(_has_texts(folder) for folder in splits.values()):
+        pairs = {split: (folder, folder) for split, folder in splits.items()}
+        return listing.chosen_pairs(root, pairs, _LAYOUT, _has_texts)
+    apart = any((folder / "labels").is_dir() for folder in (root, *splits.values()))
+    if not apart and listing.images(root, root):
+        return [(root, root)], split_names.NOTHING.words
+    return listing.paired_folders(root, "images", "labels", _LAYOUT)
+
+
+def _has_texts(folder: Path) -> bool:
+    return any(folder.glob("*.txt"))
 
 
 def _labels(root: Path, images: Path) -> Path:
-    """The folder of the text files: `labels` where the images have `images`."""
+    """Where the texts of a folder or of an image are: `labels` in place of `images`."""
     parts = list(images.relative_to(root).parts)
     if "images" in parts:
         parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
@@ -207,9 +317,9 @@ def _paired(
     """Images and their text files, "" for none, as paths relative to the root."""
     found = listing.by_stem(root, images, listing.images(root, images), problems)
     texts = {
-        path.relative_to(labels).with_suffix("").as_posix(): path
-        for path in sorted(labels.rglob("*.txt"))
-        if path.name not in NAMES and not listing.hidden(path.name)
+        (root / path).relative_to(labels).with_suffix("").as_posix(): root / path
+        for path in listing.find(root, labels, (".txt",))
+        if Path(path).name not in NAMES
     }
     problems += [
         f"{texts[stem].relative_to(root)} has no image in {images.relative_to(root)}/"

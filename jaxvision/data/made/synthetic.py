@@ -43,6 +43,7 @@ def load(name: Name) -> Splits:
             image_shape=(height, width, channels),
             class_names=tuple(map(str, range(classes))),
             read=lambda: _draw(split, (height, width, channels), classes),
+            choice="drawn apart from the training split" if split == "test" else "",
         )
 
     return Splits(train=source("train"), test=source("test"))

@@ -94,7 +94,7 @@ def test_the_yaml_may_name_other_folders(pets):
     assert (train.size, test.size) == (3, 1)
     assert train.class_names == ("a", "b")
     write(pets / "data.yaml", "train: first/images\nval: first/images\nnames: [a, b]")
-    assert sum(source.size for source in load(pets)) == 3  # no test on training images
+    assert "would be tested on 3 images that it is trained on" in refused(pets)
 
 
 @pytest.mark.parametrize("layout", ["{n}", "images/{n}", "images/train/{n}"])
@@ -223,7 +223,8 @@ def test_no_names_and_no_folders(pets):
     assert "has neither data.yaml nor classes.txt nor obj.names" in refused(pets)
     (pets / "classes.txt").write_text("cat\ndog\n")
     (pets / "train").rename(pets / "test")
-    assert "labels in test/, but none in train/" in refused(pets)
+    assert "has test/images/" in refused(pets)
+    assert "but none in train/ with annotations" in refused(pets)
 
 
 def test_images_may_be_left_out(pets):

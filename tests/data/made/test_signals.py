@@ -89,7 +89,9 @@ def test_splits_are_found_as_in_folders_of_images(tones, test):
 
 def test_a_split_is_no_class(tones):
     (tones / "low").rename(tones / "val")
-    with pytest.raises(UsageError, match="has val beside its class folders, or has sp"):
+    with pytest.raises(
+        UsageError, match="has val/ beside its class folders, or has sp"
+    ):
         data.load(f"sounds:{tones}")
     write_wav(tones / "train" / "low" / "a.wav", tone(500))
     with pytest.raises(UsageError, match="no folder of train/ in val/"):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxvision.data.files import split_names
 from jaxvision.data.made.signals import files
 from jaxvision.data.names import Name
 from jaxvision.data.source import Splits
@@ -46,6 +47,7 @@ def load(name: Name) -> Splits:
         FAMILIES,
         files.Labelled(paths, labels),
         None,
+        split_names.NOTHING.words,
         (SIDE, SIDE, 1),
         pictures,
     )

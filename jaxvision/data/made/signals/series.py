@@ -62,8 +62,10 @@ def load(name: Name) -> Splits:
             targets=lambda: {"label": numbers.copy()},
         )
 
+    choice = f"the file {_part(folder, 'TEST').name}, as declared"
     return Splits(
-        source("train", train, train_labels), source("test", test, test_labels)
+        source("train", train, train_labels),
+        source("test", test, test_labels)._replace(choice=choice),
     )
 
 

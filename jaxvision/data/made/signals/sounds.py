@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvision.data.files import split_names
 from jaxvision.data.made.signals import files
 from jaxvision.data.names import Name
 from jaxvision.data.source import Splits
@@ -68,6 +69,7 @@ def load(name: Name) -> Splits:
         tuple(DRUMS),
         files.Labelled(paths, labels),
         None,
+        split_names.NOTHING.words,
         (BANDS, FRAMES, 1),
         pictures,
     )

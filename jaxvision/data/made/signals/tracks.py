@@ -54,7 +54,7 @@ def load(name: Name) -> Splits:
         class_names=tuple("0123456789"),
         read=read,
     )
-    return with_test(whole, name.text)
+    return with_test(whole, name.text, "which writers wrote which is not known")
 
 
 def pictures(paths: Sequence[Path]) -> np.ndarray:
