@@ -153,8 +153,11 @@ def _files(given: Path) -> tuple[list[_File], str]:
 
     others = [found for found in candidates if found.path != train.path]
     splits = split_names.unique(
-        [found for found in others if found.family == train.family],
-        lambda found: found.role,
+        (
+            (_inside(root, found), found.role, found)
+            for found in others
+            if found.family == train.family
+        ),
         f"{root} has the files",
     )
     tests = {role: found for role, found in splits.items() if role in split_names.TESTS}

@@ -113,7 +113,8 @@ def split_folders(root: Path) -> dict[Role, Path]:
     """
     there = subfolders(root)
     found = split_names.unique(
-        there, lambda path: split_names.role(path.name), f"{root} has the folders"
+        ((path.name, split_names.role(path.name), path) for path in there),
+        f"{root} has the folders",
     )
     looks = split_names.mentions if "train" in found else split_names.resembles
     split_names.refuse_unread(
@@ -204,7 +205,7 @@ def paired_folders(
         return there.get(first, folder / first), there.get(second, folder / second)
 
     inside = [
-        (split, parts(folder))
+        (parts(folder)[0], split, parts(folder))
         for split, folder in split_folders(root).items()
         if parts(folder)[0].is_dir()
     ]
@@ -213,13 +214,16 @@ def paired_folders(
     if whole[0].is_dir():
         others = split_folders(whole[1]) if whole[1].is_dir() else {}
         outside = [
-            (split, (folder, others.get(split, whole[1] / folder.name)))
+            (folder, split, (folder, others.get(split, whole[1] / folder.name)))
             for split, folder in split_folders(whole[0]).items()
         ]
-    found = split_names.unique(
-        [*inside, *outside], lambda item: item[0], f"{root} has the folders"
+    pairs = split_names.unique(
+        (
+            (folder.relative_to(root).as_posix(), split, pair)
+            for folder, split, pair in (*inside, *outside)
+        ),
+        f"{root} has the folders",
     )
-    pairs = {split: pair for split, (_, pair) in found.items()}
     if not pairs and all(part.is_dir() for part in whole):
         return [whole], split_names.NOTHING.words
     if not pairs:

@@ -134,24 +134,26 @@ def family(name: str) -> tuple[Role | None, str]:
     return (found.pop() if len(found) == 1 else None), rest
 
 
-def unique[T](
-    items: Iterable[T], role_of: Callable[[T], Role | None], where: str
-) -> dict[Role, T]:
+def unique[T](items: Iterable[tuple[str, Role | None, T]], where: str) -> dict[Role, T]:
     """The items by the splits that they are.
 
-    Raises `UsageError`, which begins with `where`, if two are of one split.
+    Args:
+      items: what each is called, the split that it is if any, and the item itself.
+      where: how an error begins, such as `"PATH has the folders"`.
+
+    Raises `UsageError` if two are of one split.
     """
-    found: dict[Role, T] = {}
-    for item in items:
-        split = role_of(item)
-        if split in found:
-            raise UsageError(
-                f"{where} {_called(found[split])} and {_called(item)}, which are both "
-                f"{split} splits: keep one of them there, or call only one so"
-            )
+    found: dict[Role, dict[str, T]] = {}
+    for name, split, item in items:
         if split is not None:
-            found[split] = item
-    return found
+            found.setdefault(split, {})[name] = item
+    for split, called in found.items():
+        if len(called) > 1:
+            raise UsageError(
+                f"{where} {' and '.join(called)}, which are all {split} splits: keep "
+                "one of them there, or call only one so"
+            )
+    return {split: item for split, each in found.items() for item in each.values()}
 
 
 def refuse_unread(root: Path, names: Iterable[str]) -> None:
@@ -245,7 +247,3 @@ def _words(name: str) -> list[str]:
         glued = _GLUED.fullmatch(word)
         words += glued.groups() if glued else [word]
     return words
-
-
-def _called(item: object) -> str:
-    return item.name if isinstance(item, Path) else str(item)

@@ -173,7 +173,8 @@ def _image_sets(
     there = sorted(folder.glob("*.txt"))
     both = [path for path in there if path.stem.casefold() == TRAINVAL]
     splits = split_names.unique(
-        there, lambda path: split_names.role(path.stem), f"{folder} has the lists"
+        ((path.name, split_names.role(path.stem), path) for path in there),
+        f"{folder} has the lists",
     )
     known = {*splits.values(), *both}
     elsewhere = () if known else (root / "ImageSets").rglob("*.txt")

@@ -164,7 +164,9 @@ def _from_yaml(path: Path) -> _Declared:
 
 def _declared_splits(path: Path, content: Mapping[str, Any]) -> dict[Role, _Split]:
     keys = [str(key) for key, value in content.items() if value not in (None, "", [])]
-    found = split_names.unique(keys, split_names.role, f"{path} has the keys")
+    found = split_names.unique(
+        ((key, split_names.role(key), key) for key in keys), f"{path} has the keys"
+    )
     split_names.refuse_unread(
         path,
         [

@@ -58,7 +58,7 @@ def load(
         )
     source = _source(base, builder, layout, "train")
     choice = split_names.choose(
-        split_names.unique(there, split_names.role, f"dataset {name!r} has the splits"),
+        {role: split for split in there if (role := split_names.role(split))},
         describe=lambda split: f"the split {split}",
         # The answers to the test splits of contests are kept secret.
         answered=lambda split: tfds_records.annotated(Records(builder, split), layout),

@@ -90,7 +90,7 @@ def test_of_what_is_declared_the_test_comes_first():
 
 
 def test_two_of_one_split_are_named():
-    with pytest.raises(
-        UsageError, match="has val and Valid, which are both validation"
-    ):
-        split_names.unique(["train", "val", "Valid"], split_names.role, "the set has")
+    items = [(name, split_names.role(name), name) for name in ("train", "val", "Valid")]
+    assert split_names.unique(items[:2], "") == {"train": "train", "validation": "val"}
+    with pytest.raises(UsageError, match="set has val and Valid, which are all valid"):
+        split_names.unique(items, "the set has")
