@@ -62,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             COMMANDS,
             prog="python -m jaxvision",
             description="Computer vision research in JAX. Experiments are programs of "
-            "their own: python -m experiments.mnist_lenet5 --help",
+            "their own; those of the repository are in a clone of it, not in the "
+            "wheel: python -m experiments.mnist_lenet5 --help",
             args=arguments or ["--help"],
             config=(
                 tyro.conf.FlagCreatePairsOff,

@@ -158,7 +158,7 @@ UNREAD = [
     ("yolo", YOLO | {"data.yaml": YAML + "val: some.txt", "some.txt": "images/9.png"},
      "images/9.png"),
     ("yolo", YOLO | {"data.yaml": YAML + "val_imgs: images"}, "key val_imgs"),
-    ("yolo", YOLO | {"data.yaml": YAML.replace("train", "val")}, "not what to train on"),
+    ("yolo", YOLO | {"data.yaml": YAML.replace("train", "val")}, "what to train on"),
     ("yolo", YOLO | {"data.yaml": YAML + "val: [./images]"}, "tested on 3 images"),
     ("yolo", YOLO | {"classes.txt": "cat", "train.txt": "images/1.png"}, "train.txt"),
     # Files of annotations that belong to no training file, or are both validation.
