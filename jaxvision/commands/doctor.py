@@ -71,9 +71,9 @@ def _check_there(module: str) -> None:
         hint = f"write it as a module, {name}"
     else:
         hint = (
-            "modules are looked for in this folder, and the experiments that come with "
-            "jaxvision are in a clone of its repository, not in the wheel: change there, "
-            "or name a file of your own, such as my_experiment for my_experiment.py"
+            "modules are looked for in this folder; the experiments that come with "
+            "jaxvision are in a clone of its repository, not in the wheel.  Change to "
+            "the clone, or name a file of your own: my_experiment for my_experiment.py"
         )
     raise UsageError(f"there is no module {module!r} in {Path.cwd()}: {hint}")
 

@@ -61,6 +61,7 @@ def load(name: Name) -> Splits:
             targets=functools.partial(read, without=("image", *MAPS)),
             encoded=functools.partial(_encoded, layout=layout, split=split),
             maps=functools.partial(_maps, layout=layout, split=split),
+            annotations=tuple(scene(0, layout, split=split)),
             choice="drawn apart, of the test digits" if split == "test" else "",
         )
 
