@@ -16,7 +16,7 @@ without splits."""
 
 def _png(mode: str) -> bytes:
     image = Image.new(mode, (2, 2))
-    image.putpixel((0, 0), 1 if mode == "L" else (1, 1, 1))
+    image.putpixel((0, 0), 1 if mode == "L" else (1, 0, 0))
     file = io.BytesIO()
     image.save(file, "PNG")
     return file.getvalue()

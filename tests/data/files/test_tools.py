@@ -220,6 +220,13 @@ REFUSED = {
         whole("default/{}.png") | whole("defaultannot/{}.png", MASK),
         "has no images/ and masks/",
     ),
+    "CVAT, segmentation mask": (
+        "masks",
+        whole("JPEGImages/{}.png")
+        | whole("SegmentationClass/{}.png", PHOTO)
+        | {"labelmap.txt": "cat:1,1,1::\n", "ImageSets/Segmentation/default.txt": "0"},
+        "label_colors.txt",
+    ),
     "Label Studio, JSON": (
         "coco",
         whole("{}.png") | {"project-1.json": '[{"id": 1, "data": {}}]'},
