@@ -19,6 +19,7 @@ import numpy as np
 
 from jaxvision.data import array_cache, progress
 from jaxvision.data.carving import TEST_SHARE, stratified
+from jaxvision.data.files import fields, reading
 from jaxvision.data.files.decoding import (
     DecodeError,
     decode,
@@ -31,7 +32,7 @@ from jaxvision.errors import UsageError
 from jaxvision.files import replace_text, user_cache
 
 _CACHED_FROM = 2_000  # files; fewer are inspected in a fraction of a second
-_CACHE_VERSION = 2  # to be raised when a survey gives other results than before
+_CACHE_VERSION = 3  # to be raised when a survey gives other results than before
 
 
 class Annotated(NamedTuple):
@@ -68,7 +69,7 @@ class ImageFiles:
     """What the user can do with a broken file instead of replacing it."""
 
     def __call__(self, i: int) -> bytes:
-        return (self.root / self.paths[i]).read_bytes()
+        return reading.read_bytes(self.root / self.paths[i])
 
     def decode(self, i: int) -> np.ndarray:
         try:
@@ -114,8 +115,10 @@ def splits(
     the set has the same files.  Images are RGB unless all are greyscale; the shape is
     that which all images of both splits share.
 
-    Raises `UsageError` naming the files whose header or end is not that of an image.
+    Raises `UsageError` naming the files whose header or end is not that of an image,
+    or whose names are not UTF-8: neither a record nor a picture could show them.
     """
+    _check_encoding(root, (*train.paths, *(test.paths if test else ())))
     if test is None:
         train, test = _carve_test(name, train)
     if train.shapes is None or test.shapes is None:
@@ -220,6 +223,16 @@ def _carve_test(name: str, train: Annotated) -> tuple[Annotated, Annotated]:
     return train.rows(~held_out), train.rows(held_out)
 
 
+def _check_encoding(root: Path, paths: Sequence[str]) -> None:
+    foreign = [path for path in (str(root), *paths) if not fields.is_unicode(path)]
+    if foreign:
+        raise UsageError(
+            f"the names of {len(foreign)} files or folders are not UTF-8, such as "
+            f"{foreign[0]!a}: rename them, for example with "
+            "convmv -f latin1 -t utf8 -r --notest FOLDER"
+        )
+
+
 def _read(
     name: str,
     files: ImageFiles,
@@ -259,13 +272,14 @@ def _read(
 def _digest(files: ImageFiles, what: str) -> str:
     """16 hex digits of which files there are, their sizes and times of modification."""
     root = str(files.root.absolute())
-    digest = hashlib.sha256(f"{_CACHE_VERSION} {what} {root}".encode())
+    digest = hashlib.sha256(f"{_CACHE_VERSION} {what} ".encode())
+    digest.update(os.fsencode(root))
     for path in files.paths:
         try:
             stat = os.stat(os.path.join(root, path))  # a Path would double the time
         except OSError:  # `inspect` will say so
             continue
-        digest.update(f"\n{path} {stat.st_size} {stat.st_mtime_ns}".encode())
+        digest.update(os.fsencode(f"\n{path} {stat.st_size} {stat.st_mtime_ns}"))
     return digest.hexdigest()[:16]
 
 

@@ -3,20 +3,21 @@
 Everingham et al. 2010, https://doi.org/10.1007/s11263-009-0275-4
 """
 
-import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
-from xml.etree import ElementTree
+from typing import NamedTuple
+from xml.etree.ElementTree import Element
 
 import numpy as np
 
 from jaxvision.data.files import (
     classes,
+    fields,
     image_files,
     listing,
+    reading,
 )
 from jaxvision.data.files.decoding import DecodeError, numbers
 from jaxvision.data.files.image_files import Annotated
@@ -104,7 +105,7 @@ class ObjectMasks:
 
     def __call__(self, i: int) -> dict[str, np.ndarray]:
         try:
-            mask = numbers((self.root / self.paths[i]).read_bytes())
+            mask = numbers(reading.read_bytes(self.root / self.paths[i]))
         except (DecodeError, OSError) as error:
             raise DecodeError(f"its mask {self.paths[i]}: {error}") from error
         order = np.arange(1, self.most + 1)[:, None, None]
@@ -167,8 +168,7 @@ def _image_sets(
     for split in ("train", "trainval", *listing.TEST_FOLDERS):
         path = root / "ImageSets" / kind / f"{split}.txt"
         if path.is_file():
-            lines = map(str.strip, path.read_text("utf-8-sig").splitlines())
-            lists[split] = [line for line in lines if line]
+            lists[split] = [line for line in reading.lines(path) if line]
             if twice := [n for n, count in Counter(lists[split]).items() if count > 1]:
                 problems.append(f"{path} lists {some(twice)} more than once")
     test = next(
@@ -223,9 +223,9 @@ def _pairs(root: Path, exclude: listing.Exclude, problems: list[str]) -> list[Pa
         return listed(root, "Main", "Annotations/{}.xml", exclude, problems)
     folders = listing.paired_folders(root, "images", "annotations")
     for split in ("train", *listing.TEST_FOLDERS):
-        if split not in folders and any((root / split).glob("*.xml")):
+        if split not in folders and listing.with_suffix(root / split, ".xml"):
             folders[split] = root / split, root / split
-    if not folders and any(root.glob("*.xml")):
+    if not folders and listing.with_suffix(root, ".xml"):
         folders[""] = root, root
     if not folders:
         raise UsageError(
@@ -246,7 +246,7 @@ def _beside(
     problems: list[str],
 ) -> Pairs:
     found = listing.by_stem(root, folder, listing.images(root, folder), problems)
-    xml = {path.stem: path for path in annotations.glob("*.xml")}
+    xml = {path.stem: path for path in listing.with_suffix(annotations, ".xml")}
     left_out = {stem for stem, path in found.items() if path in exclude}
     problems += [
         f"{found[stem]} has no {stem}.xml in {annotations}"
@@ -279,14 +279,17 @@ def _read(root: Path, pairs: Pairs, problems: list[str]) -> list[_File]:
     files = []
     for path in pairs.values():
         try:
-            files.append(_parse(ElementTree.parse(root / path).getroot()))
-        except (ElementTree.ParseError, OSError, ValueError) as error:
+            files.append(_parse(reading.xml(root / path)))
+        except UsageError as error:  # which says in which file
+            problems.append(str(error))
+            files.append(_File(None, []))
+        except ValueError as error:
             problems.append(f"{path}: {error}")
             files.append(_File(None, []))
     return files
 
 
-def _parse(annotation: Any) -> _File:
+def _parse(annotation: Element) -> _File:
     """Raises `ValueError` for a malformed annotation."""
     if annotation.tag != "annotation":
         raise ValueError(f"its root is <{annotation.tag}> and not <annotation>")
@@ -294,7 +297,7 @@ def _parse(annotation: Any) -> _File:
     height, width = (
         (0, 0)
         if size is None
-        else (int(_number(size, side, "size")) for side in ("height", "width"))
+        else (_field(size, side, "size", fields.whole) for side in ("height", "width"))
     )
     objects = []
     for n, found in enumerate(annotation.findall("object"), start=1):
@@ -303,9 +306,10 @@ def _parse(annotation: Any) -> _File:
         if box is None:
             raise ValueError(f"{where} has no <bndbox>")
         left, top, right, bottom = (
-            _number(box, side, where) for side in ("xmin", "ymin", "xmax", "ymax")
+            _field(box, side, where, fields.number)
+            for side in ("xmin", "ymin", "xmax", "ymax")
         )
-        name = (found.findtext("name") or "").strip()
+        name = _field(found, "name", where, fields.name)
         if not name:
             raise ValueError(f"{where} has no <name>")
         objects.append(
@@ -313,21 +317,19 @@ def _parse(annotation: Any) -> _File:
                 name,
                 where,
                 (left - 1, top - 1, right, bottom),
-                (found.findtext("difficult") or "0").strip() not in ("0", ""),
+                _field(found, "difficult", where, fields.truth),
             )
         )
     return _File((height, width) if height and width else None, objects)
 
 
-def _number(element: Any, side: str, where: str) -> float:
-    text = (element.findtext(side) or "").strip()
+def _field[Value](
+    element: Element, tag: str, where: str, meaning: Callable[[str], Value]
+) -> Value:
     try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(f"{side} of {where} is {text!r}, which is not a number")
-    return number
+        return meaning((element.findtext(tag) or "").strip())
+    except ValueError as error:
+        raise ValueError(f"{tag} of {where}: {error}") from error
 
 
 def _names(root: Path, train: Sequence[_File]) -> tuple[str, ...]:

@@ -30,6 +30,8 @@ PREPARE = augment.normalise(0.4, 0.2)
 def photo(height=60, width=80, mode="RGB"):
     coarse = np.random.default_rng(height).integers(0, 256, (6, 8, 4), np.uint8)
     image = Image.fromarray(coarse).resize((width, height), Image.BICUBIC)
+    if mode == "I;16":
+        return Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
     return image.convert("RGB").convert(mode) if mode != "RGBA" else image
 
 

@@ -123,3 +123,22 @@ def test_damage(load, tmp_path):
     (tmp_path / "set.npz").write_bytes(content)
     with pytest.raises(UsageError, match=r"image in .* cannot be read"):
         source.read()
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a", "b", "b"], "names more than one class b"),
+        (["caf\xe9", "cafe\u0301", "b"], "names more than one class"),
+        (["a", "", "c"], "has no name for class 1"),
+        (["a", "b", "\x1b[2J"], "is no name"),
+    ],
+)
+def test_class_names_that_are_none(load, names, message):
+    with pytest.raises(UsageError, match=message):
+        load(image=IMAGES, label=LABELS, class_names=names)
+
+
+def test_labels_below_32_bits_do_not_wrap(load):
+    with pytest.raises(UsageError, match="out of range"):
+        load(image=IMAGES, label=LABELS - 2**32)

@@ -130,9 +130,8 @@ def package_folder(*packages: str) -> Path:
 
 def _folders(root: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
     return {
-        folder.name: _files(folder, suffixes)
-        for folder in sorted(root.iterdir())
-        if folder.is_dir() and not listing.hidden(folder.name)
+        name: sorted(path for folder in folders for path in _files(folder, suffixes))
+        for name, folders in listing.class_folders(root).items()
     }
 
 
