@@ -173,3 +173,10 @@ def test_doctor_tells_of_folders_and_sets(capsys, monkeypatch, tmp_path):
     assert "half_done" not in out
     assert os.path.join("a", "cache") + " (not there yet)" in out
     assert "jax 0." in out and "cpu" in out
+
+
+@pytest.mark.parametrize("command", ["datasets", "augment", "quality"])
+def test_an_empty_argument_is_not_the_current_folder(capsys, checkout, command):
+    code, _, err = run(capsys, command, "mnist_5k", "--output", "")
+    assert code == 2 and "is empty" in err
+    assert not (checkout / "card.json").exists()
