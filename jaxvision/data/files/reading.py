@@ -10,6 +10,7 @@ import codecs
 import json as _json
 import os
 import stat
+import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -159,9 +160,14 @@ def array_header(path: PathLike, name: str) -> tuple[tuple[int, ...], np.dtype]:
 def array(path: PathLike, name: str) -> np.ndarray:
     """An array in an `.npz`.  Raises `UsageError` if it cannot be read."""
     with _member(path, name) as (info, file):
-        _header(info, file)
+        _, dtype = _header(info, file)
         file.seek(0)
-        return np.lib.format.read_array(file, allow_pickle=False)
+        found = np.lib.format.read_array(file, allow_pickle=False)
+        if dtype.kind == "U" and dtype.itemsize:  # which NumPy does not check
+            codes = np.ascontiguousarray(found).view(f"{dtype.byteorder}u4")
+            if (codes > sys.maxunicode).any():
+                raise ValueError("it holds characters that do not exist")
+        return found
 
 
 @contextmanager

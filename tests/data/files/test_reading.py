@@ -188,6 +188,12 @@ def test_headers_that_claim_what_is_not_there(file, content, message):
             read(path, "a")
 
 
+def test_characters_that_do_not_exist(file):
+    content = npy(header("(1,)", "'<U1'"), b"\0\0\x11\0")
+    with pytest.raises(UsageError, match="characters that do not exist"):
+        reading.array(archive(file, a=content), "a")
+
+
 def test_encrypted_cut_and_missing_members(file, tmp_path):
     np.savez(tmp_path / "a.npz", a=np.arange(1_000))
     whole = (tmp_path / "a.npz").read_bytes()
