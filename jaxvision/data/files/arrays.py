@@ -115,12 +115,12 @@ def _source(
 
     label_shape, label_dtype = reading.array_header(path, label)
     labels = np.zeros(0, np.int32)
-    if label_dtype.kind == "f" or (len(label_shape) == 2 and label_shape[1] > 1):
+    if len(label_shape) == 2 and label_shape[1] > 1:
         problems.append(
             f"{label} is {label_dtype} {list(label_shape)}: expected whole numbers "
             f"[N]; if it is one-hot, numpy.argmax({label}, axis=1)"
         )
-    elif label_dtype.kind not in "iu" or label_shape not in (
+    elif label_dtype.kind not in "iuf" or label_shape not in (
         shape[:1],
         (*shape[:1], 1),
     ):
@@ -134,6 +134,9 @@ def _source(
         for worst in (labels.min(initial=0), labels.max(initial=0)):
             if not limits.min <= worst <= limits.max:
                 problems.append(f"{label} holds {worst}, out of range")
+                labels = labels[:0]
+        if (labels != np.floor(labels)).any():
+            problems.append(f"{label} is {label_dtype}: expected whole numbers [N]")
         labels = labels.astype(np.int32)
 
     image_shape = shape[1:] if len(shape) == 4 else (*shape[1:], 1)

@@ -24,21 +24,15 @@ _shown = reprlib.Repr(maxstring=60, maxother=60, maxlong=40, maxlist=8, maxlevel
 
 def number(value: Any) -> float:
     """A finite number, of a number or of its decimal notation."""
-    if isinstance(value, str) and "_" not in value:  # as Python's own numbers may have
+    kind = type(value)
+    if kind is float or kind is int or (kind is str and "_" not in value):
         try:
             found = float(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             found = math.nan
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            found = float(value)
-        except OverflowError:
-            found = math.inf
-    else:
-        found = math.nan
-    if not math.isfinite(found):
-        raise ValueError(f"{shown(value)} is not a number")
-    return found
+        if math.isfinite(found):
+            return found
+    raise ValueError(f"{shown(value)} is not a number")
 
 
 def whole(value: Any) -> int:

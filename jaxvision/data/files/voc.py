@@ -378,9 +378,14 @@ def _with_masks(
     root: Path, splits: Sequence[Annotated], remedy: str
 ) -> Sequence[Annotated]:
     """With `instances`, if there is a mask of objects for every image."""
-    masks = [tuple(map(_object_mask, split.paths)) for split in splits]
-    if not all((root / path).is_file() for paths in masks for path in paths):
+    found = {
+        path.stem: path.relative_to(root).as_posix()
+        for path in listing.with_suffix(root / "SegmentationObject", ".png")
+    }
+    stems = [[Path(path).stem for path in split.paths] for split in splits]
+    if any(stem not in found for each in stems for stem in each):
         return splits
+    masks = [tuple(found[stem] for stem in each) for each in stems]
     problems = []
     for split, paths in zip(splits, masks, strict=True):
         assert split.shapes is not None  # `annotate` asked for them
@@ -395,7 +400,3 @@ def _with_masks(
         split._replace(maps=ObjectMasks(root, paths, split.targets["classes"].shape[1]))
         for split, paths in zip(splits, masks, strict=True)
     ]
-
-
-def _object_mask(image: str) -> str:
-    return f"SegmentationObject/{Path(image).stem}.png"

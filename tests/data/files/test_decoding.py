@@ -2,11 +2,14 @@
 
 import io
 import os
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+import jaxvision
 from jaxvision.data.feed.crops import Box
 from jaxvision.data.feed.jpeg import decode_box
 from jaxvision.data.files import decoding
@@ -318,6 +321,16 @@ def test_other_formats_that_pillow_knows_are_not_opened(form, shape_of):
     for read in (lambda: decode(encoded, 3), lambda: shape_of(encoded)):
         with pytest.raises(DecodeError, match="not an image of the formats JPEG, PNG"):
             read()
+
+
+def test_every_image_is_opened_here():
+    package = Path(jaxvision.__file__).parent
+    opening = [
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if re.search(r"Image\.open\(|imread\(", path.read_text("utf-8"))
+    ]
+    assert opening == ["data/files/decoding.py"]
 
 
 def test_pipes_are_not_waited_for(tmp_path):
