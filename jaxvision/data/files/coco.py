@@ -238,19 +238,22 @@ def _understood(
 def _without_roots(
     lists: dict[str, list[dict[str, Any]]],
 ) -> dict[str, list[dict[str, Any]]]:
-    """Without the categories that stand for all others, as some exports have them.
+    """Without a category above the others that has the name of one of them.
 
-    Such a root has the name of a class, and no object is of it.
+    Some exports have it.  No object is of it, and the one below is the class.
     """
     used = {one["category_id"] for one in lists["annotations"]}
-    named = Counter(entry["name"] for entry in lists["categories"])
-    above = {str(entry.get("supercategory")) for entry in lists["categories"]}
+    below = {
+        entry["name"]
+        for entry in lists["categories"]
+        if entry["name"] == entry.get("supercategory")
+    }
     kept = [
         entry
         for entry in lists["categories"]
         if entry["id"] in used
-        or named[entry["name"]] == 1
-        or entry["name"] not in above
+        or entry["name"] not in below
+        or entry["name"] == entry.get("supercategory")
     ]
     return lists | {"categories": kept}
 

@@ -12,8 +12,8 @@ import unicodedata
 from typing import Any
 
 _TRUTHS = {
-    **dict.fromkeys(("1", "true", "yes", "y", "on"), True),
-    **dict.fromkeys(("0", "false", "no", "n", "off"), False),
+    **dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True),
+    **dict.fromkeys(("0", "false", "f", "no", "n", "off"), False),
     # Not stated: what the formats leave out is false.
     **dict.fromkeys(("", "unspecified", "none", "null", "~"), False),
 }

@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
@@ -435,6 +436,19 @@ def test_data_of_12_bits_in_16_are_refused_and_not_shown_black(form, shape_of):
     black = encode(values * 0, "TIFF")
     assert not decode(black, 1).any()
     np.testing.assert_array_equal(decode(encode(values * 16), 1)[..., 0], GREY)
+
+
+def test_colours_of_12_bits_in_16_are_refused(shape_of):
+    def encoded(*rgba):
+        pixels = np.array([[rgba]], np.uint16)
+        return cv2.imencode(".png", pixels)[1].tobytes()
+
+    for colours in ((0, 4095, 300), (0, 4095, 300, 65535)):
+        for read in (decode, lambda content, _: shape_of(content)):
+            with pytest.raises(DecodeError, match="nearly black"):
+                read(encoded(*colours), 3)
+    assert decode(encoded(0, 4096, 300), 3).ravel().tolist() == [1, 16, 0]
+    assert not decode(encoded(0, 0, 0), 3).any()
 
 
 def test_a_pgm_that_says_that_it_has_12_bits_is_scaled():
