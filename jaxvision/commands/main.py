@@ -52,6 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     arguments, passed = _split(arguments)
     try:
+        if "" in arguments:  # which as a path would mean the current folder
+            raise UsageError(
+                "one of the arguments is empty, perhaps a variable of the shell that "
+                f"is not set: {' '.join(map(repr, arguments))}"
+            )
         if (
             arguments
             and not arguments[0].startswith("-")

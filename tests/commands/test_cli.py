@@ -190,3 +190,10 @@ def test_doctor_of_what_is_not_there(capsys, monkeypatch, tmp_path, module, word
     assert code == 2
     assert f"there is no module {module!r} in {tmp_path}" in err
     assert words in err
+
+
+@pytest.mark.parametrize("command", ["datasets", "augment", "quality"])
+def test_an_empty_argument_is_not_the_current_folder(capsys, checkout, command):
+    code, _, err = run(capsys, command, "mnist_5k", "--output", "")
+    assert code == 2 and "is empty" in err
+    assert not (checkout / "card.json").exists()

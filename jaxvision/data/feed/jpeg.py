@@ -27,7 +27,7 @@ import numpy as np
 import simplejpeg
 
 from jaxvision.data.feed.crops import Box
-from jaxvision.data.files.decoding import decode
+from jaxvision.data.files.decoding import decode, most_pixels, open_image
 
 
 def decode_box(
@@ -51,6 +51,8 @@ def decode_box(
     header = _read_header(encoded)
     if header is not None and header.channels > out.shape[2]:
         header = None  # CMYK, or to be luma, which is not the file's if colours clip
+    if header is not None and header.height * header.width > most_pixels():
+        header = None  # refused by `decoding.decode`
     if header is not None:
         height, width = header.height, header.width
         box = choose(height, width)
@@ -148,10 +150,8 @@ def _read_header(encoded: bytes) -> _Header | None:
 
 
 def _is_upright(encoded: bytes) -> bool:
-    from PIL import Image
-
     try:
-        exif = Image.open(io.BytesIO(encoded)).getexif()
+        exif = open_image(io.BytesIO(encoded)).getexif()
         return exif.get(_ORIENTATION, 1) not in range(2, 9)
     except Exception:  # damaged metadata: decided, and worded, by `decoding.decode`
         return False

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxvision.data.files import listing
+from jaxvision.data.files import fields, listing, reading
 from jaxvision.data.files.image_files import Annotated, splits
 from jaxvision.data.files.listing import EXTENSIONS, Exclude
 from jaxvision.data.files.problems import some
@@ -50,7 +50,7 @@ def load(name: Name) -> Splits:
     root = listing.folder(name.rest)
     exclude = Exclude(root)
 
-    train, (test, choice) = listing.class_folders(
+    train, (test, choice) = listing.classes_of_splits(
         root, lambda split: _classes(root, split, exclude), _LAYOUT
     )
     _check(root, train, test)
@@ -71,10 +71,13 @@ def load(name: Name) -> Splits:
 def _classes(root: Path, split: Path, exclude: Exclude) -> dict[str, list[str]]:
     """The images in each folder of `split`, as paths relative to `root`, sorted."""
     return {
-        folder.name: [
-            path for path in listing.images(root, folder) if path not in exclude
-        ]
-        for folder in listing.subfolders(split)
+        name: sorted(
+            path
+            for folder in folders
+            for path in listing.images(root, folder)
+            if path not in exclude
+        )
+        for name, folders in listing.class_folders(split).items()
     }
 
 
@@ -123,10 +126,15 @@ def _class_names(root: Path, folders: list[str]) -> tuple[str, ...]:
     words: dict[str, str] = {}
     for file in WORDS:
         if (root / file).is_file():
-            for line in (root / file).read_text("utf-8-sig").splitlines():
-                folder, _, word = line.strip().partition("\t" if "\t" in line else " ")
-                if word.strip():
-                    words[folder] = word.strip()
+            for number, line in enumerate(reading.lines(root / file), start=1):
+                folder, _, word = line.partition("\t" if "\t" in line else " ")
+                try:
+                    if word.strip():
+                        words[fields.name(folder)] = fields.name(word.strip())
+                except ValueError as error:
+                    raise UsageError(
+                        f"{root / file}, line {number}: {error}"
+                    ) from error
     full = [words.get(folder, folder) for folder in folders]
     short = [
         words[folder].split(",")[0] if folder in words else folder for folder in folders

@@ -20,6 +20,7 @@ import numpy as np
 
 from jaxvision.data import array_cache, progress
 from jaxvision.data.carving import SEED, TEST_SHARE, choice_of, stratified
+from jaxvision.data.files import fields, reading
 from jaxvision.data.files.decoding import (
     DecodeError,
     decode,
@@ -33,7 +34,7 @@ from jaxvision.errors import UsageError
 from jaxvision.files import replace_text, user_cache
 
 _CACHED_FROM = 2_000  # files; fewer are inspected in a fraction of a second
-_CACHE_VERSION = 2  # to be raised when a survey gives other results than before
+_CACHE_VERSION = 3  # to be raised when a survey gives other results than before
 
 
 class Annotated(NamedTuple):
@@ -70,7 +71,7 @@ class ImageFiles:
     """What the user can do with a broken file instead of replacing it."""
 
     def __call__(self, i: int) -> bytes:
-        return (self.root / self.paths[i]).read_bytes()
+        return reading.read_bytes(self.root / self.paths[i])
 
     def decode(self, i: int) -> np.ndarray:
         try:
@@ -122,10 +123,12 @@ def splits(
       choice: as `split_names.Choice.words`.
       known: as in `split_names.check_undivided`.
 
-    Raises `UsageError` naming the files whose header or end is not that of an image,
-    and those that are in both splits, by whatever links; and where `test` is to be held
+    Raises `UsageError` naming the files whose header or end is not that of an image, or
+    whose names are not UTF-8 (neither a record nor a picture could show them), and
+    those that are in both splits, by whatever links; and where `test` is to be held
     out, as `check_undivided`.
     """
+    _check_encoding(root, (*train.paths, *(test.paths if test else ())))
     if test is None:
         check_undivided(name, root, train.paths, known)
         whole = len(train.paths)
@@ -256,6 +259,16 @@ def _check_disjoint(
         )
 
 
+def _check_encoding(root: Path, paths: Sequence[str]) -> None:
+    foreign = [path for path in (str(root), *paths) if not fields.is_unicode(path)]
+    if foreign:
+        raise UsageError(
+            f"the names of {len(foreign)} files or folders are not UTF-8, such as "
+            f"{foreign[0]!a}: rename them, for example with "
+            "convmv -f latin1 -t utf8 -r --notest FOLDER"
+        )
+
+
 def _read(
     name: str,
     files: ImageFiles,
@@ -295,13 +308,14 @@ def _read(
 def _digest(files: ImageFiles, what: str) -> str:
     """16 hex digits of which files there are, their sizes and times of modification."""
     root = str(files.root.absolute())
-    digest = hashlib.sha256(f"{_CACHE_VERSION} {what} {root}".encode())
+    digest = hashlib.sha256(f"{_CACHE_VERSION} {what} ".encode())
+    digest.update(os.fsencode(root))
     for path in files.paths:
         try:
             stat = os.stat(os.path.join(root, path))  # a Path would double the time
         except OSError:  # `inspect` will say so
             continue
-        digest.update(f"\n{path} {stat.st_size} {stat.st_mtime_ns}".encode())
+        digest.update(os.fsencode(f"\n{path} {stat.st_size} {stat.st_mtime_ns}"))
     return digest.hexdigest()[:16]
 
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from jaxvision.data.files import split_names
+from jaxvision.data.files import fields, reading, split_names
 from jaxvision.data.files.problems import some
 from jaxvision.data.files.split_names import Choice, Role
 from jaxvision.errors import UsageError
@@ -42,7 +42,7 @@ class Exclude:
         self.remedy = f"list them in {self.path}, one path per line, to leave them out"
         self.wanted: set[str] = set()
         if self.path.exists():
-            lines = map(str.strip, self.path.read_text("utf-8-sig").splitlines())
+            lines = reading.lines(self.path)
             self.wanted = {
                 Path(line).as_posix() for line in lines if line and line[0] != "#"
             }
@@ -105,6 +105,34 @@ def subfolders(folder: Path) -> list[Path]:
     )
 
 
+def class_folders(split: Path) -> dict[str, list[Path]]:
+    """The folders in `split` by their names, sorted.
+
+    Two folders whose names differ in the spelling of Unicode alone are one class.
+    Raises `UsageError` for a name that cannot be that of a class.
+    """
+    found: dict[str, list[Path]] = {}
+    for folder in sorted(split.iterdir()):
+        if folder.is_dir() and not hidden(folder.name):
+            try:
+                found.setdefault(fields.name(folder.name), []).append(folder)
+            except ValueError as error:
+                raise UsageError(
+                    f"a folder in {split} cannot name a class: {error}.  Rename it, "
+                    "for example with convmv -f latin1 -t utf8 -r --notest FOLDER"
+                ) from error
+    return dict(sorted(found.items()))
+
+
+def with_suffix(folder: Path, suffix: str) -> list[Path]:
+    """The files in `folder` with this suffix, in upper or lower case, sorted."""
+    return sorted(
+        path
+        for path in folder.glob("*")
+        if path.suffix.lower() == suffix and not hidden(path.name)
+    )
+
+
 def split_folders(root: Path) -> dict[Role, Path]:
     """The folders in `root` that are splits.
 
@@ -128,7 +156,7 @@ def split_folders(root: Path) -> dict[Role, Path]:
     return found
 
 
-def class_folders[Classes: Mapping](
+def classes_of_splits[Classes: Mapping](
     root: Path, classes: Callable[[Path], Classes], wanted: str
 ) -> tuple[Classes, Choice[Classes]]:
     """Classes of the training split, and of what is to be tested on.

@@ -10,8 +10,10 @@ import numpy as np
 
 from jaxvision.data.files import (
     classes,
+    fields,
     image_files,
     listing,
+    reading,
     voc,
 )
 from jaxvision.data.files.decoding import DecodeError, numbers
@@ -102,7 +104,7 @@ class Masks:
     def __call__(self, i: int) -> dict[str, np.ndarray]:
         path = self.root / self.paths[i]
         try:
-            return {"segmentation": numbers(path.read_bytes(), self.colours)}
+            return {"segmentation": numbers(reading.read_bytes(path), self.colours)}
         except (DecodeError, OSError) as error:
             raise DecodeError(f"its mask {self.paths[i]}: {error}") from error
 
@@ -211,24 +213,27 @@ def _read_colours(path: Path) -> tuple[tuple[str, ...], Colours]:
     names: list[str] = []
     colours: Colours = {}
     problems = []
-    for line, text in enumerate(path.read_text("utf-8-sig").splitlines(), start=1):
-        if not text.strip() or text.startswith("#"):
+    for line, text in enumerate(reading.lines(path), start=1):
+        if not text or text.startswith("#"):
             continue
-        *rgb, name = text.split(maxsplit=3)
-        levels = [int(level) for level in rgb if level.isdecimal()]
-        if len(levels) != 3 or max(levels) > 255:
+        try:
+            *levels, name = text.split(maxsplit=3)
+            red, green, blue = map(fields.whole, levels)
+            name = fields.name(name)
+        except ValueError:
+            red = green = blue = -1
+        if not 0 <= min(red, green, blue) <= max(red, green, blue) <= 255:
             problems.append(
-                f"line {line}: {text!r} is not of the form 64 128 64 Animal"
+                f"line {line}: {text!r:.80} is not of the form 64 128 64 Animal"
             )
             continue
-        red, green, blue = levels
         if (red, green, blue) in colours:
-            problems.append(f"line {line}: the colour of {name.strip()} is taken")
-        if name.strip().lower() in VOID:
+            problems.append(f"line {line}: the colour of {name} is taken")
+        if name.lower() in VOID:
             colours[red, green, blue] = UNKNOWN
         else:
             colours[red, green, blue] = len(names)
-            names.append(name.strip())
+            names.append(name)
     if len(names) > UNKNOWN:
         problems.append(f"{len(names)} classes: at most {UNKNOWN} are possible")
     refuse(path, problems)
@@ -250,7 +255,10 @@ def _look(root: Path, pairs: Pairs, colours: Colours | None, remedy: str) -> _Lo
 
 def _count(path: Path, colours: Colours | None) -> list[int]:
     """Height, width and the number of pixels of each number."""
-    mask = numbers(path.read_bytes(), colours)
+    try:
+        mask = numbers(reading.read_bytes(path), colours)
+    except OSError as error:
+        raise DecodeError(error.strerror or str(error)) from error
     return [*mask.shape, *np.bincount(mask.ravel(), minlength=256).tolist()]
 
 

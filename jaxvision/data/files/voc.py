@@ -3,20 +3,21 @@
 Everingham et al. 2010, https://doi.org/10.1007/s11263-009-0275-4
 """
 
-import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
-from xml.etree import ElementTree
+from typing import NamedTuple
+from xml.etree.ElementTree import Element
 
 import numpy as np
 
 from jaxvision.data.files import (
     classes,
+    fields,
     image_files,
     listing,
+    reading,
     split_names,
 )
 from jaxvision.data.files.decoding import DecodeError, numbers
@@ -105,7 +106,7 @@ class ObjectMasks:
 
     def __call__(self, i: int) -> dict[str, np.ndarray]:
         try:
-            mask = numbers((self.root / self.paths[i]).read_bytes())
+            mask = numbers(reading.read_bytes(self.root / self.paths[i]))
         except (DecodeError, OSError) as error:
             raise DecodeError(f"its mask {self.paths[i]}: {error}") from error
         order = np.arange(1, self.most + 1)[:, None, None]
@@ -170,7 +171,7 @@ def _image_sets(
 ) -> tuple[list[list[str]], str]:
     """Names of the images of each split, and `Choice.words`."""
     folder = root / "ImageSets" / kind
-    there = sorted(folder.glob("*.txt"))
+    there = listing.with_suffix(folder, ".txt")
     both = [path for path in there if path.stem.casefold() == TRAINVAL]
     splits = split_names.unique(
         ((path.name, split_names.role(path.stem), path) for path in there),
@@ -217,8 +218,7 @@ def _image_sets(
 
 def _lines(path: Path, problems: list[str]) -> list[str]:
     """The images that a list names."""
-    lines = map(str.strip, path.read_text("utf-8-sig").splitlines())
-    names = [line for line in lines if line]
+    names = [line for line in reading.lines(path) if line]
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         problems.append(f"{path} lists {some(twice)} more than once")
     return names
@@ -226,8 +226,8 @@ def _lines(path: Path, problems: list[str]) -> list[str]:
 
 def _is_of_class(path: Path) -> bool:
     """Whether a list says of each image if it shows a class: -1, 0 (difficult) or 1."""
-    lines = path.read_text("utf-8-sig").splitlines()
-    return all(line.split()[-1] in ("-1", "0", "1") for line in lines if line.strip())
+    lines = reading.lines(path)
+    return all(line.split()[-1] in ("-1", "0", "1") for line in lines if line)
 
 
 def _images(root: Path, names: Sequence[str], problems: list[str]) -> dict[str, str]:
@@ -263,7 +263,7 @@ def _pairs(
 
 
 def _has_xml(folder: Path) -> bool:
-    return any(folder.glob("*.xml"))
+    return bool(listing.with_suffix(folder, ".xml"))
 
 
 def _beside(
@@ -274,7 +274,7 @@ def _beside(
     problems: list[str],
 ) -> Pairs:
     found = listing.by_stem(root, folder, listing.images(root, folder), problems)
-    xml = {path.stem: path for path in annotations.glob("*.xml")}
+    xml = {path.stem: path for path in listing.with_suffix(annotations, ".xml")}
     left_out = {stem for stem, path in found.items() if path in exclude}
     problems += [
         f"{found[stem]} has no {stem}.xml in {annotations}"
@@ -307,14 +307,17 @@ def _read(root: Path, pairs: Pairs, problems: list[str]) -> list[_File]:
     files = []
     for path in pairs.values():
         try:
-            files.append(_parse(ElementTree.parse(root / path).getroot()))
-        except (ElementTree.ParseError, OSError, ValueError) as error:
+            files.append(_parse(reading.xml(root / path)))
+        except UsageError as error:  # which says in which file
+            problems.append(str(error))
+            files.append(_File(None, []))
+        except ValueError as error:
             problems.append(f"{path}: {error}")
             files.append(_File(None, []))
     return files
 
 
-def _parse(annotation: Any) -> _File:
+def _parse(annotation: Element) -> _File:
     """Raises `ValueError` for a malformed annotation."""
     if annotation.tag != "annotation":
         raise ValueError(f"its root is <{annotation.tag}> and not <annotation>")
@@ -322,7 +325,7 @@ def _parse(annotation: Any) -> _File:
     height, width = (
         (0, 0)
         if size is None
-        else (int(_number(size, side, "size")) for side in ("height", "width"))
+        else (_field(size, side, "size", fields.whole) for side in ("height", "width"))
     )
     objects = []
     for n, found in enumerate(annotation.findall("object"), start=1):
@@ -331,9 +334,10 @@ def _parse(annotation: Any) -> _File:
         if box is None:
             raise ValueError(f"{where} has no <bndbox>")
         left, top, right, bottom = (
-            _number(box, side, where) for side in ("xmin", "ymin", "xmax", "ymax")
+            _field(box, side, where, fields.number)
+            for side in ("xmin", "ymin", "xmax", "ymax")
         )
-        name = (found.findtext("name") or "").strip()
+        name = _field(found, "name", where, fields.name)
         if not name:
             raise ValueError(f"{where} has no <name>")
         objects.append(
@@ -341,21 +345,19 @@ def _parse(annotation: Any) -> _File:
                 name,
                 where,
                 (left - 1, top - 1, right, bottom),
-                (found.findtext("difficult") or "0").strip() not in ("0", ""),
+                _field(found, "difficult", where, fields.truth),
             )
         )
     return _File((height, width) if height and width else None, objects)
 
 
-def _number(element: Any, side: str, where: str) -> float:
-    text = (element.findtext(side) or "").strip()
+def _field[Value](
+    element: Element, tag: str, where: str, meaning: Callable[[str], Value]
+) -> Value:
     try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(f"{side} of {where} is {text!r}, which is not a number")
-    return number
+        return meaning((element.findtext(tag) or "").strip())
+    except ValueError as error:
+        raise ValueError(f"{tag} of {where}: {error}") from error
 
 
 def _names(root: Path, train: Sequence[_File]) -> tuple[str, ...]:
@@ -404,9 +406,14 @@ def _with_masks(
     root: Path, splits: Sequence[Annotated], remedy: str
 ) -> Sequence[Annotated]:
     """With `instances`, if there is a mask of objects for every image."""
-    masks = [tuple(map(_object_mask, split.paths)) for split in splits]
-    if not all((root / path).is_file() for paths in masks for path in paths):
+    found = {
+        path.stem: path.relative_to(root).as_posix()
+        for path in listing.with_suffix(root / "SegmentationObject", ".png")
+    }
+    stems = [[Path(path).stem for path in split.paths] for split in splits]
+    if any(stem not in found for each in stems for stem in each):
         return splits
+    masks = [tuple(found[stem] for stem in each) for each in stems]
     problems = []
     for split, paths in zip(splits, masks, strict=True):
         assert split.shapes is not None  # `annotate` asked for them
@@ -421,7 +428,3 @@ def _with_masks(
         split._replace(maps=ObjectMasks(root, paths, split.targets["classes"].shape[1]))
         for split, paths in zip(splits, masks, strict=True)
     ]
-
-
-def _object_mask(image: str) -> str:
-    return f"SegmentationObject/{Path(image).stem}.png"

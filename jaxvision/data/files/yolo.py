@@ -3,7 +3,6 @@
 The formats: https://docs.ultralytics.com/datasets/detect (and segment, pose)
 """
 
-import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,8 +10,10 @@ from typing import Any, NamedTuple
 
 from jaxvision.data.files import (
     classes,
+    fields,
     image_files,
     listing,
+    reading,
     split_names,
 )
 from jaxvision.data.files.objects import (
@@ -25,6 +26,8 @@ from jaxvision.data.files.split_names import Role
 from jaxvision.data.names import Name
 from jaxvision.data.source import Splits
 from jaxvision.errors import UsageError
+
+MOST_KEYPOINTS = 1_000
 
 NAMES = (classes.FILE, "obj.names")
 """Files with the names of the classes, one per line, for want of a `data.yaml`."""
@@ -115,7 +118,7 @@ class _Split(NamedTuple):
 
 
 def _declared(given: Path) -> _Declared:
-    if given.suffix in (".yaml", ".yml") and given.is_file():
+    if given.suffix.lower() in (".yaml", ".yml") and given.is_file():
         return _from_yaml(given)
     root = listing.folder(str(given))
     yaml = [path for path in (root / "data.yaml", root / "data.yml") if path.is_file()]
@@ -131,39 +134,63 @@ def _declared(given: Path) -> _Declared:
 
 
 def _from_yaml(path: Path) -> _Declared:
-    import yaml
-
+    content = reading.yaml(path)
+    content = content if isinstance(content, dict) else {}
+    names = _names(path, content.get("names"))
     try:
-        content = yaml.safe_load(path.read_text("utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not YAML, or damaged: {error}") from error
-    names = content.get("names") if isinstance(content, dict) else None
-    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
-        names = [names[k] for k in range(len(names))]
-    if not isinstance(names, list):
-        raise UsageError(
-            f"{path} does not name its classes: expected such as names: [cat, dog], "
-            "or numbers from 0 without gaps and a name for each"
-        )
-    names = tuple(map(str, names))
+        count = fields.whole(content.get("nc", len(names)))
+    except ValueError as error:
+        raise UsageError(f"{path} has a wrong nc: {error}") from error
+    if count != len(names):
+        raise UsageError(f"{path} has nc: {count}, and {len(names)} names")
+    shape = None
+    if "kpt_shape" in content:
+        shape = _keypoint_shape(path, content["kpt_shape"])
+    return _Declared(path.parent, names, shape, _declared_splits(path, content))
+
+
+def _names(path: Path, given: Any) -> tuple[str, ...]:
+    """The names of the classes: a list, or a mapping from their numbers."""
+    try:
+        if isinstance(given, dict):
+            numbered = {fields.whole(k): name for k, name in given.items()}
+            if len(numbered) < len(given):
+                raise ValueError("it numbers two classes alike")
+            given = [numbered[k] for k in range(len(numbered))]
+        if not isinstance(given, list):
+            raise ValueError(f"names is {fields.shown(given)}")
+        names = tuple(map(fields.name, given))
+    except KeyError as error:
+        raise _without_names(path, f"it has no class {error}") from error
+    except ValueError as error:
+        raise _without_names(path, str(error)) from error
     classes.check_names(path, names)
-    if content.get("nc", len(names)) != len(names):
-        raise UsageError(f"{path} has nc: {content['nc']}, and {len(names)} names")
-    shape = content.get("kpt_shape")
-    if shape is not None and not (
-        isinstance(shape, list)
-        and len(shape) == 2
-        and isinstance(shape[0], int)
-        and shape[0] > 0
-        and shape[1] in (2, 3)
-    ):
-        raise UsageError(f"{path} has kpt_shape: {shape}: expected such as [17, 3]")
-    splits = _declared_splits(path, content)
-    return _Declared(path.parent, names, tuple(shape) if shape else None, splits)
+    return names
+
+
+def _without_names(path: Path, reason: str) -> UsageError:
+    return UsageError(
+        f"{path} does not name its classes ({reason}): expected such as names: [cat, "
+        "dog], or numbers from 0 without gaps and a name for each"
+    )
+
+
+def _keypoint_shape(path: Path, given: Any) -> tuple[int, int]:
+    try:
+        count, each = map(fields.whole, given if isinstance(given, list) else [])
+    except ValueError:
+        count = each = 0
+    if not 1 <= count <= MOST_KEYPOINTS or each not in (2, 3):
+        raise UsageError(
+            f"{path} has kpt_shape: {fields.shown(given)}: expected such as [17, 3], "
+            f"up to {MOST_KEYPOINTS} of 2 or 3 numbers"
+        )
+    return count, each
 
 
 def _declared_splits(path: Path, content: Mapping[str, Any]) -> dict[Role, _Split]:
-    keys = [str(key) for key, value in content.items() if value not in (None, "", [])]
+    # As YAML has it, all scalars are text; these stand for none.
+    keys = [key for key, value in content.items() if value not in ("", "~", "null", [])]
     found = split_names.unique(
         ((key, split_names.role(key), key) for key in keys), f"{path} has the keys"
     )
@@ -205,9 +232,10 @@ def _places(path: Path, content: Mapping[str, Any], value: Any) -> list[Path]:
             ".txt file that lists them: correct that line; or remove it, if its images "
             "are not here"
         )
-    lines = [line.strip() for line in place.read_text("utf-8-sig").splitlines()]
     listed = {
-        line: _located(root, (place.parent, *bases), line) for line in lines if line
+        line: _located(root, (place.parent, *bases), line)
+        for line in reading.lines(place)
+        if line
     }
     problems = [
         f"it lists {line}, which is not in {root}"
@@ -298,7 +326,7 @@ def _folders(root: Path) -> tuple[list[tuple[Path, Path]], str]:
 
 
 def _has_texts(folder: Path) -> bool:
-    return any(folder.glob("*.txt"))
+    return bool(listing.with_suffix(folder, ".txt"))
 
 
 def _labels(root: Path, images: Path) -> Path:
@@ -318,21 +346,20 @@ def _paired(
 ) -> dict[str, str]:
     """Images and their text files, "" for none, as paths relative to the root."""
     found = listing.by_stem(root, images, listing.images(root, images), problems)
-    texts = {
-        (root / path).relative_to(labels).with_suffix("").as_posix(): root / path
+    text_files = [
+        path
         for path in listing.find(root, labels, (".txt",))
-        if Path(path).name not in NAMES
-    }
+        if Path(path).name.lower() not in (*NAMES, listing.EXCLUDE)
+    ]
+    texts = listing.by_stem(root, labels, text_files, problems)
     problems += [
-        f"{texts[stem].relative_to(root)} has no image in {images.relative_to(root)}/"
+        f"{texts[stem]} has no image in {images.relative_to(root)}/"
         for stem in sorted(texts.keys() - found.keys())
     ]
     if not found:
         problems.append(f"no images in {images}")
     return {
-        path: texts[stem].relative_to(root).as_posix() if stem in texts else ""
-        for stem, path in found.items()
-        if path not in exclude
+        path: texts.get(stem, "") for stem, path in found.items() if path not in exclude
     }
 
 
@@ -341,13 +368,13 @@ def _read(
 ) -> list[Object]:
     """The objects that a text file lists."""
     try:
-        content = (declared.root / text).read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"{text}: {error}")
+        lines = reading.lines(declared.root / text)
+    except UsageError as error:  # which says in which file
+        problems.append(str(error))
         return []
     objects: list[Object] = []
     first: dict[tuple[str, ...], int] = {}
-    for line, row in enumerate(map(str.split, content.splitlines()), start=1):
+    for line, row in enumerate(map(str.split, lines), start=1):
         if not row:
             continue
         key = tuple(row)
@@ -366,18 +393,20 @@ def _object(
     declared: _Declared, row: list[str], where: str, height: int, width: int
 ) -> Object:
     """Raises `ValueError` for a malformed row."""
-    category, *rest = row
-    if not category.isdecimal() or int(category) >= len(declared.names):
+    try:
+        category = fields.whole(row[0])
+    except ValueError:
+        category = -1
+    if not 0 <= category < len(declared.names):
         raise ValueError(
-            f"there is no class {category}, only those from 0 to "
+            f"there is no class {row[0]:.40}, only those from 0 to "
             f"{len(declared.names) - 1}"
         )
     try:
-        values = [float(text) for text in rest]
+        values = [fields.number(text) for text in row[1:]]
     except ValueError:
-        values = [math.nan]
-    if not all(map(math.isfinite, values)):
-        raise ValueError(f"{' '.join(rest)!r:.60} are not all numbers")
+        what = f"{' '.join(row[1:])!r:.60} are not all numbers"
+        raise ValueError(what) from None
 
     points, each = declared.keypoints or (0, 0)
     if len(values) == 4 + points * each:
@@ -389,7 +418,7 @@ def _object(
             (y + h / 2) * height,
         )
         keypoints = _keypoints(values[4:], each, height, width) if points else []
-        return Object(where, int(category), box, keypoints=keypoints)
+        return Object(where, category, box, keypoints=keypoints)
     if declared.keypoints or len(values) < 6 or len(values) % 2:
         wanted = (
             f"a box and {points} keypoints of {each} numbers"
@@ -401,7 +430,7 @@ def _object(
     ys = [y * height for y in values[1::2]]
     polygon = [value for corner in zip(xs, ys, strict=True) for value in corner]
     box = min(xs), min(ys), max(xs), max(ys)
-    return Object(where, int(category), box, outline=[polygon])
+    return Object(where, category, box, outline=[polygon])
 
 
 def _keypoints(values: list[float], each: int, height: int, width: int) -> list[float]:

@@ -43,7 +43,7 @@ def load(
     """
     root = folder(name)
     wanted = _LAYOUT.format("|".join(s[1:] for s in suffixes) or "*")
-    train, (test, choice) = listing.class_folders(
+    train, (test, choice) = listing.classes_of_splits(
         root, lambda split: _folders(root, split, suffixes), wanted
     )
     if len(train) < 2:
@@ -134,8 +134,12 @@ def package_folder(*packages: str) -> Path:
 
 def _folders(root: Path, split: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
     return {
-        folder.name: [root / path for path in listing.find(root, folder, suffixes)]
-        for folder in listing.subfolders(split)
+        name: sorted(
+            root / path
+            for folder in folders
+            for path in listing.find(root, folder, suffixes)
+        )
+        for name, folders in listing.class_folders(split).items()
     }
 
 
