@@ -142,9 +142,9 @@ def prepare(
     if isinstance(content, np.ndarray):
         height, width = content.shape[:2]
         box = choose(height, width)
-        cut(content, box, out)
+        cut(content, box, out, crop.method)
         return box, height, width
-    return decode_box(content, choose, out)
+    return decode_box(content, choose, out, crop.method)
 
 
 def _content(picture: Picture, channels: int) -> bytes | np.ndarray:
