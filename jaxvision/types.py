@@ -157,6 +157,9 @@ class Task(NamedTuple):
     difficulty: Callable[[Batch, Mapping[str, Array]], Array] | None = None
     """`(batch, predictions) -> float [B]`: how wrong a prediction is.  Pictures show
     the highest first; None: they show a sample only."""
+    reads: Sequence[str] = ()
+    """What it looks at in a batch beside the image, such as `label`: an experiment
+    whose data have none is refused before it begins.  May be left empty."""
     inputs: Callable[[Batch], tuple[Array, ...]] = image_only
     """`batch ->` what the model is initialised for: with a time step, for example."""
     frozen: Callable[[], PyTree] = dict
@@ -212,6 +215,13 @@ class Pipeline(NamedTuple):
     stored, with images in bytes."""
     transform: Callable[[Array, Batch], Batch]
     """`(key, batch) -> batch`, under jit: from bytes to what the model takes."""
+    annotations: Sequence[str] = ()
+    """What is surely in a batch as it was read; empty: ask `stored`."""
+    stored: Callable[[], Mapping[str, Any]] | None = None
+    """The shapes and types of a batch as it was read, `jax.ShapeDtypeStruct` by name,
+    without decoding an image where the source can do without; None: not known."""
+    choice: str = ""
+    """Of a test split: which examples it consists of and who says so, in words."""
     preparation: Any = None
     """A `data.feed.preparation.Preparation`, which makes the same input of images that
     are not in the set; None where that has no meaning, as in training, whose crops are
@@ -220,6 +230,27 @@ class Pipeline(NamedTuple):
     def fetch(self, resident: Mapping[str, Array], item: Batch, key: Array) -> Batch:
         """The batch of an item, gathered and transformed, under jit."""
         return self.transform(key, self.gather(resident, item))
+
+    def check_read_by(self, task: "Task") -> None:
+        """Raises `UsageError` if its batches lack what the task reads."""
+        if set(task.reads) <= {*self.annotations} or self.stored is None:
+            return
+        stored = self.stored()
+        if set(task.reads) <= stored.keys():
+            return
+        try:
+            batch = jax.eval_shape(self.transform, jax.random.key(0), stored)
+        except KeyError:  # the transform lacks it first
+            batch = stored
+        missing = [name for name in task.reads if name not in batch]
+        check(
+            (
+                not missing,
+                f"the task reads {', '.join(missing)}, and the examples of {self.name} "
+                f"have {', '.join(sorted(stored))}: choose a set that has it, or an "
+                "experiment for what this one has",
+            )
+        )
 
     def steps(self, epochs: float) -> int:
         """Training steps that make `epochs` passes.
@@ -387,6 +418,10 @@ class Experiment(NamedTuple):
     def check(self) -> None:
         """Raises `UsageError` for what does not fit together, before any long work."""
         self.monitored()
+        for pipeline in (self.train, self.validation, self.test):
+            pipeline.check_read_by(self.task)
+        for further in self.evaluations.values():
+            further.pipeline.check_read_by(further.task or self.task)
         check(
             *(
                 (

@@ -18,6 +18,7 @@ from typing import Any
 
 import jax
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from jaxvision import visualise
@@ -212,6 +213,7 @@ def _execute(
             "evaluations": ["validation", "test", *experiment.evaluations],
             # "mnist:test" is the test split of "mnist".
             "dataset": experiment.test.name.rpartition(":")[0] or experiment.test.name,
+            "tested_on": experiment.test.choice,
             "seed": experiment.seed,
             "steps": experiment.steps,
             "epochs": experiment.steps / experiment.train.num_batches,
@@ -264,10 +266,12 @@ def _rebatched(build, numerics: Numerics, config, batch_size: int) -> Experiment
 def _headline(name: str, experiment: Experiment, mesh, workdir: Path) -> str:
     device = sharding.describe(mesh)
     axes = f" ({sharding.describe_axes(mesh)})" if mesh.size > 1 else ""
+    choice = f" ({escape(experiment.test.choice)})" if experiment.test.choice else ""
     return (
         f"[bold]{name}[/]: {experiment.train.num_examples:,} images to train, "
         f"{experiment.validation.num_examples:,} to validate, "
-        f"{experiment.test.num_examples:,} to test; {experiment.steps:,} steps of "
+        f"{experiment.test.num_examples:,} to test{choice}; "
+        f"{experiment.steps:,} steps of "
         f"{experiment.train.batch_size} on {device['device_count']} × "
         f"{device['device']}{axes}; in {workdir}"
     )

@@ -413,3 +413,31 @@ def test_what_does_not_fit_together_is_refused_before_any_work():
     task = experiment.task._replace(measures=plain)
     with pytest.raises(UsageError, match="neither more nor less of accuracy"):
         experiment._replace(task=task).check()
+
+
+def test_data_without_what_the_task_reads_are_refused_before_any_work():
+    scenes = data.load("scenes:24x24x3:16:8").train
+    experiment = build(Config())
+    refused = "the task reads label, and the examples of scenes.* have boxes, classes"
+
+    def trained_on_scenes(transform):
+        return experiment._replace(
+            train=data.train(scenes, 16, transform=transform, seed=0)
+        )
+
+    with pytest.raises(UsageError, match=refused):
+        trained_on_scenes(lambda key, batch: batch).check()
+    with pytest.raises(UsageError, match=refused):
+        trained_on_scenes(lambda key, batch: batch | {"x": batch["label"]}).check()
+    # A transform may make what the set has not.
+    trained_on_scenes(lambda key, batch: batch | {"label": batch["classes"]}).check()
+    further = {
+        "scenes": Evaluation(
+            data.evaluation(scenes, 16, transform=lambda key, batch: batch)
+        )
+    }
+    with pytest.raises(UsageError, match=refused):
+        experiment._replace(evaluations=further).check()
+    task = tasks.segmentation(11)
+    further = {"scenes": further["scenes"]._replace(task=task)}
+    experiment._replace(evaluations=further).check()
