@@ -8,7 +8,7 @@ examples with their predictions (`gallery`).
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -28,6 +28,7 @@ from jaxvision.engine.sharding import (
 )
 from jaxvision.engine.state import TrainState
 from jaxvision.engine.step import Constants
+from jaxvision.errors import check
 from jaxvision.types import Array, Galleries, Model, Pipeline, PyTree, Sums, Task
 
 
@@ -92,7 +93,7 @@ class Evaluator:
                     part.add(kept)
                 self._beat()
             for prefix, part in parts.items():
-                found = self._task.compute(part.sums(), part.rows.finish())
+                found = measured(self._task.compute(part.sums(), part.rows.finish()))
                 metrics |= {f"{prefix}{name}": value for name, value in found.items()}
         if not self._with_galleries:
             return Evaluated(metrics, None)
@@ -115,6 +116,30 @@ class Evaluator:
             # On every device, since any device may hold an example that is chosen.
             shown = gallery.add(shown, found.entries, found.difficulty, *found.which)
         return shown, _Kept(found.sums, found.rows, found.which[1])
+
+
+_REAL = (jnp.floating, jnp.integer, jnp.bool_)
+
+
+def measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What `Task.compute` has returned, as Python's numbers and NumPy's 64-bit arrays,
+    whatever array library they are from.
+
+    Raises `UsageError` that names each metric that is no number.
+    """
+    arrays = {name: np.asarray(value) for name, value in metrics.items()}
+    check(
+        *(
+            (
+                any(jnp.issubdtype(array.dtype, kind) for kind in _REAL),
+                f"the task's metric {name!r} must be a number or an array of numbers, "
+                f"got {metrics[name]!r}",
+            )
+            for name, array in arrays.items()
+        )
+    )
+    wide = {name: _widened(array) for name, array in arrays.items()}
+    return {name: a if a.ndim else a.item() for name, a in wide.items()}
 
 
 class _Part:

@@ -12,19 +12,21 @@ import functools
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from jaxvision.engine import sharding
 from jaxvision.engine.bad_loss import Dispatch, LossCheck, RollBack, learning_rate
 from jaxvision.engine.checkpoint import Checkpoints
 from jaxvision.engine.clocks import Clocks
-from jaxvision.engine.evaluate import Evaluator
+from jaxvision.engine.evaluate import Evaluator, measured
 from jaxvision.engine.feed import Feed
 from jaxvision.engine.lockstep import Step
-from jaxvision.engine.logging import ProgressBar, open_log
+from jaxvision.engine.logging import ProgressBar, open_log, parse_rows
 from jaxvision.engine.profiling import Compilations, Profile, memory_peak
 from jaxvision.engine.signals import Request, Requests
 from jaxvision.engine.state import TrainState, digest
@@ -70,6 +72,8 @@ class Fit(NamedTuple):
     """Wall time of the processes that this run was interrupted in."""
     frozen: PyTree
     """What `Task.frozen` returned, on the devices."""
+    rows: list[dict[str, Any]]
+    """The log."""
 
 
 def fit(
@@ -82,13 +86,15 @@ def fit(
     maintenance: Maintenance | None = None,
     share_step: Callable[[Step], Step] = lambda step: step,
     on_evaluation: Callable[[Moment], None] = lambda moment: None,
+    identity: Mapping[str, Any] = MappingProxyType({}),
 ) -> Fit:
     """Train the experiment in `workdir`, from its newest checkpoint if there is one.
 
     With several processes, each calls this and trains with its own devices.
     `compile_seconds` reads a clock of compilation, which is left out of speeds;
     `share_step` gives the training step to make instead of the run's own, see
-    `lockstep`; `on_evaluation` is called after each validation.
+    `lockstep`; `on_evaluation` is called after each validation; `identity`, which JSON
+    can hold, is kept in each checkpoint and says which run it belongs to.
     Raises `Diverged`, `Interrupted`, or `CheckpointError`; in each case the same call
     continues from the last good checkpoint.
     """
@@ -105,6 +111,7 @@ def fit(
                 maintenance or Maintenance(),
                 share_step,
                 on_evaluation,
+                identity,
             )
         except RollBack as back:
             console.print(str(back))
@@ -121,6 +128,7 @@ def _fit(
     maintenance: Maintenance,
     share_step: Callable[[Step], Step],
     on_evaluation: Callable[[Moment], None],
+    identity: Mapping[str, Any],
 ) -> Fit:
     """`fit` without the training items that are numbered `left_out`."""
     started = time.perf_counter()
@@ -156,7 +164,7 @@ def _fit(
     }
 
     # 2. Where we are.
-    step, earlier_seconds = 0, 0.0
+    step, earlier_seconds, text = 0, 0.0, ""
     feed = Feed(train.items(sharding.local_rows(mesh, train.batch_size)), left_out)
     clocks = Clocks(compile_seconds)
     checkpoints = Checkpoints(workdir / "checkpoints", warn=console.print)
@@ -169,9 +177,10 @@ def _fit(
         _check_frozen(restored.extra["frozen"], frozen_digest)
         clocks.seconds = restored.extra["seconds"]
         earlier_seconds = restored.extra["wall_seconds"]
+        text = restored.extra["log"]
         console.print(f"continuing after step {step} of {steps}")
 
-    log = open_log(workdir, step=step)
+    log = open_log(workdir, text, step=step, warn=console.print)
     progress = ProgressBar(
         console,
         total=steps,
@@ -193,6 +202,8 @@ def _fit(
             "seconds": clocks.seconds,
             "wall_seconds": earlier_seconds + time.perf_counter() - started,
             "frozen": frozen_digest,
+            "identity": dict(identity),
+            "log": log.text,
         }
         checkpoints.save(state, extra, score=score, log=log.sync)
         requests.saved()
@@ -238,7 +249,7 @@ def _fit(
                 row: dict[str, Any] = {"step": step, "epoch": step / train.num_batches}
                 if log_due:
                     sums = sharding.to_host(report.sums)
-                    metrics = task.compute(sums, {})
+                    metrics = measured(task.compute(sums, {}))
                     row |= {f"train/{name}": value for name, value in metrics.items()}
                     row["learning_rate"] = learning_rate(experiment, step - 1)
                     if report.skipped is not None:
@@ -251,6 +262,11 @@ def _fit(
                         if split == "validation":
                             metrics = found
                     score = _score(metrics, monitored)
+                    if score is None:
+                        console.print(
+                            f"warning: the validation's {monitored.name} after step "
+                            f"{step} is not finite: another checkpoint will be tested"
+                        )
                     on_evaluation(_moment(step, state, metrics))
                 if log_due or eval_due:
                     seconds = clocks.seconds["train"]
@@ -272,6 +288,11 @@ def _fit(
                 clocks.start()
             checkpoints.wait()
             best = checkpoints.restore_best(like=init.state)
+            if best is None:
+                console.print(
+                    f"warning: no validation has a finite {monitored.name}: the last "
+                    "state is tested"
+                )
         finally:
             profile.close()
             checkpoints.close()
@@ -283,15 +304,22 @@ def _fit(
         trained_images=step * train.batch_size,
         earlier_seconds=earlier_seconds,
         frozen=constants.frozen,
+        rows=parse_rows(log.text),
     )
 
 
-def _score(metrics: Mapping[str, Any], monitored: Measure) -> float:
-    """Higher is better.  Raises `UsageError` if the metric was not computed."""
+def _score(metrics: Mapping[str, Any], monitored: Measure) -> float | None:
+    """Higher is better; None for what is not finite, which is worse than any number.
+
+    Raises `UsageError` if the metric was not computed, or is not one number.
+    """
     if monitored.name not in metrics:
         raise unknown("metric to monitor", monitored.name, metrics)
-    score = float(metrics[monitored.name])
-    return -score if monitored.better == "lower" else score
+    value = metrics[monitored.name]
+    check((np.ndim(value) == 0, f"{monitored.name} is to be monitored: it is an array"))
+    if not np.isfinite(value):
+        return None
+    return -value if monitored.better == "lower" else value
 
 
 def _moment(step: int, state: TrainState, metrics: Mapping[str, Any]) -> Moment:

@@ -28,9 +28,12 @@ class Report(NamedTuple):
     sums: Sums
     """The training metrics since the last row of the log."""
     bad_step: Array
-    """int32: the first step whose loss was not finite, or a spike; or -1."""
+    """int32: the first step whose loss was not finite, or a spike, or that left
+    parameters that are not finite; or -1."""
     bad_loss: Array
     """float32: its loss."""
+    sound: Array
+    """bool: whether the parameters after it are finite."""
     skipped: Array | None
     """int32: steps of the run that had no effect, where bad ones are skipped."""
     request: Array | None
@@ -230,25 +233,28 @@ def make_train_step(
             new = new._replace(
                 average=_average(state.average, newest, weight(state.step))
             )
-        bad = ~jnp.isfinite(loss)
+        sound = _all_finite(new.params)
+        bad = ~jnp.isfinite(loss) | ~sound
         if _is_guarded(experiment):
-            new, bad = _guard(experiment, state, new, loss, gradients, fresh)
-        return new, (jnp.where(bad, state.step, NEVER), loss)
+            new, bad = _guard(experiment, state, new, loss, bad, fresh)
+        return new, (jnp.where(bad, state.step, NEVER), loss, sound)
 
     def train_step(state, constants, items, requests=None):
         num_steps = len(jax.tree.leaves(items)[0])
         if num_steps == 1:  # spares the compiler a loop
             item = jax.tree.map(lambda array: array[0], items)
-            state, (bad_step, bad_loss) = one_step(constants, state, item)
+            state, (bad_step, bad_loss, sound) = one_step(constants, state, item)
         else:
-            state, (bad_steps, losses) = jax.lax.scan(
+            state, steps = jax.lax.scan(
                 lambda state, item: one_step(constants, state, item), state, items
             )
-            bad_step, bad_loss = jnp.min(bad_steps), losses[jnp.argmin(bad_steps)]
+            first = jnp.argmin(steps[0])
+            bad_step, bad_loss, sound = (values[first] for values in steps)
         return state, Report(
             sums=state.sums,
             bad_step=jnp.where(bad_step == NEVER, -1, bad_step),
             bad_loss=bad_loss,
+            sound=sound,
             skipped=None if state.guard is None else state.guard["skipped"],
             request=None if requests is None else jnp.max(requests),
         )
@@ -360,6 +366,16 @@ def _average(average: PyTree, newest: PyTree, weight: Array) -> PyTree:
     return jax.tree.map(move, average, newest)
 
 
+def _all_finite(tree: PyTree) -> Array:
+    """Whether every number is finite.
+
+    The loss alone does not tell: XLA's `maximum(x, 0)` on CPU may turn NaN into 0, and
+    so do networks that end in a rectifier and a mean (SqueezeNet).
+    """
+    finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]
+    return functools.reduce(jnp.logical_and, finite, jnp.bool_(True))
+
+
 def _is_guarded(experiment: Experiment) -> bool:
     return experiment.on_bad_loss == "skip" or experiment.spike is not None
 
@@ -383,12 +399,12 @@ def _guard(
     old: TrainState,
     new: TrainState,
     loss: Array,
-    gradients: PyTree,
+    bad: Array,
     fresh: Array,
 ) -> tuple[TrainState, Array]:
-    """Whether the step was bad, and the state after it: `old` if such are skipped."""
+    """The state after a step, which is `old` if bad ones are skipped, and whether the
+    step was bad: as it was found to be, or a spike."""
     guard = old.guard
-    bad = ~jnp.isfinite(loss) | ~jnp.isfinite(optax.tree.norm(gradients))
     if experiment.spike is not None:
         # The mean starts at zero: its weights so far add up to this.
         filled = 1 - _MEMORY ** guard["steps"].astype(jnp.float32)

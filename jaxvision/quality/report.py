@@ -18,6 +18,7 @@ from jaxvision.data.files.image_files import ImageFiles
 from jaxvision.data.source import Source, Splits
 from jaxvision.errors import UsageError
 from jaxvision.files import replace_text
+from jaxvision.printing import make_console
 from jaxvision.quality import findings
 from jaxvision.quality.findings import KINDS, Example, Finding, Sheet
 from jaxvision.quality.measures import Measures, image_reader, measure
@@ -64,7 +65,7 @@ def make(
     the experiment and the file system do.
     """
     check_installed()
-    console = console or Console(highlight=False, soft_wrap=True)
+    console = console or make_console()
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -228,8 +229,7 @@ def _sections(
 
 
 def _picture(whole: Set, kind: str, of_kind: Sequence[Finding], path: Path) -> None:
-    from jaxvision.visualise.quality import Cell, findings
-    from jaxvision.visualise.style import save
+    from jaxvision.visualise import Cell, findings, save
 
     fitting = max(2, _SHOWN // len(of_kind[0].examples))
     shown, which = list(of_kind), ""

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import re
 import statistics
 import subprocess
@@ -14,9 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxvision.errors import UsageError, check
-from jaxvision.files import replace_text
+from jaxvision.files import Damaged, plain, read_object, replace_text
 from jaxvision.measures import Measure
-from jaxvision.runs.record import measured
+from jaxvision.printing import make_console
+from jaxvision.runs.record import measured, number
 
 
 class Run(NamedTuple):
@@ -33,9 +35,12 @@ class Run(NamedTuple):
         return Path(f"{self.series}{self.seed}")
 
     def result(self) -> dict[str, Any] | None:
-        """Its record, if it is finished."""
-        file = self.workdir / "result.json"
-        return json.loads(file.read_text("utf-8")) if file.exists() else None
+        """Its record, if it is finished; a damaged one is made anew by the run."""
+        try:
+            result = read_object(self.workdir / "result.json")
+        except Damaged:
+            return None
+        return result if {"seed", "wall_seconds"} <= result.keys() else None
 
 
 def sweep(
@@ -58,7 +63,7 @@ def sweep(
     check((seeds >= 1, f"seeds must be at least 1, got {seeds}"))
     workdir = workdir or Path("runs", "sweeps", experiment.rpartition(".")[2])
     runs = list(_runs(parse_grid(grid), seeds, workdir))
-    console, failed = Console(highlight=False, soft_wrap=True), []
+    console, failed = make_console(), []
     for group in _groups(runs, vmap_seeds):
         first, *others = group
         names = first.workdir.name + "".join(f", seed{run.seed}" for run in others)
@@ -74,11 +79,12 @@ def sweep(
             console.print(f"{names} ended with code {code}")
     summary = summarise(runs)
     workdir.mkdir(parents=True, exist_ok=True)
-    replace_text(workdir / "sweep.json", json.dumps(summary, indent=2) + "\n")
+    text = json.dumps(plain(summary), indent=2)
+    replace_text(workdir / "sweep.json", text + "\n")
     _print(console, summary)
     console.print(f"all results are in {workdir / 'sweep.json'}")
     if failed:
-        console.print(f"[bold]{len(failed)} of {len(runs)} runs failed[/]")
+        console.print(f"{len(failed)} of {len(runs)} runs failed", style="bold")
         sys.exit(1)
     return summary
 
@@ -113,12 +119,12 @@ def summarise(runs: Sequence[Run]) -> list[dict[str, Any]]:
             name: {
                 "measure": measure._asdict(),
                 "mean": statistics.fmean(values),
-                "std": statistics.stdev(values) if len(values) > 1 else None,
+                "std": _deviation(values),
                 "values": values,
             }
             for name, measure in (measured(results[0]) if results else {}).items()
             if not name.startswith("validation_")
-            for values in [[float(result[name]) for result in results]]
+            for values in [[number(result, name) for result in results]]
         }
         summary.append(
             {
@@ -133,6 +139,13 @@ def summarise(runs: Sequence[Run]) -> list[dict[str, Any]]:
             }
         )
     return summary
+
+
+def _deviation(values: Sequence[float]) -> float | None:
+    """Of the sample; NaN, as the mean, if a run has ended with NaN or infinity."""
+    if len(values) < 2:
+        return None
+    return statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
 
 
 def _runs(grid: Mapping[str, list[str]], seeds: int, workdir: Path) -> Iterator[Run]:

@@ -4,7 +4,10 @@ Nothing here needs a display or touches matplotlib's global state, and matplotli
 only imported when the first picture is made.
 """
 
+import contextlib
 import importlib
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from jaxvision.visualise.classification import classification
@@ -19,9 +22,11 @@ if TYPE_CHECKING:
     from jaxvision.visualise.contact_sheet import card
     from jaxvision.visualise.learning_curves import compare, curves
     from jaxvision.visualise.prediction_grid import predictions
+    from jaxvision.visualise.quality import Cell, findings
     from jaxvision.visualise.style import save
 
 __all__ = [
+    "Cell",
     "augmentations",
     "captioned",
     "card",
@@ -31,6 +36,7 @@ __all__ = [
     "comparison",
     "confusion",
     "curves",
+    "findings",
     "multilabel",
     "overlay",
     "predictions",
@@ -40,6 +46,7 @@ __all__ = [
 ]
 
 _MODULE_OF = {
+    "Cell": "quality",
     "augmentations": "augmentation",
     "captioned": "annotation_overlay",
     "card": "contact_sheet",
@@ -48,6 +55,7 @@ _MODULE_OF = {
     "comparison": "comparison_grid",
     "confusion": "confusion_matrix",
     "curves": "learning_curves",
+    "findings": "quality",
     "overlay": "annotation_overlay",
     "predictions": "prediction_grid",
     "save": "style",
@@ -58,5 +66,20 @@ _MODULE_OF = {
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    _import_matplotlib()
     module = importlib.import_module(f"{__name__}.{_MODULE_OF[name]}")
     return getattr(module, name)
+
+
+def _import_matplotlib() -> None:
+    """Whatever MPLBACKEND says: a notebook hands it down to programs in environments
+    that lack its backend, where importing matplotlib would fail."""
+    if "matplotlib" in sys.modules:
+        return
+    backend = os.environ.pop("MPLBACKEND", None)
+    import matplotlib
+
+    if backend is not None:
+        os.environ["MPLBACKEND"] = backend
+        with contextlib.suppress(ValueError):
+            matplotlib.rcParams["backend"] = backend

@@ -88,7 +88,7 @@ def captioned(
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(size=max(side // 12, 9))
     below = float(canvas.size[1])
-    for line in reversed(lines):
+    for line in map(style.legible, reversed(lines)):
         _write(draw, (0, below), line, (30, 30, 30), font)
         below -= draw.textbbox((0, 0), line, font=font)[3] + 3
     return np.asarray(canvas)
@@ -167,6 +167,7 @@ def _write(
     font: Any,
 ) -> None:
     """White on a patch of the colour, above the corner where there is room."""
+    text = style.legible(text)
     _, _, width, height = draw.textbbox((0, 0), text, font=font)
     x = min(max(corner[0], 0), max(draw.im.size[0] - width - 4, 0))
     y = corner[1] - height - 2

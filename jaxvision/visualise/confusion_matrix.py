@@ -112,8 +112,9 @@ def _name_classes(axis: Axes, class_names: Sequence[str]) -> None:
     names = [style.shorten(name, 18) for name in class_names]
     size = float(np.clip(430 / classes, 4, style.NORMAL))
     rotation = 0 if max(map(len, names)) <= 2 else 90
-    axis.set_xticks(range(classes), names, fontsize=size, rotation=rotation)
-    axis.set_yticks(range(classes), names, fontsize=size)
+    words = list(map(style.plain, names))
+    axis.set_xticks(range(classes), words, fontsize=size, rotation=rotation)
+    axis.set_yticks(range(classes), words, fontsize=size)
     style.label(axis, x="predicted class", y="true class")
     if classes <= _GRID_UP_TO:
         axis.set_xticks(np.arange(classes - 1) + 0.5, minor=True)
@@ -159,7 +160,7 @@ def _list_mistakes(axis: Axes, counts: np.ndarray, class_names: Sequence[str]) -
     axis.text(
         0,
         1,
-        "\n".join(lines),
+        style.plain("\n".join(lines)),
         va="top",
         linespacing=1.7,
         family="monospace",

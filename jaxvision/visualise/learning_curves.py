@@ -132,7 +132,7 @@ def compare(
                 y,
                 color=style.CYCLE[i % len(style.CYCLE)],
                 linestyle=_LINE_STYLES[i // len(style.CYCLE) % len(_LINE_STYLES)],
-                label=run,
+                label=style.plain(run),
                 **_strokes(len(x)),
             )
         style.label(axis, x=AGAINST[name][1])
@@ -204,7 +204,7 @@ def _mark(
     value = y[x.index(epoch)]
     axis.plot(epoch, value, "o", ms=8, mfc="none", mec=style.VERMILION, mew=1.6)
     axis.set_title(
-        f"{measure.words(value)} at epoch {epoch:g}",
+        style.plain(f"{measure.words(value)} at epoch {epoch:g}"),
         loc="right",
         fontsize=style.NORMAL,
         color=style.VERMILION,

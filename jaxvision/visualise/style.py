@@ -1,5 +1,6 @@
 """How every picture looks, and how it reaches the disk."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,12 @@ def panels(count: int, *, width: float = 4.4, height: float = 3.4) -> list[Axes]
 
 
 def title(axis: Axes, text: str) -> None:
-    axis.set_title(text, loc="left", fontsize=LARGE, color=INK, pad=8)
+    axis.set_title(plain(text), loc="left", fontsize=LARGE, color=INK, pad=8)
 
 
 def label(axis: Axes, *, x: str = "", y: str = "") -> None:
-    axis.set_xlabel(x, fontsize=NORMAL, color=INK)
-    axis.set_ylabel(y, fontsize=NORMAL, color=INK)
+    axis.set_xlabel(plain(x), fontsize=NORMAL, color=INK)
+    axis.set_ylabel(plain(y), fontsize=NORMAL, color=INK)
 
 
 def image_rule(
@@ -90,6 +91,20 @@ def extent(
     height, width = (n / max(image.shape[:2]) * side for n in image.shape[:2])
     left, top = left + (side - width) / 2, top + (side - height) / 2
     return left, left + width, top + height, top
+
+
+def legible(text: str) -> str:
+    """`text` as it can be drawn: bytes that are no UTF-8, as in names of folders, are
+    replaced by `\N{REPLACEMENT CHARACTER}`."""
+    return re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
+
+
+def plain(text: str) -> str:
+    """`text` for matplotlib, which would read what is between dollars as mathematics.
+
+    Whatever a user may have named goes through here: classes, runs, transforms, titles.
+    """
+    return legible(text).replace("$", r"\$")
 
 
 def shorten(text: str, width: int) -> str:

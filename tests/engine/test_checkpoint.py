@@ -67,7 +67,7 @@ def test_what_is_saved_is_the_state_at_that_time(checkpoints, gate):
     gate.set()
     checkpoints.wait()
     restored = checkpoints.restore_latest(state)
-    assert (restored.step, restored.extra) == (1, {"batch": 5})
+    assert (restored.step, restored.extra["batch"]) == (1, 5)
     np.testing.assert_array_equal(restored.state.params["kernel"], np.ones((64, 8)))
     # The second snapshot fills the memory of the first.
     checkpoints.save(state, {}, score=None)

@@ -303,7 +303,7 @@ def test_every_leaf_of_the_state_survives_a_checkpoint(tmp_path, quiet):
     checkpoints.wait()
     restored = checkpoints.restore_latest(state)
     checkpoints.close()
-    assert restored.extra == {"data": {"epoch": 3}}
+    assert restored.extra == {"data": {"epoch": 3}, "score": None}
     assert jax.tree.structure(restored.state) == jax.tree.structure(state)
     for one, other in zip(
         jax.tree.leaves(state), jax.tree.leaves(restored.state), strict=True
@@ -393,8 +393,8 @@ def test_a_checkpoint_of_another_format_is_refused_and_kept(tmp_path, monkeypatc
     with pytest.raises(Interrupted):
         train(tmp_path, interrupting(build(Config()), 10))
     before = Checkpoints(tmp_path / "checkpoints", warn=print).steps()
-    monkeypatch.setattr(snapshot, "FORMAT", 3)
-    with pytest.raises(UsageError, match=r"has format 2, and this version .* format 3"):
+    monkeypatch.setattr(snapshot, "FORMAT", 4)
+    with pytest.raises(UsageError, match=r"has format 3, and this version .* format 4"):
         train(tmp_path)
     assert Checkpoints(tmp_path / "checkpoints", warn=print).steps() == before
 
