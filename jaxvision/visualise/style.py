@@ -26,12 +26,12 @@ DPI = 150
 
 
 def panels(count: int, *, width: float = 4.4, height: float = 3.4) -> list[Axes]:
-    """`count` axes with a light grid in one new figure, at most three in a row.
+    """`count` axes with a light grid in one new figure, two or three in a row.
 
     `width` and `height` are those of one panel, in inches.  Styles are set on the axes
     and not through `rcParams`, which would change the caller's own figures.
     """
-    columns = min(count, 3)
+    columns = 2 if count == 4 else min(count, 3)
     rows = -(-count // columns)
     figure = Figure(
         (columns * width, rows * height),
