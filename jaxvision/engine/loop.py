@@ -33,6 +33,7 @@ from jaxvision.engine.state import TrainState, digest
 from jaxvision.engine.step import Constants, make_init, make_train_step
 from jaxvision.engine.watchdog import Watchdog
 from jaxvision.errors import check, unknown
+from jaxvision.measures import GRADIENT_NORM, LEARNING_RATE
 from jaxvision.types import Evaluation, Experiment, Measure, Moment, PyTree
 
 
@@ -248,10 +249,12 @@ def _fit(
                 clocks.lap()
                 row: dict[str, Any] = {"step": step, "epoch": step / train.num_batches}
                 if log_due:
-                    sums = sharding.to_host(report.sums)
-                    metrics = measured(task.compute(sums, {}))
+                    totals = sharding.to_host(report.sums)
+                    metrics = measured(task.compute(totals.task, {}))
+                    norm = float(totals.gradient_norm) / max(int(totals.steps), 1)
+                    metrics = {GRADIENT_NORM.name: norm} | metrics
                     row |= {f"train/{name}": value for name, value in metrics.items()}
-                    row["learning_rate"] = learning_rate(experiment, step - 1)
+                    row[LEARNING_RATE.name] = learning_rate(experiment, step - 1)
                     if report.skipped is not None:
                         row["skipped_steps"] = int(report.skipped)
                 score = None

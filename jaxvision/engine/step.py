@@ -14,9 +14,9 @@ from jaxvision import onednn
 from jaxvision.engine import compilation
 from jaxvision.engine.forward import in_training
 from jaxvision.engine.sharding import over_batch, replicated, shard_state
-from jaxvision.engine.state import TrainState, named_leaves
+from jaxvision.engine.state import Totals, TrainState, named_leaves
 from jaxvision.errors import check
-from jaxvision.types import Array, Experiment, Model, PyTree, Sums, Task, Variables
+from jaxvision.types import Array, Experiment, Model, PyTree, Task, Variables
 
 
 class Report(NamedTuple):
@@ -25,8 +25,8 @@ class Report(NamedTuple):
     The state is donated to the next dispatch, so this is a copy that stays readable.
     """
 
-    sums: Sums
-    """The training metrics since the last row of the log."""
+    sums: Totals
+    """What the next row of the log is made of."""
     bad_step: Array
     """int32: the first step whose loss was not finite, or a spike, or that left
     parameters that are not finite; or -1."""
@@ -112,7 +112,11 @@ def make_init(experiment: Experiment, mesh: Mesh, constants: Constants) -> Init:
             model_state=model_state,
             opt_state=optimizer.transform.init(params),
             key=jax.random.key_data(key),
-            sums=jax.tree.map(jnp.zeros_like, sums),
+            sums=Totals(
+                task=jax.tree.map(jnp.zeros_like, sums),
+                gradient_norm=jnp.zeros((), jnp.float32),
+                steps=jnp.zeros((), jnp.int32),
+            ),
             average=average,
             guard=_first_guard() if _is_guarded(experiment) else None,
         )
@@ -217,6 +221,8 @@ def make_train_step(
             updates, opt_state = transform.update(
                 gradients, state.opt_state, state.params
             )
+        norm = optax.tree.norm(optax.tree.cast(gradients, jnp.float32))
+        totals = Totals(sums, norm, jnp.int32(1))
         fresh = state.step % log_every == 0
         new = TrainState(
             step=state.step + 1,
@@ -225,7 +231,7 @@ def make_train_step(
             opt_state=opt_state,
             key=state.key,
             sums=jax.tree.map(
-                lambda old, new: jnp.where(fresh, 0, old) + new, state.sums, sums
+                lambda old, new: jnp.where(fresh, 0, old) + new, state.sums, totals
             ),
         )
         if weight is not None:

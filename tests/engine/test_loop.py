@@ -19,6 +19,7 @@ from jaxvision.engine.checkpoint import CheckpointError, Checkpoints
 from jaxvision.engine.compilation import CompileClock
 from jaxvision.engine.loop import Interrupted, fit
 from jaxvision.engine.state import digest
+from jaxvision.engine.step import Constants, make_init, make_train_step
 from jaxvision.errors import UsageError
 from jaxvision.ops.augment import compose, normalise, random_flip, random_shift
 from jaxvision.runs import load_variables
@@ -140,6 +141,30 @@ def test_the_first_epoch_is_golden(quiet):
 
 
 GOLDEN = {"train/loss": 1.61806, "validation/loss": 1.39399}
+
+
+def test_a_row_has_the_mean_norm_of_the_gradients(tmp_path, quiet):
+    train(tmp_path, build(Config())._replace(log_every=1))
+    norms = [row["train/gradient_norm"] for row in rows(tmp_path)]
+    means = np.reshape(norms, (-1, 4)).mean(axis=1)
+    logged = [row["train/gradient_norm"] for row in rows(quiet[0])]
+    assert logged == pytest.approx(means, rel=1e-3) and len(set(norms)) == 16
+
+
+def test_the_norm_of_the_gradient_is_that_of_the_first_update():
+    experiment = build(Config(steps_per_dispatch=1))
+    experiment = experiment._replace(optimizer=optim.sgd(optim.constant(0.5)))
+    mesh = sharding.make_mesh(1)
+    constants = sharding.place_resident(mesh, Constants.of(experiment))
+    init = make_init(experiment, mesh, constants)
+    step = make_train_step(experiment, mesh, init.shardings, log_every=1)
+    items = sharding.stack([next(experiment.train.items())])
+    before = sharding.to_host(init.make().params)
+    state, report = step(init.make(), constants, sharding.place_items(mesh, items, 16))
+    moved = jax.tree.map(np.subtract, sharding.to_host(state.params), before)
+    squares = [np.sum(leaf.astype(np.float64) ** 2) for leaf in jax.tree.leaves(moved)]
+    norm = float(report.sums.gradient_norm)
+    assert norm == pytest.approx(sum(squares) ** 0.5 / 0.5, rel=1e-4)
 
 
 def test_training_learns(quiet):
