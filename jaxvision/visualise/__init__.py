@@ -17,12 +17,14 @@ from jaxvision.visualise.segmentation import segmentation
 if TYPE_CHECKING:
     from jaxvision.visualise.annotation_overlay import captioned, class_colour, overlay
     from jaxvision.visualise.augmentation import augmentations
+    from jaxvision.visualise.class_table import class_scores
     from jaxvision.visualise.comparison_grid import comparison, shares_by_class
     from jaxvision.visualise.confusion_matrix import confusion
     from jaxvision.visualise.contact_sheet import card
     from jaxvision.visualise.learning_curves import compare, curves
     from jaxvision.visualise.prediction_grid import predictions
     from jaxvision.visualise.quality import Cell, findings
+    from jaxvision.visualise.reliability_diagram import reliability
     from jaxvision.visualise.style import save
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "captioned",
     "card",
     "class_colour",
+    "class_scores",
     "classification",
     "compare",
     "comparison",
@@ -40,6 +43,7 @@ __all__ = [
     "multilabel",
     "overlay",
     "predictions",
+    "reliability",
     "save",
     "segmentation",
     "shares_by_class",
@@ -51,6 +55,7 @@ _MODULE_OF = {
     "captioned": "annotation_overlay",
     "card": "contact_sheet",
     "class_colour": "annotation_overlay",
+    "class_scores": "class_table",
     "compare": "learning_curves",
     "comparison": "comparison_grid",
     "confusion": "confusion_matrix",
@@ -58,6 +63,7 @@ _MODULE_OF = {
     "findings": "quality",
     "overlay": "annotation_overlay",
     "predictions": "prediction_grid",
+    "reliability": "reliability_diagram",
     "save": "style",
     "shares_by_class": "comparison_grid",
 }

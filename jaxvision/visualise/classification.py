@@ -11,7 +11,8 @@ _TOP = 3
 
 
 def classification(classes: Sequence[str]) -> Show:
-    """The three likeliest classes; the confusion matrix, and the worst mistakes."""
+    """The three likeliest classes; the confusion matrix, the scores of each class, the
+    reliability of the probabilities, and the worst mistakes."""
 
     def words(prediction: Mapping[str, np.ndarray]) -> list[str]:
         probabilities = np.asarray(prediction["probabilities"])
@@ -30,6 +31,13 @@ def classification(classes: Sequence[str]) -> Show:
         worst, matrix = galleries.worst, np.asarray(metrics["confusion"])
         return {
             "confusion.png": visualise.confusion(matrix, classes),
+            "classes.png": visualise.class_scores(matrix, classes),
+            "reliability.png": visualise.reliability(
+                metrics["bin_count"],
+                metrics["bin_confidence"],
+                metrics["bin_accuracy"],
+                metrics["calibration_error"],
+            ),
             "predictions.png": visualise.predictions(
                 worst.example["image"],
                 worst.example["label"],

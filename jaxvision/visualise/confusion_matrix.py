@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from jaxvision.errors import check
+from jaxvision.metrics.classification import most_confused
 from jaxvision.visualise import style
 
 _COUNTS_UP_TO = 20  # classes up to which every cell states its count
@@ -33,20 +34,8 @@ def confusion(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
     Raises `UsageError` when the matrix is not square, holds anything but counts, or
     does not fit the names.
     """
-    matrix = np.asarray(matrix)
+    counts = check_counts(matrix, class_names)
     classes = len(class_names)
-    check(
-        (
-            classes > 0 and matrix.shape == (classes, classes),
-            f"the confusion matrix of {classes} class names must have the shape "
-            f"{(classes, classes)}, got {matrix.shape}",
-        ),
-        (
-            bool(np.all(matrix >= 0) and np.all(matrix == np.round(matrix))),
-            "a confusion matrix holds counts: whole numbers that are not negative",
-        ),
-    )
-    counts = matrix.astype(np.int64)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     diagonal = np.eye(classes, dtype=bool)
     total, right = int(counts.sum()), int(counts.trace())
@@ -95,6 +84,24 @@ def confusion(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
         f"accuracy {100 * right / max(total, 1):.2f} %",
     )
     return figure
+
+
+def check_counts(matrix: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
+    """The confusion matrix as int64 [C,C].  Raises `UsageError`, see `confusion`."""
+    matrix = np.asarray(matrix)
+    classes = len(class_names)
+    check(
+        (
+            classes > 0 and matrix.shape == (classes, classes),
+            f"the confusion matrix of {classes} class names must have the shape "
+            f"{(classes, classes)}, got {matrix.shape}",
+        ),
+        (
+            bool(np.all(matrix >= 0) and np.all(matrix == np.round(matrix))),
+            "a confusion matrix holds counts: whole numbers that are not negative",
+        ),
+    )
+    return matrix.astype(np.int64)
 
 
 def _name_classes(axis: Axes, class_names: Sequence[str]) -> None:
@@ -146,16 +153,12 @@ def _list_mistakes(axis: Axes, counts: np.ndarray, class_names: Sequence[str]) -
     """The most frequent mistakes in words."""
     axis.set_axis_off()
     style.title(axis, "the most frequent mistakes, true → predicted")
-    mistakes = counts * ~np.eye(len(counts), dtype=bool)
-    order = np.argsort(-mistakes, axis=None, kind="stable")[:_LISTED]
-    pairs = [np.unravel_index(place, counts.shape) for place in order]
     totals = counts.sum(axis=1)
     lines = [
-        f"{counts[row, column]:5d} of {totals[row]:<6d}"
-        f"{style.shorten(class_names[row], 18)} → "
-        f"{style.shorten(class_names[column], 18)}"
-        for row, column in pairs
-        if mistakes[row, column]
+        f"{number:5d} of {totals[true]:<6d}"
+        f"{style.shorten(class_names[true], 18)} → "
+        f"{style.shorten(class_names[predicted], 18)}"
+        for true, predicted, number in most_confused(counts, _LISTED)
     ]
     axis.text(
         0,
