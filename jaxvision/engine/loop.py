@@ -34,7 +34,14 @@ from jaxvision.engine.step import Constants, make_init, make_train_step
 from jaxvision.engine.watchdog import Watchdog
 from jaxvision.errors import check, unknown
 from jaxvision.measures import GRADIENT_NORM, LEARNING_RATE
-from jaxvision.types import Evaluation, Experiment, Measure, Moment, PyTree
+from jaxvision.types import (
+    Evaluation,
+    Experiment,
+    Galleries,
+    Measure,
+    Moment,
+    PyTree,
+)
 
 
 class Interrupted(RuntimeError):
@@ -56,6 +63,9 @@ class Maintenance(NamedTuple):
     """Seconds without a finished dispatch after which the process ends."""
     profile: tuple[int, int] | None = None
     """The steps between which a trace is written."""
+    pictures_every: int | None = None
+    """Validations from one to the next that is gone through once more, for the
+    galleries that `on_evaluation` is given."""
 
 
 class Fit(NamedTuple):
@@ -270,7 +280,12 @@ def _fit(
                             f"warning: the validation's {monitored.name} after step "
                             f"{step} is not finite: another checkpoint will be tested"
                         )
-                    on_evaluation(_moment(step, state, metrics))
+                    galleries = None
+                    every = maintenance.pictures_every
+                    if every is not None and step // eval_every % every == 0:
+                        validate = evaluators["validation"]
+                        galleries = validate(state, with_galleries=True).galleries
+                    on_evaluation(_moment(step, state, metrics, galleries))
                 if log_due or eval_due:
                     seconds = clocks.seconds["train"]
                     row["images_per_second"] = step * train.batch_size / seconds
@@ -325,7 +340,12 @@ def _score(metrics: Mapping[str, Any], monitored: Measure) -> float | None:
     return -value if monitored.better == "lower" else value
 
 
-def _moment(step: int, state: TrainState, metrics: Mapping[str, Any]) -> Moment:
+def _moment(
+    step: int,
+    state: TrainState,
+    metrics: Mapping[str, Any],
+    galleries: Galleries | None,
+) -> Moment:
     average = state.average
     return Moment(
         step=step,
@@ -334,6 +354,7 @@ def _moment(step: int, state: TrainState, metrics: Mapping[str, Any]) -> Moment:
         if average is None
         else {"params": average["params"], **average["model_state"]},
         metrics=metrics,
+        galleries=galleries,
     )
 
 

@@ -16,7 +16,7 @@ from jaxvision.engine.forward import in_training
 from jaxvision.engine.sharding import over_batch, replicated, shard_state
 from jaxvision.engine.state import Totals, TrainState, named_leaves
 from jaxvision.errors import check
-from jaxvision.types import Array, Experiment, Model, PyTree, Task, Variables
+from jaxvision.types import Array, Batch, Experiment, Model, PyTree, Task, Variables
 
 
 class Report(NamedTuple):
@@ -86,7 +86,7 @@ def make_init(experiment: Experiment, mesh: Mesh, constants: Constants) -> Init:
     item = abstract_item(experiment.train)
 
     def init(constants: Constants, initial: Variables) -> TrainState:
-        init_key, key = jax.random.split(jax.random.key(experiment.seed))
+        init_key, key = _keys_of_run(experiment)
         fetch = experiment.train.fetch
         shapes = jax.eval_shape(fetch, constants.resident, item, key)
         inputs = jax.tree.map(
@@ -186,6 +186,32 @@ def abstract_item(pipeline) -> PyTree:
     )
 
 
+def first_batch(experiment: Experiment) -> tuple[Batch, Batch]:
+    """The batch of the first training step, on the host: as it was read, and as the
+    model is given it, with the random draws of that step."""
+    train = experiment.train
+    fetch_key, _ = _keys_of(_keys_of_run(experiment)[1], 0)
+
+    def fetch(resident, item):
+        batch = train.gather(resident, item)
+        return batch, train.transform(fetch_key, batch)
+
+    found = jax.jit(fetch)(train.resident(), next(train.items()))
+    return jax.tree.map(np.asarray, found)
+
+
+def _keys_of_run(experiment: Experiment) -> tuple[Array, Array]:
+    """For the initial variables, and for all steps."""
+    init_key, key = jax.random.split(jax.random.key(experiment.seed))
+    return init_key, key
+
+
+def _keys_of(key: Array, step: Array | int) -> tuple[Array, Array]:
+    """Of a step: for its batch, and for its loss."""
+    fetch_key, loss_key = jax.random.split(jax.random.fold_in(key, step))
+    return fetch_key, loss_key
+
+
 def make_train_step(
     experiment: Experiment, mesh: Mesh, shardings: TrainState, *, log_every: int
 ) -> Callable[..., tuple[TrainState, Report]]:
@@ -201,8 +227,7 @@ def make_train_step(
     def one_step(
         constants: Constants, state: TrainState, item
     ) -> tuple[TrainState, tuple]:
-        key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
-        fetch_key, loss_key = jax.random.split(key)
+        fetch_key, loss_key = _keys_of(jax.random.wrap_key_data(state.key), state.step)
         batch = fetch(constants.resident, item, fetch_key)
         batch = jax.lax.with_sharding_constraint(batch, over_batch(mesh))
         (loss, (model_state, sums)), gradients = gradient(

@@ -186,6 +186,13 @@ def _execute(
         experiment.check()
         sharding.check_batch(mesh, experiment.train.batch_size, experiment.accumulate)
         maintenance = launch.maintenance()
+        check(
+            (
+                launch.pictures_every is None or experiment.show is not None,
+                "--pictures-every: this experiment does not say how predictions are "
+                "drawn: give it a `show`, such as visualise.classification",
+            )
+        )
     processes.check_same(
         identity | {"mesh": sharding.describe_axes(mesh)} | record.versions()
     )
@@ -207,6 +214,8 @@ def _execute(
         with processes.together():
             workdirs.check_seen(workdir)
         console.print(_headline(command.name, experiment, mesh, workdir))
+        if processes.is_main():
+            pictures.draw_batch(experiment, workdir, console.print)
         fitted = fit(
             experiment,
             workdir,
@@ -346,15 +355,15 @@ def _print_result(console: Console, result: Mapping[str, Any]) -> None:
 def _hook(
     experiment: Experiment, workdir: Path, warn: Callable[[str], None]
 ) -> Callable[[Moment], None]:
-    """The experiment's own, with its figures saved."""
+    """The experiment's own, with its figures saved, and those of its `show`."""
 
     def call(moment: Moment) -> None:
-        if experiment.on_evaluation is None:
-            return
-        figures = experiment.on_evaluation(moment) or {}
-        if figures and processes.is_main():
+        own = experiment.on_evaluation
+        figures = {} if own is None else own(moment) or {}
+        if processes.is_main():
+            shown = functools.partial(pictures.shown, experiment, moment)
             folder = workdir / "pictures" / f"step-{moment.step}"
-            folder.mkdir(parents=True, exist_ok=True)
+            pictures.save_all("predictions", shown, folder, warn)
             pictures.save_all("pictures", lambda: figures, folder, warn)
 
     return call

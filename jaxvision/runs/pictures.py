@@ -1,5 +1,6 @@
 """The pictures of a run.  They come after its record, and none of them can cost it."""
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,16 @@ from jaxvision.engine import sharding
 from jaxvision.engine.evaluate import Evaluated, Evaluator
 from jaxvision.engine.logging import FILE, read_rows
 from jaxvision.engine.state import TrainState
+from jaxvision.engine.step import first_batch
 from jaxvision.files import disk_fault, replace_text
 from jaxvision.runs.finished import load_variables
 from jaxvision.runs.record import measures_of
-from jaxvision.types import Experiment
+from jaxvision.types import Experiment, Moment
 
 UNDRAWN = "undrawn.txt"
 """Says in a run directory which pictures are missing and why; absent if none is."""
+
+AUGMENTED = "augmented.png"
 
 Figures = Callable[[], Mapping[str, Any]]
 """`() -> {file name: Figure}`."""
@@ -42,12 +46,7 @@ def draw(
         measures, step = measures_of(result), result["best_step"]
         return {"curves.png": visualise.curves(rows, measures, best_step=step)}
 
-    def predictions():
-        if experiment.show is None or tested.galleries is None:
-            return {}
-        show = experiment.show(experiment.classes)
-        return show.figures(tested.galleries, tested.metrics)
-
+    predictions = functools.partial(shown, experiment, tested)
     note = workdir / UNDRAWN
     replace_text(note, "the drawing was interrupted\n")
     missing = [
@@ -59,6 +58,26 @@ def draw(
         warn(f"the same command with --workdir {workdir} draws again what is missing")
     else:
         note.unlink()
+
+
+def shown(experiment: Experiment, found: Evaluated | Moment) -> Mapping[str, Any]:
+    """The figures of what an evaluation has found; none without galleries."""
+    if experiment.show is None or found.galleries is None:
+        return {}
+    return experiment.show(experiment.classes).figures(found.galleries, found.metrics)
+
+
+def draw_batch(
+    experiment: Experiment, workdir: Path, warn: Callable[[str], None]
+) -> None:
+    """Draw what the model will learn from, in `augmented.png`: before it does."""
+
+    def figures():
+        stored, seen = first_batch(experiment)
+        return {AUGMENTED: visualise.training_batch(stored, seen, experiment.classes)}
+
+    if experiment.show is not None and not (workdir / AUGMENTED).exists():
+        save_all("the first training batch", figures, workdir, warn)
 
 
 def are_missing(workdir: Path) -> bool:
@@ -93,9 +112,10 @@ def draw_again(
         mesh,
         frozen=frozen,
         seed=experiment.seed,
-        with_galleries=experiment.show is not None,
     )
-    tested = evaluator(sharding.place_resident(mesh, state))
+    tested = evaluator(
+        sharding.place_resident(mesh, state), with_galleries=experiment.show is not None
+    )
     rows = read_rows(workdir / FILE)
     draw(experiment, result, rows, tested, workdir, warn)
 
@@ -103,7 +123,8 @@ def draw_again(
 def save_all(
     what: str, make: Figures, folder: Path, warn: Callable[[str], None]
 ) -> list[str]:
-    """Make and save figures.  Returns what could not be drawn, after a warning.
+    """Make and save figures in a folder, which need not exist yet.  Returns what could
+    not be drawn, after a warning.
 
     Raises `OSError` if the disk is why.
     """
@@ -121,6 +142,8 @@ def save_all(
             return instead
 
     figures: Mapping[str, Any] = attempt(what, make, {})
+    if figures:
+        folder.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         attempt(name, lambda: visualise.save(figure, folder / name), None)  # noqa: B023
     return missing

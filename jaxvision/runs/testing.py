@@ -31,8 +31,7 @@ def test(experiment: Experiment, fitted: Fit, mesh: Mesh) -> dict[str, Evaluated
             mesh,
             frozen=fitted.frozen,
             seed=experiment.seed,
-            with_galleries=name == "test" and experiment.show is not None,
-        )(fitted.best)
+        )(fitted.best, with_galleries=name == "test" and experiment.show is not None)
         for name, evaluation in every.items()
     }
 

@@ -17,6 +17,7 @@ from jaxvision.visualise.segmentation import segmentation
 if TYPE_CHECKING:
     from jaxvision.visualise.annotation_overlay import captioned, class_colour, overlay
     from jaxvision.visualise.augmentation import augmentations
+    from jaxvision.visualise.batch_sheet import training_batch
     from jaxvision.visualise.class_table import class_scores
     from jaxvision.visualise.comparison_grid import comparison, shares_by_class
     from jaxvision.visualise.confusion_matrix import confusion
@@ -47,6 +48,7 @@ __all__ = [
     "save",
     "segmentation",
     "shares_by_class",
+    "training_batch",
 ]
 
 _MODULE_OF = {
@@ -66,6 +68,7 @@ _MODULE_OF = {
     "reliability": "reliability_diagram",
     "save": "style",
     "shares_by_class": "comparison_grid",
+    "training_batch": "batch_sheet",
 }
 
 

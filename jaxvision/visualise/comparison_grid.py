@@ -12,7 +12,7 @@ from jaxvision.visualise import style
 # In inches: an image, the space between images, the words above a row, the headline,
 # and a line of the legend.
 _IMAGE, _GAP, _WORDS, _HEAD, _LEGEND = 1.5, 0.06, 0.24, 0.62, 0.22
-_ACROSS = 2  # examples side by side
+_ACROSS = 8  # images side by side
 
 
 def comparison(
@@ -41,7 +41,7 @@ def comparison(
         ),
         *(style.image_rule(image) for images in rows.values() for image in images),
     )
-    across = min(_ACROSS, len(rows))
+    across = min(max(_ACROSS // len(columns), 1), len(rows))
     group = len(columns) * (_IMAGE + _GAP) + 3 * _GAP
     pitch = _WORDS + _IMAGE + _GAP
     names = list(colours or ())

@@ -71,6 +71,30 @@ def image_rule(
     )
 
 
+def as_bytes(images: np.ndarray, stored: np.ndarray) -> np.ndarray:
+    """What a model is given, [...,C], as uint8 that can be drawn, [...,1 or 3].
+
+    The range of each channel becomes that which it has in `stored`, uint8 [...,C], the
+    same images before they were normalised; the whole range of bytes where those have
+    other channels.  What is neither one channel nor three is drawn as their mean.
+    """
+    if images.dtype == np.uint8:
+        return images
+    images = images.astype(np.float32)
+    if images.shape[-1] not in (1, 3):
+        images = images.mean(axis=-1, keepdims=True)
+    axes = tuple(range(images.ndim - 1))
+    low, high = images.min(axes), images.max(axes)
+    if stored.shape[-1] != images.shape[-1]:
+        stored = np.array([[0], [255]])
+    axes = tuple(range(stored.ndim - 1))
+    darkest, brightest = (
+        level.astype(np.float32) for level in (stored.min(axes), stored.max(axes))
+    )
+    shares = (images - low) / np.maximum(high - low, 1e-6)
+    return (darkest + shares * (brightest - darkest)).round().astype(np.uint8)
+
+
 def draw(axis: Axes, image: np.ndarray, **options: Any) -> None:
     """An image uint8 [H,W,C] in its own brightness; the pixels of small ones show."""
     axis.imshow(

@@ -17,7 +17,7 @@ from jaxvision.engine import sharding, snapshot
 from jaxvision.engine.bad_loss import Diverged
 from jaxvision.engine.checkpoint import CheckpointError, Checkpoints
 from jaxvision.engine.compilation import CompileClock
-from jaxvision.engine.loop import Interrupted, fit
+from jaxvision.engine.loop import Interrupted, Maintenance, fit
 from jaxvision.engine.state import digest
 from jaxvision.engine.step import Constants, make_init, make_train_step
 from jaxvision.errors import UsageError
@@ -77,7 +77,7 @@ def first(count, arrays):
     return {name: array[:count] for name, array in arrays.items()}
 
 
-def train(workdir, experiment=None, *, devices=1):
+def train(workdir, experiment=None, *, devices=1, **options):
     workdir.mkdir(exist_ok=True)
     with open(workdir / "console.txt", "a", encoding="utf-8") as file:
         return fit(
@@ -86,6 +86,7 @@ def train(workdir, experiment=None, *, devices=1):
             mesh=sharding.make_mesh(devices),
             console=Console(file=file, width=200),
             compile_seconds=CLOCK,
+            **options,
         )
 
 
@@ -181,6 +182,21 @@ def test_stop_and_resume_gives_the_same_bits(tmp_path, quiet, at):
     assert "continuing after step" in (tmp_path / "console.txt").read_text()
     assert fingerprints(resumed) == fingerprints(quiet[1])
     assert rows(tmp_path) == rows(quiet[0])
+
+
+def test_pictures_during_training_change_no_bit(tmp_path, quiet):
+    moments = []
+    fitted = train(
+        tmp_path,
+        maintenance=Maintenance(pictures_every=2),
+        on_evaluation=moments.append,
+    )
+    assert fingerprints(fitted) == fingerprints(quiet[1])
+    assert rows(tmp_path) == rows(quiet[0])
+    drawn = {moment.step: moment.galleries is not None for moment in moments}
+    assert drawn == {4: False, 8: True, 12: False, 16: True}
+    worst = moments[-1].galleries.worst
+    assert len(worst.indices) == 37 and worst.prediction["probabilities"].shape[1] == 4
 
 
 def test_the_seed_decides_everything(tmp_path, quiet):
