@@ -19,6 +19,7 @@ from jaxvision.commands.models import models
 from jaxvision.commands.prepare import prepare
 from jaxvision.commands.publish import publish
 from jaxvision.commands.quality import quality
+from jaxvision.commands.report import report
 from jaxvision.commands.sweep import sweep
 from jaxvision.commands.table import table
 from jaxvision.errors import UsageError, unknown, unread
@@ -34,6 +35,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "quality": quality,
     "table": table,
     "publish": publish,
+    "report": report,
     "prepare": prepare,
     "doctor": doctor,
     "launch": launch,

@@ -73,16 +73,6 @@ def per_class(matrix: np.ndarray) -> dict[str, np.ndarray]:
         }
 
 
-def most_confused(matrix: np.ndarray, limit: int) -> list[tuple[int, int, int]]:
-    """True class, predicted class and count of the most frequent mistakes in a
-    confusion matrix, counts [C,C]: `limit` of them, or all that there are."""
-    mistakes = matrix * ~np.eye(len(matrix), dtype=bool)
-    order = np.argsort(-mistakes, axis=None, kind="stable")[:limit]
-    pairs = zip(*np.unravel_index(order, matrix.shape), strict=True)
-    found = [(int(i), int(j), int(mistakes[i, j])) for i, j in pairs]
-    return [pair for pair in found if pair[2] > 0]
-
-
 def compute(sums: Sums) -> dict[str, Any]:
     """Sums of one or many batches as numbers; what was not summed is left out.
 

@@ -15,6 +15,7 @@ from jaxvision.engine.logging import FILE, read_rows
 from jaxvision.engine.state import TrainState
 from jaxvision.engine.step import first_batch
 from jaxvision.files import disk_fault, replace_text
+from jaxvision.runs import report
 from jaxvision.runs.finished import load_variables
 from jaxvision.runs.record import measures_of
 from jaxvision.types import Experiment, Moment
@@ -36,7 +37,7 @@ def draw(
     workdir: Path,
     warn: Callable[[str], None],
 ) -> None:
-    """Draw a finished run: its log, and the predictions on the test set.
+    """Draw a finished run, its log and the predictions on the test set, and report it.
 
     What cannot be drawn is a warning and is noted in `undrawn.txt`.  The same command
     draws it again, as it does after a kill.
@@ -52,6 +53,7 @@ def draw(
     missing = [
         *save_all("curves", curves, workdir, warn),
         *save_all("the pictures of predictions", predictions, workdir, warn),
+        *_attempt(report.FILE, lambda: report.write(workdir), warn),
     ]
     if missing:
         replace_text(note, "\n".join(missing) + "\n")
@@ -128,22 +130,26 @@ def save_all(
 
     Raises `OSError` if the disk is why.
     """
-    missing: list[str] = []
-
-    def attempt[T](name: str, action: Callable[[], T], instead: T) -> T:
-        try:
-            return action()
-        except Exception as error:  # in whatever way a drawing fails
-            if disk_fault(error):
-                raise
-            reason = " ".join(str(error).split()) or type(error).__name__
-            missing.append(f"{name}: {type(error).__name__}: {reason}"[:500])
-            warn(f"warning: {name} could not be drawn ({reason[:200]})")
-            return instead
-
-    figures: Mapping[str, Any] = attempt(what, make, {})
+    figures: dict[str, Any] = {}
+    missing = _attempt(what, lambda: figures.update(make()), warn)
     if figures:
         folder.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
-        attempt(name, lambda: visualise.save(figure, folder / name), None)  # noqa: B023
+        save = functools.partial(visualise.save, figure, folder / name)
+        missing += _attempt(name, save, warn)
     return missing
+
+
+def _attempt(
+    name: str, draw: Callable[[], Any], warn: Callable[[str], None]
+) -> list[str]:
+    """Nothing, or why it could not be drawn."""
+    try:
+        draw()
+    except Exception as error:  # in whatever way a drawing fails
+        if disk_fault(error):
+            raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        warn(f"warning: {name} could not be drawn ({reason[:200]})")
+        return [f"{name}: {type(error).__name__}: {reason}"[:500]]
+    return []

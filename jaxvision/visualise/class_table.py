@@ -1,14 +1,14 @@
 """How well a classifier knows each class, and which ones it confuses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxvision.metrics.classification import most_confused, per_class
+from jaxvision.errors import check
 from jaxvision.visualise import style
-from jaxvision.visualise.confusion_matrix import check_counts
+from jaxvision.visualise.confusion_matrix import check_counts, most_confused
 
 # In inches: a line of the table, what stands above it, and its columns.
 _LINE, _HEAD, _NAME, _COLUMN, _BARS = 0.21, 0.75, 1.7, 0.75, 5.8
@@ -17,17 +17,27 @@ _LISTED = 50  # classes
 _PAIRS = 10
 
 
-def class_scores(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
+def class_scores(
+    matrix: np.ndarray, scores: Mapping[str, np.ndarray], class_names: Sequence[str]
+) -> Figure:
     """Precision, recall and F1 of each class, the lowest F1 first, beside the pairs of
     classes that are most often confused.
 
-    matrix: [C,C] counts; rows are true classes and columns are predicted ones.  Of more
-    than 50 classes those with the lowest F1 are listed.
+    matrix: [C,C] counts; rows are true classes and columns are predicted ones.
+    scores: `precision`, `recall` and `f1` [C] in 0..1, NaN where there is none.  Of
+    more than 50 classes those with the lowest F1 are listed.
 
-    Raises `UsageError` as `confusion` does.
+    Raises `UsageError` as `confusion` does, and for scores that do not fit the names.
     """
     counts = check_counts(matrix, class_names)
-    scores = per_class(counts)
+    shapes = {name: np.shape(scores[name]) for name in ("precision", "recall", "f1")}
+    check(
+        *(
+            (shape == (len(counts),), f"{name} must be [{len(counts)}], got {shape}")
+            for name, shape in shapes.items()
+        )
+    )
+    scores = {name: scores[name] for name in shapes}
     examples = counts.sum(axis=1)
     order = np.argsort(scores["f1"], kind="stable")[:_LISTED]  # NaN comes last
     height = _HEAD + _LINE * max(len(order), _PAIRS)

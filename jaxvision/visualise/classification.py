@@ -29,9 +29,11 @@ def classification(classes: Sequence[str]) -> Show:
         from jaxvision import visualise
 
         worst, matrix = galleries.worst, np.asarray(metrics["confusion"])
+        of_classes = ("precision", "recall", "f1")
+        scores = {name: metrics[f"per_class_{name}"] for name in of_classes}
         return {
             "confusion.png": visualise.confusion(matrix, classes),
-            "classes.png": visualise.class_scores(matrix, classes),
+            "classes.png": visualise.class_scores(matrix, scores, classes),
             "reliability.png": visualise.reliability(
                 metrics["bin_count"],
                 metrics["bin_confidence"],

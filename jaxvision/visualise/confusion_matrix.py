@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from jaxvision.errors import check
-from jaxvision.metrics.classification import most_confused
 from jaxvision.visualise import style
 
 _COUNTS_UP_TO = 20  # classes up to which every cell states its count
@@ -84,6 +83,16 @@ def confusion(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
         f"accuracy {100 * right / max(total, 1):.2f} %",
     )
     return figure
+
+
+def most_confused(matrix: np.ndarray, limit: int) -> list[tuple[int, int, int]]:
+    """True class, predicted class and count of the most frequent mistakes in a
+    confusion matrix, counts [C,C]: `limit` of them, or all that there are."""
+    mistakes = matrix * ~np.eye(len(matrix), dtype=bool)
+    order = np.argsort(-mistakes, axis=None, kind="stable")[:limit]
+    pairs = zip(*np.unravel_index(order, matrix.shape), strict=True)
+    found = [(int(i), int(j), int(mistakes[i, j])) for i, j in pairs]
+    return [pair for pair in found if pair[2] > 0]
 
 
 def check_counts(matrix: np.ndarray, class_names: Sequence[str]) -> np.ndarray:

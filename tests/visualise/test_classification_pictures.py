@@ -16,6 +16,9 @@ WORST = Gallery(
 def test_pictures_of_a_classifier():
     metrics = {
         "confusion": np.array([[6, 0], [1, 3]]),
+        "per_class_precision": np.array([6 / 7, 1]),
+        "per_class_recall": np.array([1, 0.75]),
+        "per_class_f1": np.array([12 / 13, 6 / 7]),
         "calibration_error": 0.02,
         "bin_count": np.array([4, 6]),
         "bin_confidence": np.array([0.4, 0.9]),
