@@ -37,45 +37,37 @@ def class_scores(
             for name, shape in shapes.items()
         )
     )
-    scores = {name: scores[name] for name in shapes}
-    examples = counts.sum(axis=1)
     order = np.argsort(scores["f1"], kind="stable")[:_LISTED]  # NaN comes last
     height = _HEAD + _LINE * max(len(order), _PAIRS)
     table = _NAME + _COLUMN * 4
-    figure = Figure((table + _BARS, height))
-
-    axis = figure.add_axes((0, 0, table / (table + _BARS), 1))
+    width = table + _BARS
+    figure = Figure((width, height))
+    axis = figure.add_axes((0, 0, table / width, 1))
     axis.set(xlim=(0, table), ylim=(height, 0))
     axis.set_axis_off()
     which = f"the {_LISTED} lowest of " * (len(order) < len(counts))
     mean = np.nanmean(scores["f1"]) if counts.any() else np.nan
     title = f"{which}{len(counts):,} classes, mean F1 {_percent(mean)}"
     _write(axis, 0.1, 0.2, title, size=style.LARGE)
-    columns = {**scores, "examples": examples}
-    for i, (name, values) in enumerate(columns.items(), start=1):
+    columns = {
+        "precision": map(_percent, scores["precision"][order]),
+        "recall": map(_percent, scores["recall"][order]),
+        "F1": map(_percent, scores["f1"][order]),
+        "examples": map("{:,}".format, counts.sum(axis=1)[order]),
+    }
+    lines = _HEAD + _LINE * np.arange(len(order))
+    for y, k in zip(lines, order, strict=True):
+        _write(axis, 0.1, y, style.shorten(class_names[k], 22))
+    for i, (head, cells) in enumerate(columns.items(), start=1):
         right = _NAME + i * _COLUMN - 0.05
-        head = "F1" if name == "f1" else name
         _write(axis, right, _HEAD - 0.2, head, ha="right", color=style.PALE)
-        for row, k in enumerate(order.tolist()):
-            value = values[k]
-            text = f"{value:,}" if name == "examples" else _percent(value)
-            _write(axis, right, _HEAD + row * _LINE, text, ha="right")
-    for row, k in enumerate(order.tolist()):
-        name = style.shorten(class_names[k], 22)
-        _write(axis, 0.1, _HEAD + row * _LINE, name)
+        for y, text in zip(lines, cells, strict=True):
+            _write(axis, right, y, text, ha="right")
 
-    _draw_pairs(
-        figure.add_axes(
-            (
-                (table + 0.48 * _BARS) / (table + _BARS),
-                1 - (_HEAD + _LINE * (_PAIRS - 0.5)) / height,
-                0.46 * _BARS / (table + _BARS),
-                _LINE * _PAIRS / height,
-            )
-        ),
-        counts,
-        class_names,
-    )
+    bars = _LINE * _PAIRS / height
+    bottom = 1 - (_HEAD - _LINE / 2) / height - bars
+    place = ((table + 0.48 * _BARS) / width, bottom, 0.46 * _BARS / width, bars)
+    _draw_pairs(figure.add_axes(place), counts, class_names)
     return figure
 
 

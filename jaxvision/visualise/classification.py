@@ -29,17 +29,8 @@ def classification(classes: Sequence[str]) -> Show:
         from jaxvision import visualise
 
         worst, matrix = galleries.worst, np.asarray(metrics["confusion"])
-        of_classes = ("precision", "recall", "f1")
-        scores = {name: metrics[f"per_class_{name}"] for name in of_classes}
-        return {
+        drawn = {
             "confusion.png": visualise.confusion(matrix, classes),
-            "classes.png": visualise.class_scores(matrix, scores, classes),
-            "reliability.png": visualise.reliability(
-                metrics["bin_count"],
-                metrics["bin_confidence"],
-                metrics["bin_accuracy"],
-                metrics["calibration_error"],
-            ),
             "predictions.png": visualise.predictions(
                 worst.example["image"],
                 worst.example["label"],
@@ -48,5 +39,16 @@ def classification(classes: Sequence[str]) -> Show:
                 of=(int(matrix.sum() - matrix.trace()), int(matrix.sum())),
             ),
         }
+        # A task of one's own may measure less.
+        if "per_class_f1" in metrics:
+            of_classes = ("precision", "recall", "f1")
+            scores = {name: metrics[f"per_class_{name}"] for name in of_classes}
+            drawn["classes.png"] = visualise.class_scores(matrix, scores, classes)
+        if "bin_count" in metrics:
+            of_bins = ("bin_count", "bin_confidence", "bin_accuracy")
+            drawn["reliability.png"] = visualise.reliability(
+                *(metrics[name] for name in of_bins), metrics["calibration_error"]
+            )
+        return drawn
 
     return Show(draw, words, figures)

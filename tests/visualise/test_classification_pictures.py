@@ -28,6 +28,8 @@ def test_pictures_of_a_classifier():
     assert set(figures) == {
         "confusion.png", "classes.png", "reliability.png", "predictions.png"
     }  # fmt: skip
+    less = SHOW.figures(Galleries(WORST, WORST), {"confusion": metrics["confusion"]})
+    assert set(less) == {"confusion.png", "predictions.png"}
     title = figures["confusion.png"].axes[0].get_title(loc="left")
     assert title == "10 examples, 1 mistake, accuracy 90.00 %"
     assert figures["predictions.png"].texts[0].get_text() == "1 mistake in 10 images"
