@@ -295,6 +295,7 @@ def _execute(
             "compile_seconds": clock(),
             **device,
             "process_count": jax.process_count(),
+            **workdirs.lost_checkpoints(workdir),
             **({"vmap_seeds": launch.vmap_seeds} if launch.vmap_seeds else {}),
             "mesh": sharding.describe_axes(mesh),
             "hardware": record.hardware(**device),
