@@ -82,17 +82,16 @@ def test_parameters_that_are_not_finite_are_bad_whatever_the_loss(
 ):
     """Item 11 has no finite gradient, and the loss does not tell."""
     experiment = build(Config(poison=11))
+    task = experiment.task
 
     def loss(forward, batch, *, key):
-        (total, weight), aux = experiment.task.loss(forward, batch, key=key)
+        (total, weight), aux = task.loss(forward, batch, key=key)
         return (jax.numpy.nan_to_num(total), weight), aux
 
-    task = experiment.task._replace(loss=loss)
-    experiment = experiment._replace(task=task, on_bad_loss=on_bad_loss)
+    hiding = task._replace(loss=loss)
+    experiment = experiment._replace(task=hiding, on_bad_loss=on_bad_loss)
     if on_bad_loss == "stop":
-        with pytest.raises(
-            Diverged, match="after step 11, of loss 0, .*are not finite"
-        ):
+        with pytest.raises(Diverged, match=r"after step 11, of loss 0, .* not finite"):
             train(tmp_path, experiment)
         return
     fitted = train(tmp_path, experiment)
