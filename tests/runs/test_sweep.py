@@ -1,6 +1,7 @@
 """Sweeps: the grid, what is continued, and the table."""
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -75,6 +76,21 @@ def test_a_failed_run_does_not_stop_the_others(fake, capsys):
     assert "rate=9-seed0 ended with code 3" in out and "2 of 4 runs failed" in out
     summary = json.loads(Path("out", "sweep.json").read_text())
     assert summary[0]["seeds"] == [] and summary[1]["seeds"] == [0, 1]
+
+
+def test_runs_that_end_with_nan_or_damage_do_not_end_the_sweep(fake, capsys):
+    sweep.sweep("fake_experiment", 3, ["rate=1"], Path("out"))
+    file = Path("out", "rate=1-seed1", "result.json")
+    record = json.loads(file.read_text())
+    file.write_text(json.dumps(record | {"test_accuracy": None}))  # NaN in JSON
+    Path("out", "rate=1-seed2", "result.json").write_bytes(b"\xff")
+    summary = sweep.sweep("fake_experiment", 3, ["rate=1"], Path("out"))
+    assert summary[0]["seeds"] == [0, 1, 2]  # the damaged one has run again
+    accuracy = summary[0]["metrics"]["test_accuracy"]
+    assert math.isnan(accuracy["mean"]) and math.isnan(accuracy["std"])
+    assert "nan ± nan %" in capsys.readouterr().out
+    saved = json.loads(Path("out", "sweep.json").read_text())
+    assert saved[0]["metrics"]["test_accuracy"]["mean"] is None
 
 
 @pytest.mark.parametrize(
