@@ -219,8 +219,12 @@ def _execute(
         console.print("this run is finished: there is nothing left to do")
         _print_result(console, finished)
         if processes.is_main() and pictures.are_missing(workdir):
-            experiment = command.numerics.apply(build(config))
-            pictures.draw_again(experiment, finished, workdir, console.print)
+            compilation.enable_cache()
+
+            def remake() -> Experiment:
+                return command.numerics.apply(build(config))
+
+            pictures.draw_again(remake, finished, workdir, console.print)
         console.print(f"results and pictures are in {workdir}")
         return finished
 
