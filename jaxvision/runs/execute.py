@@ -299,7 +299,7 @@ def _execute(
             "compile_seconds": clock(),
             **device,
             "process_count": jax.process_count(),
-            **workdirs.lost_checkpoints(workdir),
+            **({} if fitted.lost is None else {"lost_best_step": fitted.lost}),
             **({"vmap_seeds": launch.vmap_seeds} if launch.vmap_seeds else {}),
             "mesh": sharding.describe_axes(mesh),
             "hardware": record.hardware(**device),

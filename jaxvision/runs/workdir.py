@@ -130,13 +130,6 @@ def finished(workdir: Path, warn: Callable[[str], None]) -> dict[str, Any] | Non
         return None
 
 
-def lost_checkpoints(workdir: Path) -> dict[str, str]:
-    """What a record says of checkpoints that were set aside, if there are any: the best
-    one may be among them."""
-    found = sorted(path.name for path in (workdir / "checkpoints").glob("damaged-*"))
-    return {"damaged_checkpoints": ", ".join(found)} if found else {}
-
-
 _SHOWN = (
     "parameters",
     "best_step",

@@ -150,7 +150,7 @@ def test_training_learns(quiet):
     assert history[-1]["train/loss"] < 0.8 * history[0]["train/loss"]
 
 
-@pytest.mark.parametrize("at", [1, 3, 9, 10])
+@pytest.mark.parametrize("at", [1, 3, 9, 10, 15])
 def test_stop_and_resume_gives_the_same_bits(tmp_path, quiet, at):
     with pytest.raises(Interrupted, match="stopped and saved after step"):
         train(tmp_path, interrupting(build(Config()), at))
