@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -97,11 +97,11 @@ def replace_object(path: Path, content: Mapping[str, Any]) -> None:
     replace_text(path, json.dumps(sealed, indent=2) + "\n")
 
 
-def read_object(path: Path) -> dict[str, Any]:
+def read_object(path: Path, required: Iterable[str] = ()) -> dict[str, Any]:
     """The JSON object in a file, without its checksum; one without any is accepted.
 
-    Raises `Damaged` if the file is missing, not UTF-8, no JSON, no object, or if its
-    content is not that of the checksum.
+    Raises `Damaged` if the file is missing, not UTF-8, no JSON, no object, lacks a key
+    that is required, or if its content is not that of the checksum.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -120,6 +120,9 @@ def read_object(path: Path) -> dict[str, Any]:
             f"{path} is damaged: it was changed after it was written, and does not fit "
             "its checksum"
         )
+    missing = [key for key in required if key not in content]
+    if missing:
+        raise Damaged(f"{path} is damaged: it lacks {', '.join(missing)}")
     return content
 
 

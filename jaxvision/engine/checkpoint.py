@@ -91,9 +91,9 @@ class Checkpoints:
 
         `score` ranks it, higher is better; None where no finite number was measured:
         such a checkpoint is never the best.  `log` puts on the disk what was logged so
-        far.  Waits for the save before.  Saving
-        the step that is the newest already does nothing.  Raises `CheckpointError` if
-        the save before failed; if this one does, the next call of a method tells.
+        far.  Waits for the save before.  Saving the step that is the newest already
+        does nothing.  Raises `CheckpointError` if the save before failed; if this one
+        does, the next call of a method tells.
         """
         self.wait()
         if int(state.step) == self._manager.latest_step():

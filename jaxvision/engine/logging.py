@@ -1,5 +1,6 @@
 """What a run writes while it goes: metrics, TensorBoard events, a progress bar."""
 
+import contextlib
 import json
 import os
 import time
@@ -59,8 +60,8 @@ class MetricLog(Log):
             state = "damaged" if before else "gone"
             warn(f"{self._path} was {state}: it is written anew from the checkpoint")
         replace_text(self._path, text)
-        self._file = self._path.open("a", encoding="utf-8")
         self._events = _Events(workdir / "tensorboard", step)
+        self._file = self._path.open("a", encoding="utf-8")
 
     def write(self, row: Mapping[str, Any]) -> None:
         super().write(row)
@@ -74,8 +75,8 @@ class MetricLog(Log):
         self._events.flush()
 
     def close(self) -> None:
-        self._file.close()
-        self._events.close()
+        with contextlib.closing(self._events):
+            self._file.close()
 
 
 class _Events:

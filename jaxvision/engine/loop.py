@@ -19,9 +19,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxvision.engine import sharding
+from jaxvision.engine import processes, sharding
 from jaxvision.engine.bad_loss import Dispatch, LossCheck, RollBack, learning_rate
-from jaxvision.engine.checkpoint import Checkpoints
+from jaxvision.engine.checkpoint import Checkpoints, ranked
 from jaxvision.engine.clocks import Clocks
 from jaxvision.engine.evaluate import Evaluator, measured
 from jaxvision.engine.feed import Feed
@@ -85,6 +85,9 @@ class Fit(NamedTuple):
     """What `Task.frozen` returned, on the devices."""
     rows: list[dict[str, Any]]
     """The log."""
+    lost: int | None
+    """The step that has a better validation score by the log than `best`, since its
+    checkpoint was damaged or is gone; None: `best` is the best."""
 
 
 def fit(
@@ -206,6 +209,7 @@ def _fit(
     profile = Profile(maintenance.profile, workdir / "profile")
     compiled = Compilations(console, compile_seconds)
     previous: Dispatch | None = None
+    request = Request.NOTHING
 
     def save(score: float | None) -> None:
         extra = {
@@ -296,20 +300,30 @@ def _fit(
                     progress.show(row)
                 if eval_due or save_due or leaving:
                     save(score)
-                if leaving and step < steps:
-                    checkpoints.wait()
-                    raise (Interrupted if request == Request.STOP else Preempted)(
-                        f"stopped and saved after step {step} of {steps}: run the same "
-                        f"command with --workdir {workdir} to continue"
-                    )
+                if leaving:
+                    break
                 watchdog.beat()
                 clocks.start()
             checkpoints.wait()
+            if step == steps:  # a request after the last step
+                request = Request(max(processes.gather(requests.mine())))
+            if request >= Request.STOP:
+                raise (Interrupted if request == Request.STOP else Preempted)(
+                    f"stopped and saved after step {step} of {steps}: run the same "
+                    f"command with --workdir {workdir} to continue"
+                )
             best = checkpoints.restore_best(like=init.state)
-            if best is None:
+            rows = parse_rows(log.text)
+            tested, expected = best and best.step, _best_step(rows, monitored)
+            if expected is None:
                 console.print(
                     f"warning: no validation has a finite {monitored.name}: the last "
                     "state is tested"
+                )
+            elif tested != expected:
+                console.print(
+                    f"warning: step {expected} was the best, and its checkpoint is "
+                    f"damaged or gone: step {tested or step} is tested instead"
                 )
         finally:
             profile.close()
@@ -322,7 +336,8 @@ def _fit(
         trained_images=step * train.batch_size,
         earlier_seconds=earlier_seconds,
         frozen=constants.frozen,
-        rows=parse_rows(log.text),
+        rows=rows,
+        lost=None if tested == expected else expected,
     )
 
 
@@ -338,6 +353,16 @@ def _score(metrics: Mapping[str, Any], monitored: Measure) -> float | None:
     if not np.isfinite(value):
         return None
     return -value if monitored.better == "lower" else value
+
+
+def _best_step(rows: list[dict[str, Any]], monitored: Measure) -> int | None:
+    """Which validation is the best by the log; None if none is finite."""
+    key = f"validation/{monitored.name}"
+    known = (row for row in rows if row.get(key) is not None)
+    scores = {
+        row["step"]: _score({monitored.name: row[key]}, monitored) for row in known
+    }
+    return next(iter(ranked(scores)), None)
 
 
 def _moment(

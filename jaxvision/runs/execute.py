@@ -173,8 +173,12 @@ def _execute(
         console.print("this run is finished: there is nothing left to do")
         _print_result(console, finished)
         if processes.is_main() and pictures.are_missing(workdir):
-            experiment = command.numerics.apply(build(config))
-            pictures.draw_again(experiment, finished, workdir, console.print)
+            compilation.enable_cache()
+
+            def remake() -> Experiment:
+                return command.numerics.apply(build(config))
+
+            pictures.draw_again(remake, finished, workdir, console.print)
         console.print(f"results and pictures are in {workdir}")
         return finished
 
@@ -258,6 +262,7 @@ def _execute(
             "compile_seconds": clock(),
             **device,
             "process_count": jax.process_count(),
+            **({} if fitted.lost is None else {"lost_best_step": fitted.lost}),
             **({"vmap_seeds": launch.vmap_seeds} if launch.vmap_seeds else {}),
             "mesh": sharding.describe_axes(mesh),
             "hardware": record.hardware(**device),

@@ -88,38 +88,44 @@ def are_missing(workdir: Path) -> bool:
 
 
 def draw_again(
-    experiment: Experiment,
+    make: Callable[[], Experiment],
     result: Mapping[str, Any],
     workdir: Path,
     warn: Callable[[str], None],
 ) -> None:
     """Draw a finished run once more, by its best checkpoint: the test set is evaluated
-    again."""
+    again.  Whatever is missing for that is a warning."""
+
+    def again():
+        experiment = make()
+        tested = _test_again(experiment, workdir, int(result["best_step"]))
+        draw(experiment, result, read_rows(workdir / FILE), tested, workdir, warn)
+
     warn("pictures of this run are missing: the test set is evaluated to draw them")
+    _attempt("the run", again, warn)
+
+
+def _test_again(experiment: Experiment, workdir: Path, step: int) -> Evaluated:
     mesh = sharding.make_mesh(1)
-    frozen = sharding.place_resident(mesh, experiment.task.frozen())
     variables = dict(load_variables(workdir))
     state = TrainState(
-        step=jnp.int32(result["best_step"]),
+        step=jnp.int32(step),
         params=variables.pop("params"),
         model_state=variables,
         opt_state=None,
         key=jax.random.key_data(jax.random.key(experiment.seed)),
         sums=None,
     )
+    placed = functools.partial(sharding.place_resident, mesh)
     evaluator = Evaluator(
         experiment.model,
         experiment.task,
         experiment.test,
         mesh,
-        frozen=frozen,
+        frozen=placed(experiment.task.frozen()),
         seed=experiment.seed,
     )
-    tested = evaluator(
-        sharding.place_resident(mesh, state), with_galleries=experiment.show is not None
-    )
-    rows = read_rows(workdir / FILE)
-    draw(experiment, result, rows, tested, workdir, warn)
+    return evaluator(placed(state), with_galleries=experiment.show is not None)
 
 
 def save_all(

@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxvision.errors import check
 from jaxvision.files import read_object
 from jaxvision.runs import record
 from jaxvision.visualise import page
 
 FILE = "report.html"
 
-_REQUIRED = {"best_step", "evaluations", "experiment", "monitor", "seed", "steps"}
+_REQUIRED = ("best_step", "evaluations", "experiment", "monitor", "seed", "steps")
 
 
 def write(workdir: Path) -> Path:
@@ -19,10 +18,7 @@ def write(workdir: Path) -> Path:
 
     Returns its path.  Raises `UsageError` where there is no record.
     """
-    file = workdir / "result.json"
-    result = read_object(file)
-    missing = sorted(_REQUIRED - result.keys())
-    check((not missing, f"{file} is no record of a run: it lacks {', '.join(missing)}"))
+    result = read_object(workdir / "result.json", _REQUIRED)
     pictures = sorted(workdir.glob("*.png"), key=_place)
     body = [
         page.element("p", _headline(result)),

@@ -4,8 +4,8 @@ import itertools
 import json
 import math
 import re
+import signal
 import statistics
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,9 @@ from rich.table import Table
 from jaxvision.errors import UsageError, check
 from jaxvision.files import Damaged, plain, read_object, replace_text
 from jaxvision.measures import Measure
+from jaxvision.notices import EXIT_AGAIN
 from jaxvision.printing import make_console
+from jaxvision.runs.launch import Children
 from jaxvision.runs.record import measured, number
 
 
@@ -37,10 +39,9 @@ class Run(NamedTuple):
     def result(self) -> dict[str, Any] | None:
         """Its record, if it is finished; a damaged one is made anew by the run."""
         try:
-            result = read_object(self.workdir / "result.json")
+            return read_object(self.workdir / "result.json", ("seed", "wall_seconds"))
         except Damaged:
             return None
-        return result if {"seed", "wall_seconds"} <= result.keys() else None
 
 
 def sweep(
@@ -59,6 +60,7 @@ def sweep(
     Runs that are finished are not repeated and the one that was interrupted continues,
     so the same command continues a sweep.  Writes `sweep.json` and prints the means.
     A run that fails is reported, and the others go on; the exit code is then 1.
+    Signals are passed on to the run, and the sweep ends with its code.
     """
     check((seeds >= 1, f"seeds must be at least 1, got {seeds}"))
     workdir = workdir or Path("runs", "sweeps", experiment.rpartition(".")[2])
@@ -68,10 +70,11 @@ def sweep(
         first, *others = group
         names = first.workdir.name + "".join(f", seed{run.seed}" for run in others)
         console.rule(f"run {runs.index(first) + 1} of {len(runs)}: {names}")
-        code = subprocess.run(_command(experiment, group, options)).returncode
-        if code in (130, -2):
+        with Children() as children:
+            code = children.start(_command(experiment, group, options)).wait()
+        if code in (130, -signal.SIGINT, EXIT_AGAIN):
             console.print("interrupted: the same command continues the sweep")
-            sys.exit(130)
+            sys.exit(EXIT_AGAIN if code == EXIT_AGAIN else 130)
         if code != 0:
             lost = [run for run in group if run.result() is None]
             failed += lost

@@ -95,7 +95,7 @@ def _began_with(workdir: Path, warn: Callable[[str], None]) -> Mapping[str, Any]
     if not saved and not (workdir / "result.json").exists():
         return None
     try:
-        return read_object(workdir / "config.json")
+        return read_object(workdir / "config.json", ["experiment"])
     except Damaged as error:
         for step in reversed(saved):
             folder = snapshot.step_folder(checkpoints, step)
@@ -119,20 +119,15 @@ def finished(workdir: Path, warn: Callable[[str], None]) -> dict[str, Any] | Non
     if not file.exists():
         return None
     try:
-        result = read_object(file)
-        missing = sorted(set(_SHOWN) - result.keys())
-        if not missing:
-            return result
-        error = Damaged(f"{file} is damaged: it lacks {', '.join(missing)}")
-    except Damaged as found:
-        error = found
-    if not snapshot.steps(workdir / "checkpoints"):
-        raise UsageError(
-            f"{error}, and there is no checkpoint to test again: restore it, or remove "
-            "it to train anew"
-        ) from error
-    warn(f"{error}: the best checkpoint is tested again")
-    return None
+        return read_object(file, _SHOWN)
+    except Damaged as error:
+        if not snapshot.steps(workdir / "checkpoints"):
+            raise UsageError(
+                f"{error}, and there is no checkpoint to test again: restore it, or "
+                "remove it to train anew"
+            ) from error
+        warn(f"{error}: the best checkpoint is tested again")
+        return None
 
 
 _SHOWN = (

@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import math
 import os
 import shutil
 import signal
 import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from rich.console import Console
@@ -174,7 +176,7 @@ def test_training_learns(quiet):
     assert history[-1]["train/loss"] < 0.8 * history[0]["train/loss"]
 
 
-@pytest.mark.parametrize("at", [1, 3, 9, 10])
+@pytest.mark.parametrize("at", [1, 3, 9, 10, 15])
 def test_stop_and_resume_gives_the_same_bits(tmp_path, quiet, at):
     with pytest.raises(Interrupted, match="stopped and saved after step"):
         train(tmp_path, interrupting(build(Config()), at))
@@ -454,3 +456,61 @@ def test_what_does_not_fit_together_is_refused_before_any_work():
     task = experiment.task._replace(measures=plain)
     with pytest.raises(UsageError, match="neither more nor less of accuracy"):
         experiment._replace(task=task).check()
+
+
+def scripted(experiment, accuracies):
+    """The experiment, whose validations find these accuracies."""
+    values, found = iter(accuracies), experiment.task.compute
+
+    def compute(sums, rows):
+        metrics = found(sums, rows)
+        if "calibration_error" in metrics:  # an evaluation: these need more than a loss
+            metrics["accuracy"] = next(values)
+        return metrics
+
+    return experiment._replace(task=experiment.task._replace(compute=compute))
+
+
+@pytest.mark.parametrize(
+    "accuracies", [(0.9, math.nan, 0.2, 0.3), (0.9, 0.2, 0.3, -math.inf)]
+)
+def test_a_validation_that_is_not_finite_ranks_last(tmp_path, accuracies):
+    fitted = train(tmp_path, scripted(build(Config()), accuracies))
+    assert int(fitted.best.step) == 4
+    said = (tmp_path / "console.txt").read_text()
+    assert "the validation's accuracy after step" in said and "not finite" in said
+    assert [row["validation/accuracy"] for row in rows(tmp_path)] == [
+        value if math.isfinite(value) else None for value in accuracies
+    ]
+
+
+def test_metrics_may_come_from_any_array_library(tmp_path):
+    accuracies = (jnp.float32(0.25), np.float32(0.5), jnp.bfloat16(0.75), True)
+    fitted = train(tmp_path, scripted(build(Config()), accuracies))
+    found = [row["validation/accuracy"] for row in rows(tmp_path)]
+    assert found == [0.25, 0.5, 0.75, 1.0]
+    assert int(fitted.best.step) == 16
+    with pytest.raises(UsageError, match="task's metric 'accuracy' must be a number"):
+        train(tmp_path / "none", scripted(build(Config()), ["high"]))
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove", "latin-1"])
+def test_a_damaged_log_is_written_anew_from_the_checkpoint(tmp_path, quiet, damage):
+    with pytest.raises(Interrupted):
+        train(tmp_path, interrupting(build(Config()), 10))
+    file = tmp_path / "metrics.jsonl"
+    content = bytearray(file.read_bytes())
+    if damage == "remove":
+        file.unlink()
+    elif damage == "cut":
+        file.write_bytes(content[: len(content) // 2])
+    else:
+        content[20] = 0xFF if damage == "latin-1" else content[20] ^ 1
+        file.write_bytes(content)
+    train(tmp_path)
+    assert "it is written anew from the checkpoint" in said(tmp_path)
+    assert rows(tmp_path) == rows(quiet[0])
+
+
+def said(workdir):
+    return (workdir / "console.txt").read_text()

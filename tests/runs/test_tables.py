@@ -172,7 +172,9 @@ def test_files_that_are_no_records_are_named(records):
     with pytest.raises(UsageError, match=r"broken\.json is damaged: it is no JSON"):
         tables.render(records)
     (records / "broken.json").write_text("[]")
-    with pytest.raises(UsageError, match=r"broken\.json is damaged: it holds no JSON object"):
+    with pytest.raises(
+        UsageError, match=r"broken\.json is damaged: it holds no JSON object"
+    ):
         tables.render(records)
 
 
