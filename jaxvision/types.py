@@ -334,6 +334,9 @@ class Moment(NamedTuple):
     average: Variables | None
     """Those of the averaged parameters, if the experiment has them."""
     metrics: Mapping[str, Any]
+    """Of the validation."""
+    galleries: Galleries | None = None
+    """Of the validation, where its pictures are due (`--pictures-every`)."""
 
 
 class Experiment(NamedTuple):

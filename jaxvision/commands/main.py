@@ -19,9 +19,11 @@ from jaxvision.commands.models import models
 from jaxvision.commands.prepare import prepare
 from jaxvision.commands.publish import publish
 from jaxvision.commands.quality import quality
+from jaxvision.commands.report import report
 from jaxvision.commands.sweep import sweep
 from jaxvision.commands.table import table
 from jaxvision.errors import UsageError, unknown, unread
+from jaxvision.printing import print_whatever_the_encoding
 
 EXIT_USAGE = 2
 
@@ -33,6 +35,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "quality": quality,
     "table": table,
     "publish": publish,
+    "report": report,
     "prepare": prepare,
     "doctor": doctor,
     "launch": launch,
@@ -51,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command.  A mistake of the user ends with one message and code 2."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     arguments, passed = _split(arguments)
+    print_whatever_the_encoding()
     try:
         with unread():
             _run(arguments, passed)

@@ -23,6 +23,7 @@ import tyro
 from rich.console import Console
 
 from jaxvision.errors import check, unread
+from jaxvision.printing import make_console
 from jaxvision.runs import record, workdir
 from jaxvision.runs.options import GROUPS, RARE, Launch, Numerics
 
@@ -81,7 +82,7 @@ def parse(
         numerics=numerics,
         launch=launch,
         workdir=launch.workdir or workdir.default(name),
-        console=Console(highlight=False, soft_wrap=True),
+        console=make_console(),
     )
 
 

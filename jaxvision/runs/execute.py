@@ -1,8 +1,8 @@
 """`run(build, Config)`: what an experiment file calls to become a program.
 
 It parses the command line, checks everything that can be checked before long work
-starts, trains in a run directory, tests the best checkpoint once, draws the pictures
-and writes the result record.  With several processes each does the same, and the main
+starts, trains in a run directory, tests the best checkpoint once, writes the result
+record and draws the pictures.  With several processes each does the same, and the main
 one alone writes.
 """
 
@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import datetime
 import functools
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,11 +17,12 @@ from typing import Any
 
 import jax
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from jaxvision import visualise
 from jaxvision.engine import compilation, costs, processes, sharding
+from jaxvision.engine.evaluate import Evaluated
 from jaxvision.engine.lockstep import Step
 from jaxvision.engine.logging import read_rows
 from jaxvision.engine.loop import fit
@@ -30,8 +30,9 @@ from jaxvision.engine.profiling import memory_peak
 from jaxvision.engine.state import count, digest
 from jaxvision.engine.watchdog import EXIT_LOST, last_good, leave
 from jaxvision.errors import check
-from jaxvision.files import replace_text
-from jaxvision.runs import command_line, preflight, record, testing
+from jaxvision.files import plain, replace_object
+from jaxvision.printing import print_whatever_the_encoding
+from jaxvision.runs import command_line, pictures, preflight, record, testing
 from jaxvision.runs import workdir as workdirs
 from jaxvision.runs.command_line import Command
 from jaxvision.runs.exit_codes import exit_codes
@@ -62,8 +63,8 @@ def run(
     Whatever else happens ends the process with a message and a code of its own, see
     `EXIT_CODES`.
     """
-    with exit_codes():
-        command = command_line.parse(build, Config, smoke, arguments, name)
+    command = _parse(build, Config, smoke, arguments, name)
+    with exit_codes(command.workdir):
         command = _start(command)
         execute = functools.partial(_execute, build)
         if command.launch.vmap_seeds:
@@ -86,8 +87,8 @@ def run_cases(
     Each has a run directory of its own below the work directory, which also gets
     `compare.png` with their curves side by side.
     """
-    with exit_codes():
-        command = command_line.parse(build, Config, smoke, arguments)
+    command = _parse(build, Config, smoke, arguments)
+    with exit_codes(command.workdir):
         check((not command.launch.vmap_seeds, "cases have no --vmap-seeds"))
         command = _start(command)
         workdir, results = command.workdir, {}
@@ -98,13 +99,24 @@ def run_cases(
         histories = {
             case: read_rows(workdir / case / "metrics.jsonl") for case in cases
         }
-        if processes.is_main():
-            measures = record.measures_of(next(iter(results.values())))
-            figure = visualise.compare(histories, measures=measures)
-            visualise.save(figure, workdir / "compare.png")
-        command.console.print(f"comparison in {workdir / 'compare.png'}")
+        measures = record.measures_of(next(iter(results.values())))
+
+        def compare():
+            return {"compare.png": visualise.compare(histories, measures=measures)}
+
+        say = command.console.print
+        if processes.is_main() and not pictures.save_all(
+            "the comparison", compare, workdir, say
+        ):
+            say(f"comparison in {workdir / 'compare.png'}")
         processes.finish()
         return results
+
+
+def _parse(*arguments) -> Command:
+    print_whatever_the_encoding()
+    with exit_codes(Path()):
+        return command_line.parse(*arguments)
 
 
 def _start(command: Command) -> Command:
@@ -141,7 +153,6 @@ def _execute(
     """One run, from its checks to its record.  Raises the keys of `EXIT_CODES`."""
     started = time.perf_counter()
     console, launch = command.console, command.launch
-    result_file = workdir / "result.json"
     identity = {
         "format": record.FORMAT,
         "experiment": command.name,
@@ -151,14 +162,25 @@ def _execute(
         **{f"config_{k}": v for k, v in dataclasses.asdict(config).items()},
         **command.numerics.chosen(),
     }
+    finished = None
     with processes.together():
         if processes.is_main():
-            workdirs.check_same_config(workdir, identity)
-    if processes.from_main(result_file.exists()):
+            workdirs.check_places(workdir)
+            workdirs.check_same_config(workdir, identity, console.print)
+            finished = workdirs.finished(workdir, console.print)
+    finished = processes.from_main(finished)
+    if finished is not None:
         console.print("this run is finished: there is nothing left to do")
-        result = json.loads(result_file.read_text(encoding="utf-8"))
-        _print_result(console, result, workdir)
-        return result
+        _print_result(console, finished)
+        if processes.is_main() and pictures.are_missing(workdir):
+            compilation.enable_cache()
+
+            def remake() -> Experiment:
+                return command.numerics.apply(build(config))
+
+            pictures.draw_again(remake, finished, workdir, console.print)
+        console.print(f"results and pictures are in {workdir}")
+        return finished
 
     compilation.enable_cache()
     clock = compilation.CompileClock()
@@ -168,6 +190,13 @@ def _execute(
         experiment.check()
         sharding.check_batch(mesh, experiment.train.batch_size, experiment.accumulate)
         maintenance = launch.maintenance()
+        check(
+            (
+                launch.pictures_every is None or experiment.show is not None,
+                "--pictures-every: this experiment does not say how predictions are "
+                "drawn: give it a `show`, such as visualise.classification",
+            )
+        )
     processes.check_same(
         identity | {"mesh": sharding.describe_axes(mesh)} | record.versions()
     )
@@ -189,6 +218,8 @@ def _execute(
         with processes.together():
             workdirs.check_seen(workdir)
         console.print(_headline(command.name, experiment, mesh, workdir))
+        if processes.is_main():
+            pictures.draw_batch(experiment, workdir, console.print)
         fitted = fit(
             experiment,
             workdir,
@@ -197,17 +228,18 @@ def _execute(
             compile_seconds=clock,
             maintenance=maintenance,
             share_step=share_step,
-            on_evaluation=_hook(experiment, workdir),
+            on_evaluation=_hook(experiment, workdir, console.print),
+            identity=identity,
         )
-        tested = testing.test(experiment, fitted, mesh, workdir)
+        tested = testing.test(experiment, fitted, mesh)
         params, best_params = (
             sharding.to_host(state.params) for state in (fitted.last, fitted.best)
         )
         speed = fitted.trained_images / fitted.train_seconds
         result = {
             **identity,
-            **tested,
-            **_best_validation(workdir, int(fitted.best.step)),
+            **_tested(tested),
+            **_best_validation(fitted.rows, int(fitted.best.step)),
             "measures": record.describe_measures(testing.measures(experiment)),
             "monitor": experiment.monitored().name,
             "evaluations": ["validation", "test", *experiment.evaluations],
@@ -231,6 +263,7 @@ def _execute(
             "compile_seconds": clock(),
             **device,
             "process_count": jax.process_count(),
+            **({} if fitted.lost is None else {"lost_best_step": fitted.lost}),
             **({"vmap_seeds": launch.vmap_seeds} if launch.vmap_seeds else {}),
             "mesh": sharding.describe_axes(mesh),
             "hardware": record.hardware(**device),
@@ -240,10 +273,27 @@ def _execute(
                 "T", "seconds"
             ),
         }
+        result = plain(result)
         if processes.is_main():
-            replace_text(result_file, json.dumps(result, indent=2) + "\n")
-    _print_result(console, result, workdir)
+            every = {name: found.metrics for name, found in tested.items()}
+            metrics = every.pop("test") | every
+            replace_object(workdir / "test_metrics.json", metrics)
+            replace_object(workdir / "result.json", result)
+            _print_result(console, result)
+            pictures.draw(
+                experiment, result, fitted.rows, tested["test"], workdir, console.print
+            )
+    console.print(f"results and pictures are in {workdir}")
     return result
+
+
+def _tested(tested: Mapping[str, Evaluated]) -> dict[str, float]:
+    """Metrics of all sets that are single numbers."""
+    return {
+        key: value
+        for name, found in tested.items()
+        for key, value in testing.numbers(name, found.metrics).items()
+    }
 
 
 def _utilisation(experiment: Experiment, mesh, speed: float) -> dict[str, Any]:
@@ -263,26 +313,27 @@ def _rebatched(build, numerics: Numerics, config, batch_size: int) -> Experiment
     return numerics.apply(build(dataclasses.replace(config, batch_size=batch_size)))
 
 
-def _headline(name: str, experiment: Experiment, mesh, workdir: Path) -> str:
+def _headline(name: str, experiment: Experiment, mesh, workdir: Path) -> Text:
     device = sharding.describe(mesh)
     axes = f" ({sharding.describe_axes(mesh)})" if mesh.size > 1 else ""
-    choice = f" ({escape(experiment.test.choice)})" if experiment.test.choice else ""
-    return (
-        f"[bold]{name}[/]: {experiment.train.num_examples:,} images to train, "
+    choice = f" ({experiment.test.choice})" if experiment.test.choice else ""
+    return Text.assemble(
+        (name, "bold"),
+        f": {experiment.train.num_examples:,} images to train, "
         f"{experiment.validation.num_examples:,} to validate, "
         f"{experiment.test.num_examples:,} to test{choice}; "
         f"{experiment.steps:,} steps of "
         f"{experiment.train.batch_size} on {device['device_count']} × "
-        f"{device['device']}{axes}; in {workdir}"
+        f"{device['device']}{axes}; in {workdir}",
     )
 
 
-def _best_validation(workdir: Path, step: int) -> dict[str, Any]:
+def _best_validation(rows: list[dict[str, Any]], step: int) -> dict[str, Any]:
     """`validation_…` metrics of the best checkpoint."""
     prefix = "validation/"
     return {
         "validation_" + name.removeprefix(prefix).replace("/", "_"): value
-        for row in read_rows(workdir / "metrics.jsonl")
+        for row in rows
         if row["step"] == step
         for name, value in row.items()
         if name.startswith(prefix)
@@ -295,30 +346,32 @@ def _reference(reference: Reference | None) -> dict[str, Any]:
     return {f"reference_{k}": v for k, v in reference._asdict().items()}
 
 
-def _print_result(console: Console, result: Mapping[str, Any], workdir: Path) -> None:
+def _print_result(console: Console, result: Mapping[str, Any]) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name, measure in record.measured(result).items():
-        table.add_row(name.replace("_", " "), measure.words(result[name]))
+        table.add_row(
+            name.replace("_", " "), measure.words(record.number(result, name))
+        )
     table.add_row("parameters", f"{result['parameters']:,}")
     table.add_row("best step", f"{result['best_step']:,} of {result['steps']:,}")
     table.add_row("training", f"{result['images_per_second']:,.0f} images/s")
     table.add_row("compilation", f"{result['compile_seconds']:.1f} s")
     table.add_row("wall time", f"{result['wall_seconds']:.1f} s")
     console.print(table)
-    console.print(f"results and pictures are in {workdir}")
 
 
-def _hook(experiment: Experiment, workdir: Path) -> Callable[[Moment], None]:
-    """The experiment's own, with its figures saved."""
+def _hook(
+    experiment: Experiment, workdir: Path, warn: Callable[[str], None]
+) -> Callable[[Moment], None]:
+    """The experiment's own, with its figures saved, and those of its `show`."""
 
     def call(moment: Moment) -> None:
-        if experiment.on_evaluation is None:
-            return
-        figures = experiment.on_evaluation(moment) or {}
+        own = experiment.on_evaluation
+        figures = {} if own is None else own(moment) or {}
         if processes.is_main():
+            shown = functools.partial(pictures.shown, experiment, moment)
             folder = workdir / "pictures" / f"step-{moment.step}"
-            for name, figure in figures.items():
-                folder.mkdir(parents=True, exist_ok=True)
-                visualise.save(figure, folder / name)
+            pictures.save_all("predictions", shown, folder, warn)
+            pictures.save_all("pictures", lambda: figures, folder, warn)
 
     return call

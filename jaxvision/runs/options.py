@@ -96,6 +96,9 @@ class Launch:
     all along data."""
     smoke: bool = False
     """Shrink the experiment to a few seconds, to see that it works from end to end."""
+    pictures_every: int | None = None
+    """Also draw the predictions on the validation set, at every n-th validation, into
+    pictures/step-N of the run directory.  That validation is gone through twice."""
     save_every_steps: int | None = None
     """Checkpoints besides those that follow validations."""
     save_every_minutes: float | None = 10.0
@@ -162,6 +165,7 @@ class Launch:
             save_every_minutes=self.save_every_minutes,
             stall_timeout=self.stall_timeout,
             profile=_span(self.profile),
+            pictures_every=self.pictures_every,
         )
 
 
@@ -179,6 +183,7 @@ def _span(text: str | None) -> tuple[int, int] | None:
 
 
 POSITIVE = (
+    "pictures_every",
     "save_every_steps",
     "save_every_minutes",
     "stall_timeout",
@@ -193,7 +198,7 @@ NAME_MAX = 255
 """Bytes in the name of a file, at most, on usual file systems."""
 
 GROUPS = {
-    "run": ("workdir", "smoke", "dry_run", "max_batch"),
+    "run": ("workdir", "smoke", "pictures_every", "dry_run", "max_batch"),
     "numbers": tuple(field.name for field in dataclasses.fields(Numerics)),
     "devices": ("devices", "mesh", "vmap_seeds"),
     "maintenance": (

@@ -162,7 +162,7 @@ def max_batch(
         middle = (low + high) // 2
         middle -= middle % unit
         low, high = (middle, high) if needed(middle) <= limit else (low, middle)
-    console.print(f"[bold]the largest batch is {low:,}[/]: --batch-size {low}")
+    console.print(f"the largest batch is {low:,}: --batch-size {low}", style="bold")
     return low
 
 

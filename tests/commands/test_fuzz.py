@@ -1,4 +1,4 @@
-"""Command lines at random: whatever is typed ends with a documented code in one message.
+"""Command lines at random: what is typed ends with a documented code in one message.
 
 Nothing here trains: where an experiment would begin to, its run ends.
 """

@@ -10,6 +10,7 @@ import jaxvision
 from experiments import mnist_lenet5
 from jaxvision import models, pretrained
 from jaxvision.errors import UsageError
+from jaxvision.files import read_object, replace_object
 from jaxvision.runs import load_variables, run
 
 SMOKE = dict(dataset="synthetic:28x28x1", epochs=1)
@@ -91,15 +92,18 @@ def test_what_is_no_run_is_refused(finished, tmp_path):
         jaxvision.load(tmp_path)
     with pytest.raises(UsageError, match="holds no checkpoints"):
         load_variables(tmp_path)
-    config = json.loads((finished[0] / "config.json").read_text())
+    config = read_object(finished[0] / "config.json")
     for changes, message in (
         ({"format": 1}, "has format 1, and this code reads format 2"),
         ({"program": "experiments.gone"}, "cannot be imported"),
         ({"config_colour": "red"}, "has no option colour any more"),
     ):
-        (tmp_path / "config.json").write_text(json.dumps(config | changes))
+        replace_object(tmp_path / "config.json", config | changes)
         with pytest.raises(UsageError, match=message):
             jaxvision.load(tmp_path)
+    (tmp_path / "config.json").write_bytes(b"\xff")
+    with pytest.raises(UsageError, match=r"config\.json is damaged.* writes it anew"):
+        jaxvision.load(tmp_path)
 
 
 def test_a_published_network_is_loaded_by_name(tmp_path):
