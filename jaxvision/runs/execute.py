@@ -172,13 +172,14 @@ def _execute(
     if finished is not None:
         console.print("this run is finished: there is nothing left to do")
         _print_result(console, finished)
-        if processes.is_main() and pictures.are_missing(workdir):
+        if processes.from_main(pictures.are_missing(workdir)):
             compilation.enable_cache()
 
             def remake() -> Experiment:
                 return command.numerics.apply(build(config))
 
-            pictures.draw_again(remake, finished, workdir, console.print)
+            mesh = launch.make_mesh()
+            pictures.draw_again(remake, finished, mesh, workdir, console.print)
         console.print(f"results and pictures are in {workdir}")
         return finished
 
