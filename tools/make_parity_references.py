@@ -3,12 +3,13 @@
     python tools/make_parity_references.py [NAME …]
 
 Runs where PyTorch, torchvision 0.29 and timm are installed, and needs nothing of
-jaxvision.  Updates tests/pretrained/references.json, or the file that is named by
-PARITY_REFERENCES in the environment: for each name the size of the
-images, the number of parameters, a checksum of all names and shapes of its state dict,
-and a selection of the logits for two images; for one model of each family also features
-and gradients.  `timm/NAME` is what timm has where torchvision is the reference of NAME,
-and `NAME/output_stride=16` is torchvision's NAME with dilations instead of strides.
+jaxvision.  `parity_definitions.py` has the networks that neither of the two has.
+Updates tests/pretrained/references.json, or the file that is named by
+PARITY_REFERENCES in the environment: for each name the size of the images, the number
+of parameters, a checksum of all names and shapes of its state dict, and a selection of
+the logits for two images; for one model of each family also features and gradients.
+`timm/NAME` is what timm has where torchvision is the reference of NAME, and
+`NAME/output_stride=16` is torchvision's NAME with dilations instead of strides.
 """
 
 import functools
@@ -22,6 +23,7 @@ import numpy as np
 import parity_inputs as inputs
 import torch
 import torchvision
+from parity_definitions import DEFINITIONS
 
 COMMITTED = Path(__file__).parent.parent / "tests" / "pretrained" / "references.json"
 FILE = Path(os.environ.get("PARITY_REFERENCES", COMMITTED))
@@ -38,8 +40,14 @@ SIZES = {
     "alexnet": (96, 128),
     "alexnet_2012": (99, 131),
     "alexnet_fcn": (224, 260),
+    "convnet": (28, 28),
     "inception_v3": (96, 128),
+    "lenet5": (32, 32),
+    "lenet5_relu": (32, 32),
     "maxvit_t": (224, 224),
+    "mlp": (28, 28),
+    "perceptron": (28, 28),
+    **{f"resnet{n}": (32, 36) for n in (20, 32, 44, 56, 110)},
     "squeezenet1_0": (66, 98),
     "squeezenet1_1": (66, 98),
     "vit_h_14": (56, 56),
@@ -111,6 +119,8 @@ FEATURES = {
     "googlenet": "conv1 conv3 inception3b inception4e inception5b",
     "inception_v3": "Conv2d_2b_3x3 Conv2d_4a_3x3 Mixed_5d Mixed_6e Mixed_7c",
     "resnet18": "layer1 layer2 layer3 layer4",
+    "resnet20": "layer1 layer2 layer3",
+    "unet_small": "",
     "densenet121": (
         "features.denseblock1 features.denseblock2 features.denseblock3 "
         "features.denseblock4"
@@ -170,6 +180,8 @@ def alexnet_fcn():
 def build(name):
     if name in ("alexnet_2012", "alexnet_fcn"):
         return globals()[name]()
+    if name in DEFINITIONS:
+        return DEFINITIONS[name]()
     options = OPTIONS.get(name, {}) | DILATED.get(name, {})
     if name.startswith("timm/"):
         import timm
@@ -229,8 +241,9 @@ def reference(name):
     else:
         images.requires_grad_()
         logits = model(images)
-        weights = inputs.uniform("logits", tuple(logits.shape))
-        (logits * torch.from_numpy(weights)).sum().backward()
+        scores = as_map(name, logits, height, width)
+        weights = inputs.uniform("logits", tuple(scores.shape))
+        (scores * torch.from_numpy(weights)).sum().backward()
         found["features"] = {
             stage: entries(as_map(name, value, height, width))
             for stage, value in taps.items()
@@ -328,7 +341,7 @@ def rounded(number):
 def main(names):
     all_names = torchvision.models.list_models(module=torchvision.models)
     twice = [f"timm/{name}" for name in ALSO_TIMM]
-    others = ["alexnet_2012", "alexnet_fcn", *DILATED]
+    others = ["alexnet_2012", "alexnet_fcn", *DEFINITIONS, *DILATED]
     for name in names or [*all_names, *TIMM, *twice, *others]:
         found, spread, size = reference(name)
         gain = found["gain"]

@@ -9,7 +9,7 @@ import numpy as np
 from jaxvision.errors import UsageError
 from jaxvision.pretrained import torch_pickle
 
-PYTORCH = (".pth", ".pt", ".bin", ".ckpt", ".tar")
+PYTORCH = (".pth", ".pt", ".th", ".bin", ".ckpt", ".tar")
 SUFFIXES = (".safetensors", ".npz", *PYTORCH)
 
 WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema")

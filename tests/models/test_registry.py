@@ -252,6 +252,6 @@ def test_batch_norm_learns_its_statistics_only_in_training():
     variables = model.init(jax.random.key(1), images)
     _, trained = model.apply(variables, images, train=True)
     _, evaluated = model.apply(variables, images, train=False)
-    before = variables["batch_stats"]["stem_norm"]["mean"]
-    assert not jnp.allclose(trained["batch_stats"]["stem_norm"]["mean"], before)
-    assert jnp.array_equal(evaluated["batch_stats"]["stem_norm"]["mean"], before)
+    before = variables["batch_stats"]["bn1"]["mean"]
+    assert not jnp.allclose(trained["batch_stats"]["bn1"]["mean"], before)
+    assert jnp.array_equal(evaluated["batch_stats"]["bn1"]["mean"], before)

@@ -42,7 +42,8 @@ SMALLEST = (
     "squeezenet1_1", "mobilenetv1_100", "mobilenet_v2", "mobilenet_v3_small",
     "shufflenet_v2_x0_5", "mnasnet0_5", "efficientnet_b0", "tf_efficientnet_lite0",
     "regnet_y_400mf", "convnext_tiny", "vit_tiny_patch16_224", "swin_t", "swin_v2_t",
-    "maxvit_t", "resnetv2_18", "xception", "senet154",
+    "maxvit_t", "resnetv2_18", "xception", "senet154", "resnet20", "lenet5",
+    "lenet5_relu", "convnet", "perceptron", "mlp", "unet_small",
 )  # fmt: skip
 
 SMALLEST_TIMM = (
@@ -76,6 +77,11 @@ ALL_TIMM = slow_unless(
 ALL_DILATED = slow_unless(
     SMALLEST_DILATED, [name for name in REFERENCES if "/output_stride=" in name]
 )
+
+
+def test_every_network_is_compared():
+    """A name stands for the network of its paper, and not for one like it."""
+    assert set(models.names()) <= REFERENCES.keys()
 
 
 @pytest.fixture(autouse=True)

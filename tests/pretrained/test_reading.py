@@ -39,6 +39,13 @@ def test_reads_what_pytorch_saves_without_pytorch(file):
     assert "torch" not in sys.modules
 
 
+def test_reads_what_a_training_script_saved_before_pytorch_0_4():
+    found = read(FILES / "old.th")
+    assert list(found) == ["numbers", "transposed", "row"]
+    for name, array in found.items():
+        np.testing.assert_array_equal(array, STATE[name])
+
+
 def test_reads_safetensors_npz_and_state_dicts(tmp_path):
     arrays = {"a.weight": NUMBERS, "b": np.array([1.5, -2.0], ml_dtypes.bfloat16)}
     save_file({"a.weight": NUMBERS}, tmp_path / "x.safetensors")
