@@ -7,7 +7,8 @@ jaxvision.  `parity_definitions.py` has the networks that neither of the two has
 Updates tests/pretrained/references.json, or the file that is named by
 PARITY_REFERENCES in the environment: for each name the size of the images, the number
 of parameters, a checksum of all names and shapes of its state dict, and a selection of
-the logits for two images; for one model of each family also features and gradients.
+the logits for two images; for one model of each family also features and gradients, and
+for those with batch normalisation what a training pass in float64 makes of them.
 `timm/NAME` is what timm has where torchvision is the reference of NAME, and
 `NAME/output_stride=16` is torchvision's NAME with dilations instead of strides.
 """
@@ -148,6 +149,15 @@ FEATURES = {
 }
 """Modules whose outputs we call stage1, stage2, …"""
 
+TRAINED = (
+    "vgg11_bn", "googlenet", "inception_v3", "resnet18", "resnet20", "densenet121",
+    "mobilenetv1_100", "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x0_5",
+    "mnasnet0_5", "efficientnet_b0", "efficientnet_b5", "efficientnet_v2_s",
+    "tf_efficientnet_lite0", "regnet_y_400mf", "maxvit_t", "resnetv2_18", "xception",
+    "senet154", "unet_small",
+)  # fmt: skip
+"""Networks with batch normalisation that are compared in training too."""
+
 
 def alexnet_2012():
     """The table of the paper, for which torchvision has no name."""
@@ -257,7 +267,35 @@ def reference(name):
             key: entries(value.grad) for key, value in chosen(model)
         }
     found["logits"] = entries(as_map(name, logits, height, width))
+    if name in TRAINED:
+        found["trained"] = trained(name, model, images.detach())
     return found, spread, found["logits"]["scale"]
+
+
+def trained(name, model, images):
+    """Logits, gradients and new running statistics of a training pass in float64.
+
+    Nothing is dropped, and there are no auxiliary heads.
+    """
+    model.double().train().zero_grad()
+    model.aux_logits = False
+    for head in ("aux1", "aux2", "AuxLogits"):
+        if hasattr(model, head):
+            setattr(model, head, None)
+    for module in model.modules():
+        if type(module).__name__ in ("Dropout", "StochasticDepth"):
+            module.p = 0.0
+        if type(module).__name__ == "DropPath":
+            module.drop_prob = 0.0
+    scores = as_map(name, model(images.double()), *images.shape[2:])
+    weights = inputs.uniform("logits", tuple(scores.shape))
+    (scores * torch.from_numpy(weights)).sum().backward()
+    running = {k: v for k, v in model.state_dict().items() if "running_" in k}
+    return {
+        "logits": entries(scores),
+        "gradients": {key: entries(value.grad) for key, value in chosen(model)},
+        "running": {key: entries(running[key]) for key in spread_over(list(running))},
+    }
 
 
 def is_weight(key, value):
@@ -308,9 +346,14 @@ def fill(model, gain):
 def chosen(model):
     """The first, the middle and the last parameters of a model."""
     parameters = [(k, p) for k, p in model.named_parameters() if p.grad is not None]
-    middle = len(parameters) // 2
-    picked = {i % len(parameters) for i in (0, 1, middle, middle + 1, -2, -1)}
-    return [parameters[i] for i in sorted(picked)]
+    return spread_over(parameters)
+
+
+def spread_over(items):
+    """The first two, the middle two and the last two."""
+    middle = len(items) // 2
+    picked = {i % len(items) for i in (0, 1, middle, middle + 1, -2, -1)}
+    return [items[i] for i in sorted(picked)]
 
 
 def as_map(name, features, height, width):
