@@ -33,7 +33,8 @@ def load(
 
     `source` is a file, a Hugging Face hub id or a state dict, as in
     `reading.read`, or `"default"`: the weights of the model's reference
-    implementation, downloaded.
+    implementation, downloaded.  They expect images that are normalised by
+    `models.normalisation(name)`, which are not always ImageNet's statistics.
 
     The model may differ from the file on purpose.  With another `num_classes`, the
     layers of class scores are initialised with `key` instead (0: there are none).
