@@ -60,6 +60,23 @@ def test_adamw_decays_decoupled_and_kernels_only():
     np.testing.assert_allclose(plain["bias"], PARAMS["bias"] + rate, rtol=1e-5)
 
 
+def test_weight_decay_leaves_alone_what_it_is_told():
+    params = {
+        "attention": {"kernel": jnp.ones((2, 2, 2)), "bias": jnp.ones((2, 2))},
+        "norms": {"scale": jnp.ones((3, 2))},
+        "pos_embedding": jnp.ones((1, 2)),
+    }
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    for rule in (optim.sgd, optim.adamw):
+        optimizer = rule(
+            optim.constant(0.5), weight_decay=0.5, no_weight_decay=["pos_emb"]
+        )
+        state = optimizer.transform.init(params)
+        updates, _ = optimizer.transform.update(zeros, state, params)
+        np.testing.assert_allclose(updates.pop("attention").pop("kernel"), -0.25)
+        assert not any(update.any() for update in jax.tree.leaves(updates))
+
+
 def test_clipping_bounds_the_global_norm():
     norm = float(jnp.sqrt(0.5**2 + 0.25**2 + 1.0))
     clipped = next(trajectory(optim.sgd(optim.constant(1.0), clip=norm / 2)))

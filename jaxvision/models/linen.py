@@ -25,6 +25,9 @@ def from_linen(module: nn.Module) -> Model:
     `init` calls `__call__` alone.  A module whose entries have parameters of their own
     must therefore create all of them there while `self.is_initializing()`.
 
+    A class attribute `no_weight_decay` of the module names what weight decay leaves
+    alone, as `Model.no_weight_decay` describes it.
+
     In training, random draws such as those of dropout take the `key` given to `apply`,
     and every collection but `params` comes back as the new model state.
 
@@ -60,7 +63,7 @@ def from_linen(module: nn.Module) -> Model:
         check_options(type(module).__name__, type(module), options)
         return from_linen(module.clone(**options))
 
-    return Model(init, apply, rebuild)
+    return Model(init, apply, rebuild, getattr(module, "no_weight_decay", ()))
 
 
 def check_options(owner: str, build: Callable, options: Iterable[str]) -> None:

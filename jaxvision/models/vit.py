@@ -79,6 +79,8 @@ class ViT(nn.Module):
     """Whether training computes the inside of blocks twice, to save memory."""
     dtype: Any = jnp.float32
 
+    no_weight_decay = ("pos_embedding", "class_token")
+
     @nn.compact
     def __call__(self, images, *, train: bool):
         batch, height, width, _ = images.shape

@@ -413,3 +413,11 @@ def test_what_does_not_fit_together_is_refused_before_any_work():
     task = experiment.task._replace(measures=plain)
     with pytest.raises(UsageError, match="neither more nor less of accuracy"):
         experiment._replace(task=task).check()
+    model = experiment.model._replace(no_weight_decay=("pos_embedding",))
+    with pytest.raises(UsageError, match="pos_embedding are not for weight decay"):
+        experiment._replace(model=model).check()
+    decayed = optim.sgd(
+        optim.constant(0.1), weight_decay=0.1, no_weight_decay=model.no_weight_decay
+    )
+    for optimizer in (decayed, optim.sgd(optim.constant(0.1))):
+        experiment._replace(model=model, optimizer=optimizer).check()

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvision import models
+from jaxvision import models, optim
 from jaxvision.engine.state import count
 from jaxvision.errors import UsageError
 from jaxvision.models import measures, registry
@@ -80,6 +80,18 @@ def test_images_are_normalised_as_published_weights_expect():
     imagenet = models.normalisation("resnet50")
     assert models.normalisation("googlenet", transform_input=True) == imagenet
     assert models.normalisation("googlenet")[1] == (0.5,) * 3
+
+
+@pytest.mark.parametrize("name", [*PARAMETERS, *SMALLEST])
+def test_weight_decay_shrinks_kernels_alone(name):
+    params = shapes(name)[0]["params"]
+    mask = optim.decay_mask(params, models.create(name).no_weight_decay)
+    decayed = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): decays
+        for path, decays in jax.tree_util.tree_leaves_with_path(mask)
+    }
+    for path, decays in decayed.items():
+        assert decays == (path.endswith("kernel") and "cpb_mlp" not in path), path
 
 
 @pytest.mark.parametrize("name", DENSE)
