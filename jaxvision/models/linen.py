@@ -64,15 +64,16 @@ def from_linen(module: nn.Module) -> Model:
         if entry is not None and entry not in (known := _entries(module)):
             raise unknown(f"entry of {type(module).__name__}", entry, known)
         state = {name: value for name, value in variables.items() if name != "params"}
-        options = dict(mutable=list(state)) if train else {}
+        options: dict[str, Any] = dict(mutable=list(state)) if train else {}
         if train and key is not None:
             # What draws from a stream of another name draws from that of `params`.
             options["rngs"] = {"dropout": key, "params": jax.random.fold_in(key, 1)}
         with _explained(module, inputs, entry), _our_convolution():
             called, mode = _in_mode(module, inputs, entry, train=train)
-            outputs = called.apply(variables, *inputs, **mode, **options, method=entry)
-        if train:
-            outputs, state = outputs
+            found: Any = called.apply(
+                variables, *inputs, **mode, **options, method=entry
+            )
+        outputs, state = found if train else (found, state)
         return named(outputs, module) if entry is None else outputs, state
 
     def rebuild(**options):
@@ -99,13 +100,14 @@ def named(outputs: Any, module: Any) -> Outputs:
 
 def _in_mode(
     module: nn.Module, inputs: Sequence[Any], entry: str | None, *, train: bool
-) -> tuple[nn.Module, dict[str, bool]]:
+) -> tuple[nn.Module, dict[str, Any]]:
     """The module and the keywords that it is called with in training or evaluation.
 
     Raises `UsageError` if it cannot be called with them.
     """
     signature = inspect.signature(getattr(module, entry or "__call__"))
-    modes = dict.fromkeys(MODES, train) | dict.fromkeys(OPPOSITES, not train)
+    modes: dict[str, Any] = dict.fromkeys(MODES, train)
+    modes |= dict.fromkeys(OPPOSITES, not train)
     mode = {name: modes[name] for name in modes if name in signature.parameters}
     fields = {field.name for field in dataclasses.fields(module)}
     if not mode and (of_module := {n: modes[n] for n in modes if n in fields}):

@@ -81,7 +81,7 @@ def _begun(streams: nnx.State, key: Array | None) -> nnx.State:
             return jax.random.split(jax.random.fold_in(key, number), leaf.shape)
         return jnp.zeros(leaf.shape, leaf.dtype)
 
-    return tree.unflatten(begin(*each) for each in enumerate(leaves))
+    return jax.tree.unflatten(tree, [begin(*each) for each in enumerate(leaves)])
 
 
 def _with_text_keys(tree: Any) -> Any:

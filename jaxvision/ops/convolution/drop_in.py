@@ -60,7 +60,7 @@ def conv_general_dilated(
     # One dimension is two, of which the first has a single row.
     row = (1,) * (4 - lhs.ndim)
     if not isinstance(padding, str):
-        padding = [(0, 0)] * len(row) + [tuple(edge) for edge in padding]
+        padding = [(0, 0)] * len(row) + [(low, high) for low, high in padding]
     y = conv2d(
         lhs.reshape(len(lhs), *row, *lhs.shape[1:]),
         rhs.reshape(*row, *rhs.shape),
