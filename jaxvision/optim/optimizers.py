@@ -88,14 +88,113 @@ def adamw(
 
     Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101.
     """
+    rule = optax.adamw
+    return _decoupled(rule, schedule, b1, b2, weight_decay, no_weight_decay, clip)
+
+
+def lamb(
+    schedule: optax.Schedule,
+    *,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    weight_decay: float = 1e-2,
+    no_weight_decay: Sequence[str] = (),
+    clip: float | None = None,
+) -> Optimizer:
+    """AdamW whose step for each parameter is as long as the parameter: large batches.
+
+    You et al. 2020, https://arxiv.org/abs/1904.00962.
+    """
+    rule = optax.lamb
+    return _decoupled(rule, schedule, b1, b2, weight_decay, no_weight_decay, clip)
+
+
+def lion(
+    schedule: optax.Schedule,
+    *,
+    b1: float = 0.9,
+    b2: float = 0.99,
+    weight_decay: float = 1e-1,
+    no_weight_decay: Sequence[str] = (),
+    clip: float | None = None,
+) -> Optimizer:
+    """The sign of a momentum: half of Adam's memory.  Rates are three to ten times
+    lower than AdamW's, and weight decay as many times higher.
+
+    Chen et al. 2023, https://arxiv.org/abs/2302.06675.
+    """
+    rule = optax.lion
+    return _decoupled(rule, schedule, b1, b2, weight_decay, no_weight_decay, clip)
+
+
+def muon(
+    schedule: optax.Schedule,
+    *,
+    adam: Sequence[str] = (),
+    adam_schedule: optax.Schedule | None = None,
+    momentum: float = 0.95,
+    weight_decay: float = 0.0,
+    no_weight_decay: Sequence[str] = (),
+    clip: float | None = None,
+) -> Optimizer:
+    """Nesterov's momentum, of each kernel the nearest orthogonal matrix.
+
+    The rows of the matrix of a convolution are its taps and input channels.  What
+    weight decay leaves alone, and parameters with a pattern of `adam` in their paths,
+    usually the first layer and the last, follow Adam with Nesterov's momentum, without
+    weight decay, at the rates of `adam_schedule` (None: the same).
+
+    Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/.
+    """
+    check(
+        (0 <= momentum < 1, f"momentum must be in [0, 1), got {momentum}"),
+        *_common(weight_decay, clip),
+    )
+
+    def matrices(params: PyTree) -> PyTree:
+        def matrix(kernel, param):
+            if not kernel:
+                return None
+            rows = tuple(range(param.ndim - 1))
+            return optax.contrib.MuonDimensionNumbers(rows, param.ndim - 1)
+
+        kernels = decay_mask(params, (*no_weight_decay, *adam))
+        return jax.tree.map(matrix, kernels, params)
+
+    rule = optax.contrib.muon(
+        schedule,
+        beta=momentum,
+        weight_decay=weight_decay,
+        weight_decay_mask=_mask(no_weight_decay),
+        adam_learning_rate=adam_schedule,
+        muon_weight_dimension_numbers=matrices,
+    )
+    return Optimizer(
+        optax.chain(_clip(clip), rule),
+        schedule,
+        no_weight_decay if weight_decay else None,
+    )
+
+
+def _decoupled(
+    rule: Callable[..., optax.GradientTransformation],
+    schedule: optax.Schedule,
+    b1: float,
+    b2: float,
+    weight_decay: float,
+    no_weight_decay: Sequence[str],
+    clip: float | None,
+) -> Optimizer:
     check(
         (0 <= b1 < 1 and 0 <= b2 < 1, f"b1 and b2 must be in [0, 1), got {b1}, {b2}"),
         *_common(weight_decay, clip),
     )
     mask = _mask(no_weight_decay)
-    rule = optax.adamw(schedule, b1, b2, weight_decay=weight_decay, mask=mask)
     return Optimizer(
-        optax.chain(_clip(clip), rule),
+        optax.chain(
+            _clip(clip),
+            rule(schedule, b1, b2, weight_decay=weight_decay, mask=mask),
+        ),
         schedule,
         no_weight_decay if weight_decay else None,
     )
