@@ -1,4 +1,4 @@
-"""PyTorch's checkpoint files, read without PyTorch and without running their code.
+"""PyTorch's checkpoint files, read and written without PyTorch.
 
 A pickle is a program: it may name any function and call it.  This reader knows the few
 names that a checkpoint of tensors needs, has stand-ins that do nothing for the plain
@@ -13,7 +13,7 @@ import io
 import pickle
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -111,6 +111,43 @@ class Skipped:
 
     def extend(self, items):
         pass
+
+
+def write(path: Path, state: Mapping[str, np.ndarray]) -> None:
+    """Save arrays as a state dict that `torch.load` reads.
+
+    As for modules of PyTorch, the version of the outermost one goes with it: MNASNet of
+    torchvision asks for it, which no other kind of file can hold.
+    """
+    empty = _name("collections", "OrderedDict") + pickle.EMPTY_TUPLE + pickle.REDUCE
+    program = [pickle.PROTO + b"\x02", empty, pickle.MARK]
+    with zipfile.ZipFile(path, "w") as archive:
+        for number, (name, array) in enumerate(state.items()):
+            kind = next(kind for kind, dtype in DTYPES.items() if dtype == array.dtype)
+            strides = np.empty_like(array, order="C").strides
+            program += [
+                _plain(name), _name("torch._utils", "_rebuild_tensor_v2"), pickle.MARK,
+                pickle.MARK, _plain("storage"), _name("torch", kind),
+                _plain(str(number)), _plain("cpu"), _plain(array.size), pickle.TUPLE,
+                pickle.BINPERSID, _plain(0), _plain(array.shape),
+                _plain(tuple(step // array.itemsize for step in strides)),
+                _plain(False), empty, pickle.TUPLE, pickle.REDUCE,
+            ]  # fmt: skip
+            archive.writestr(f"weights/data/{number}", array.tobytes())
+        version = _plain({"_metadata": {"": {"version": 2}}})
+        program += [pickle.SETITEMS, version, pickle.BUILD, pickle.STOP]
+        archive.writestr("weights/data.pkl", b"".join(program))
+        archive.writestr("weights/byteorder", "little")
+        archive.writestr("weights/version", "3\n")
+
+
+def _name(module: str, name: str) -> bytes:
+    return pickle.GLOBAL + f"{module}\n{name}\n".encode()
+
+
+def _plain(value: Any) -> bytes:
+    """The part of a pickle that makes a value, without its beginning and its end."""
+    return pickle.dumps(value, protocol=2)[2:-1]
 
 
 def read(path: Path) -> Any:
