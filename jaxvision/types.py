@@ -76,6 +76,9 @@ class Model(NamedTuple):
     rebuild: Callable[..., "Model"] | None = None
     """`(dtype=…, remat=…) -> Model`: the same network with the same variables, computed
     in another precision or with activations recomputed; None: there is no other."""
+    no_weight_decay: Sequence[str] = ()
+    """Which parameters weight decay leaves alone, beside biases and norms, as patterns
+    that are searched in their paths: position embeddings, learned scales."""
 
 
 class Forward(NamedTuple):
@@ -173,6 +176,9 @@ class Optimizer(NamedTuple):
     transform: optax.GradientTransformation
     schedule: Callable[[Any], Any]
     """`step -> learning rate`; logged, and named when a run diverges."""
+    no_weight_decay: Sequence[str] | None = None
+    """What its weight decay was told to leave alone; None: it has no weight decay, or
+    decides by itself."""
 
 
 class ItemIterator(Protocol):
@@ -425,7 +431,14 @@ class Experiment(NamedTuple):
             pipeline.check_read_by(self.task)
         for further in self.evaluations.values():
             further.pipeline.check_read_by(further.task or self.task)
+        decay = self.optimizer.no_weight_decay
         check(
+            (
+                decay is None or set(self.model.no_weight_decay) <= set(decay),
+                f"the model's {', '.join(self.model.no_weight_decay)} are not for "
+                "weight decay: give no_weight_decay=model.no_weight_decay to the "
+                "optimizer",
+            ),
             *(
                 (
                     name.isidentifier() and name not in ("train", "validation", "test"),
@@ -433,5 +446,5 @@ class Experiment(NamedTuple):
                     "its metrics, so it is a word other than train, validation, test",
                 )
                 for name in self.evaluations
-            )
+            ),
         )
