@@ -4,11 +4,11 @@ Where a side shrinks, the filter widens with it, so that every pixel counts
 (antialiasing): each side by itself, and at any ratio.  Pixels are rounded to bytes
 between the two sides, as Pillow does.
 
-`bilinear` is fast_image_resize's, Pillow's algorithm in vector instructions, or OpenCV's
-where no side shrinks.  On the 200 photographs of `benchmarks/data.py` no pixel differs
+`bilinear` is fast_image_resize's, Pillow's algorithm in vector instructions, and
+OpenCV's where no side shrinks.  On the 200 photographs of `benchmarks/data.py` no pixel differs
 from Pillow's by more than one level of 255, and a crop for 224 pixels takes a third of
-its time.  `bicubic` is Pillow's own, from which the former's differs by up to 15 levels;
-and so is `bilinear` on Linux on ARM, for which it has no wheels.  `ops.resample`, which
+its time.  `bicubic` is Pillow's own, from which the former's differs by up to 15; and
+so is `bilinear` on Linux on ARM, for which it has no wheels.  `ops.resample`, which
 rounds once, is within one level of either on the device.  All release Python's lock.
 """
 
