@@ -29,6 +29,13 @@ class Measure(NamedTuple):
         return f"{text} {self.unit}".rstrip()
 
 
+GRADIENT_NORM = Measure("gradient_norm")
+"""Euclidean, of all parameters together, before any clipping: its mean over the steps
+of a row of the log."""
+LEARNING_RATE = Measure("learning_rate", decimals=6)
+"""Of the last step of a row."""
+
+
 def measure_of(key: str, measures: Iterable[Measure]) -> Measure:
     """The measure behind a key of a log or record, such as `validation/average/loss` or
     `test_top5_accuracy`: the one whose name is the longest end of the key in whole

@@ -76,6 +76,9 @@ class Model(NamedTuple):
     rebuild: Callable[..., "Model"] | None = None
     """`(dtype=…, remat=…) -> Model`: the same network with the same variables, computed
     in another precision or with activations recomputed; None: there is no other."""
+    no_weight_decay: Sequence[str] = ()
+    """Which parameters weight decay leaves alone, beside biases and norms, as patterns
+    that are searched in their paths: position embeddings, learned scales."""
 
 
 class Forward(NamedTuple):
@@ -173,6 +176,9 @@ class Optimizer(NamedTuple):
     transform: optax.GradientTransformation
     schedule: Callable[[Any], Any]
     """`step -> learning rate`; logged, and named when a run diverges."""
+    no_weight_decay: Sequence[str] | None = None
+    """What its weight decay was told to leave alone; None: it has no weight decay, or
+    decides by itself."""
 
 
 class ItemIterator(Protocol):
@@ -253,10 +259,19 @@ class Pipeline(NamedTuple):
         )
 
     def steps(self, epochs: float) -> int:
-        """Training steps that make `epochs` passes.  Raises `UsageError` if none."""
-        steps = round(epochs * self.num_batches)
-        check((steps >= 1, f"epochs must be positive, got {epochs}"))
-        return steps
+        """Training steps that make `epochs` passes.
+
+        Raises `UsageError` for less than one step, or more than 32 bits can count.
+        """
+        steps = epochs * self.num_batches
+        check(
+            (
+                0.5 < steps < 2**31,
+                f"epochs must make between 1 and 2^31 steps of {self.batch_size} "
+                f"images, got {epochs} epochs of {self.num_batches} steps",
+            )
+        )
+        return round(steps)
 
 
 class Reference(NamedTuple):
@@ -325,6 +340,9 @@ class Moment(NamedTuple):
     average: Variables | None
     """Those of the averaged parameters, if the experiment has them."""
     metrics: Mapping[str, Any]
+    """Of the validation."""
+    galleries: Galleries | None = None
+    """Of the validation, where its pictures are due (`--pictures-every`)."""
 
 
 class Experiment(NamedTuple):
@@ -413,7 +431,14 @@ class Experiment(NamedTuple):
             pipeline.check_read_by(self.task)
         for further in self.evaluations.values():
             further.pipeline.check_read_by(further.task or self.task)
+        decay = self.optimizer.no_weight_decay
         check(
+            (
+                decay is None or set(self.model.no_weight_decay) <= set(decay),
+                f"the model's {', '.join(self.model.no_weight_decay)} are not for "
+                "weight decay: give no_weight_decay=model.no_weight_decay to the "
+                "optimizer",
+            ),
             *(
                 (
                     name.isidentifier() and name not in ("train", "validation", "test"),
@@ -421,5 +446,5 @@ class Experiment(NamedTuple):
                     "its metrics, so it is a word other than train, validation, test",
                 )
                 for name in self.evaluations
-            )
+            ),
         )

@@ -76,6 +76,29 @@ def test_a_skipped_step_has_no_effect_and_is_counted(tmp_path):
     assert (tmp_path / "bad_batches" / "step-11.npz").exists()
 
 
+@pytest.mark.parametrize("on_bad_loss", ["stop", "skip"])
+def test_parameters_that_are_not_finite_are_bad_whatever_the_loss(
+    tmp_path, on_bad_loss
+):
+    """Item 11 has no finite gradient, and the loss does not tell."""
+    experiment = build(Config(poison=11))
+    task = experiment.task
+
+    def loss(forward, batch, *, key):
+        (total, weight), aux = task.loss(forward, batch, key=key)
+        return (jax.numpy.nan_to_num(total), weight), aux
+
+    hiding = task._replace(loss=loss)
+    experiment = experiment._replace(task=hiding, on_bad_loss=on_bad_loss)
+    if on_bad_loss == "stop":
+        with pytest.raises(Diverged, match=r"after step 11, of loss 0, .* not finite"):
+            train(tmp_path, experiment)
+        return
+    fitted = train(tmp_path, experiment)
+    assert [row["skipped_steps"] for row in rows(tmp_path)] == [0, 1, 1]
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(fitted.last.params))
+
+
 def test_skipping_without_anything_bad_changes_nothing(tmp_path, quiet):
     fitted = train(tmp_path, build(Config())._replace(on_bad_loss="skip", spike=50.0))
     for one, other in zip(

@@ -9,7 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import pytest
+
+from jaxvision.engine import processes
 
 ROOT = Path(__file__).parent.parent
 TIMINGS = {
@@ -177,3 +180,25 @@ def test_a_coordinator_that_does_not_answer_is_named(tmp_path):
     assert done.returncode == 2
     assert re.search("no coordinator answers at 127.0.0.1:9 after 1 s", done.stderr)
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("coordinator", "address"),
+    [
+        ("127.0.0.1:8476", "127.0.0.1:8476"),
+        ("localhost:8476", "localhost:8476"),
+        ("[::1]:8476", "[::1]:8476"),
+        ("resnet-0.resnet:8476", None),  # JAX's own choice: every interface
+        ("10.0.0.7:8476", None),
+        (None, None),
+    ],
+)
+def test_processes_of_one_machine_listen_on_it_alone(monkeypatch, coordinator, address):
+    calls = []
+    monkeypatch.setattr(
+        jax.distributed, "initialize", lambda *_, **options: calls.append(options)
+    )
+    monkeypatch.setattr(jax.config, "update", lambda *_: None)
+    monkeypatch.setattr(processes, "_in_cluster", lambda _: coordinator is None)
+    processes.start(coordinator, 2, 0)
+    assert calls[0]["coordinator_bind_address"] == address

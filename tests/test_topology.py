@@ -50,7 +50,7 @@ def losses(experiment, mesh):
         item = sharding.stack([next(items)])
         placed = sharding.place_items(mesh, item, experiment.train.batch_size)
         state, report = step(state, constants, placed)
-        found.append(float(report.sums["loss"]) / experiment.train.batch_size)
+        found.append(float(report.sums.task["loss"]) / experiment.train.batch_size)
     return found, state
 
 

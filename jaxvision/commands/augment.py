@@ -1,5 +1,6 @@
 """`python -m jaxvision augment`."""
 
+import itertools
 from pathlib import Path
 
 from jaxvision.commands.printing import file_name
@@ -40,9 +41,10 @@ def augment(
         )
     train = registry.load(dataset, data_dir=data_dir).train
     names = train.class_names
-    of_each = -(-columns // len(names))
-    examples = card.examples(train, rows=columns, columns=of_each).values()
-    every = [example for few in examples for example in few]
+    # In turns, since a class may have no examples.
+    examples = card.examples(train, rows=columns, columns=columns).values()
+    turns = itertools.chain(*itertools.zip_longest(*examples))
+    every = [example for example in turns if example is not None]
     batch = gallery.together(every[:columns], size)
 
     def drawn(batch):

@@ -7,7 +7,7 @@ answers at once.
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import tyro
 
@@ -19,9 +19,11 @@ from jaxvision.commands.models import models
 from jaxvision.commands.prepare import prepare
 from jaxvision.commands.publish import publish
 from jaxvision.commands.quality import quality
+from jaxvision.commands.report import report
 from jaxvision.commands.sweep import sweep
 from jaxvision.commands.table import table
-from jaxvision.errors import UsageError, unknown
+from jaxvision.errors import UsageError, unknown, unread
+from jaxvision.printing import print_whatever_the_encoding
 
 EXIT_USAGE = 2
 
@@ -33,6 +35,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "quality": quality,
     "table": table,
     "publish": publish,
+    "report": report,
     "prepare": prepare,
     "doctor": doctor,
     "launch": launch,
@@ -51,35 +54,46 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command.  A mistake of the user ends with one message and code 2."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     arguments, passed = _split(arguments)
+    print_whatever_the_encoding()
     try:
-        if "" in arguments:  # which as a path would mean the current folder
-            raise UsageError(
-                "one of the arguments is empty, perhaps a variable of the shell that "
-                f"is not set: {' '.join(map(repr, arguments))}"
-            )
-        if (
-            arguments
-            and not arguments[0].startswith("-")
-            and arguments[0] not in COMMANDS
-        ):
-            raise unknown("command", arguments[0], COMMANDS)
-        then = tyro.extras.subcommand_cli_from_dict(
-            COMMANDS,
-            prog="python -m jaxvision",
-            description="Computer vision research in JAX. Experiments are programs of "
-            "their own; those of the repository are in a clone of it, not in the "
-            "wheel: python -m experiments.mnist_lenet5 --help",
-            args=arguments or ["--help"],
-            config=(
-                tyro.conf.FlagCreatePairsOff,
-                tyro.conf.PositionalMetavarFromFieldName,
-            ),
-        )
-        if then is not None:
-            then(passed)
+        with unread():
+            _run(arguments, passed)
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(EXIT_USAGE)
+        _leave(str(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # Commands read and write what their user names.
+        _leave(f"{error.filename} cannot be used: {error.strerror}")
+
+
+def _run(arguments: list[str], passed: list[str]) -> None:
+    if "" in arguments:  # which as a path would mean the current folder
+        raise UsageError(
+            "one of the arguments is empty, perhaps a variable of the shell that is "
+            f"not set: {' '.join(map(repr, arguments))}"
+        )
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+        raise unknown("command", arguments[0], COMMANDS)
+    then = tyro.extras.subcommand_cli_from_dict(
+        COMMANDS,
+        prog="python -m jaxvision",
+        description="Computer vision research in JAX. Experiments are programs of "
+        "their own; those of the repository are in a clone of it, not in the wheel: "
+        "python -m experiments.mnist_lenet5 --help",
+        args=arguments or ["--help"],
+        config=(
+            tyro.conf.FlagCreatePairsOff,
+            tyro.conf.PositionalMetavarFromFieldName,
+        ),
+    )
+    if then is not None:
+        then(passed)
+
+
+def _leave(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(EXIT_USAGE)
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -3,13 +3,13 @@
 import fnmatch
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 
 from jaxvision import models
 from jaxvision.errors import unknown
 from jaxvision.models import measures
 from jaxvision.pretrained import published
+from jaxvision.printing import make_console
 
 
 def matching(pattern: str | None) -> list[str]:
@@ -81,7 +81,7 @@ def layer_table(name: str) -> Table:
 
 def show(table: Table) -> None:
     """Print a table at its full width; a narrow terminal wraps or cuts the lines."""
-    console = Console(highlight=False, markup=False, emoji=False, width=1000)
+    console = make_console(soft_wrap=False, width=1000)
     console.width = console.measure(table).maximum
     console.print(table)
 

@@ -4,8 +4,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from jaxvision.printing import make_console
 
 
 def file_name(dataset: str) -> str:
@@ -22,8 +23,7 @@ def shape_in_words(shape: Sequence[int | None]) -> str:
 
 def show(content: Any) -> None:
     """Print text, a table or columns."""
-    # Names are printed as they are, also those that look like rich's markup.
-    Console(highlight=False, markup=False, emoji=False).print(content)
+    make_console(soft_wrap=False).print(content)
 
 
 def show_rows(rows: dict[str, str]) -> None:

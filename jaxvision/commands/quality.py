@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from jaxvision.commands.printing import file_name, show_rows
+from jaxvision.errors import UsageError
 
 
 def quality(
@@ -32,8 +33,17 @@ def quality(
         output := output or Path("runs", "quality", file_name(dataset)),
         experiment=labels,
         folds=folds,
-        options=shlex.split(options),
+        options=_words(options),
         command=sys.argv[1:],
     )
     show_rows(report.summary(found) or {"nothing": "found"})
     print(f"written to {output}: report.html, report.json, exclusions.txt, pictures")
+
+
+def _words(options: str) -> list[str]:
+    try:
+        return shlex.split(options)
+    except ValueError as error:
+        raise UsageError(
+            f"--options {options!r} cannot be split into words: {error}"
+        ) from None

@@ -26,6 +26,7 @@ from jaxvision.data.files import reading
 from jaxvision.data.rows import take
 from jaxvision.data.source import Source, fingerprint
 from jaxvision.errors import UsageError
+from jaxvision.files import expanded
 
 _LISTED = 10
 _NUMBER = re.compile("[0-9]{1,12}")
@@ -114,7 +115,7 @@ def identity(source: Source) -> str:
 
 def read(path: str | Path) -> Exclusions:
     """The list in a file.  Raises one `UsageError` for all lines that are wrong."""
-    path = Path(path).expanduser()
+    path = expanded(path)
     heads: dict[str, tuple[int, str]] = {}
     rows: dict[str, set[int]] = {}
     problems: list[str] = []

@@ -11,8 +11,9 @@ def bar[T](work: Iterable[T], count: int, doing: str, *, least: int) -> Iterable
     """
     if count < least or not sys.stderr.isatty():
         return work
-    from rich.console import Console
     from rich.progress import track
 
-    console = Console(stderr=True)
+    from jaxvision.printing import make_console
+
+    console = make_console(stderr=True)
     return track(work, doing, count, console=console, transient=True)

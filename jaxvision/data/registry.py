@@ -13,6 +13,7 @@ from jaxvision.data.names import Fold, Name
 from jaxvision.data.source import Splits
 from jaxvision.data.tfds import source as tfds_source
 from jaxvision.errors import UsageError, check, unknown
+from jaxvision.files import expanded
 
 
 class Kind(NamedTuple):
@@ -192,6 +193,8 @@ def parse(text: str) -> Name:
         return Name(text, _TFDS, text)
     if kind.own and not rest:
         raise UsageError(f"{text!r} names no file or folder: write {kind.form}")
+    if kind.own:
+        expanded(rest)  # or there is no such place
     return Name(text, kind.prefix, rest)
 
 
@@ -229,7 +232,7 @@ def _check_no_path(text: str) -> None:
     if ("/" in path or "." in path) and not version:
         known = [kind.prefix for kind in KINDS.values() if kind.form != kind.prefix]
         raise unknown("kind of data", prefix, filter(None, known))
-    if "/" in text and Path(text).expanduser().exists():
+    if "/" in text and expanded(text).exists():
         suffix = Path(path or text).suffix[1:]
         fitting = suffix if suffix in KINDS and KINDS[suffix].own else "folder"
         raise UsageError(

@@ -1,4 +1,5 @@
-"""What follows a loss that is not finite, or a spike (`Experiment.on_bad_loss`)."""
+"""What follows a bad step: a loss that is not finite, or a spike, or parameters that
+are not finite (`Experiment.on_bad_loss`)."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +17,7 @@ MOST_ROLL_BACKS = 10
 
 
 class Diverged(RuntimeError):
-    """The loss became NaN or infinite, or rose too far."""
+    """Loss or parameters became NaN or infinite, or the loss rose too far."""
 
 
 class RollBack(Exception):
@@ -65,8 +66,13 @@ class LossCheck:
             return
         rate = learning_rate(self._experiment, step)
         loss = float(dispatch.report.bad_loss)
-        kind = "is not finite" if not np.isfinite(loss) else f"{loss:.4g} is a spike"
-        what = f"the loss of step {step} {kind}, at learning rate {rate:.3g}"
+        if not np.isfinite(loss):
+            what = f"the loss of step {step} is not finite"
+        elif not dispatch.report.sound:
+            what = f"after step {step}, of loss {loss:.4g}, parameters are not finite"
+        else:
+            what = f"the loss of step {step} {loss:.4g} is a spike"
+        what += f", at learning rate {rate:.3g}"
         what += f"; its batch is in {self._keep(step, dispatch)}"
         if self._experiment.on_bad_loss == "skip":
             self._console.print(f"{what}; the step had no effect")

@@ -13,7 +13,7 @@ folder that all of them see; what they find, they find together.
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +26,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 from jaxvision.engine import processes, snapshot
 from jaxvision.engine.state import TrainState, named_leaves
 from jaxvision.errors import UsageError, check
+from jaxvision.files import os_error
 
 
 class CheckpointError(RuntimeError):
@@ -38,14 +39,15 @@ class Restored(NamedTuple):
     step: int
     state: TrainState
     extra: dict[str, Any]
-    """What else `save` was given: the state of the data iterator and such."""
+    """What else `save` was given: the state of the data iterator, the log and such."""
 
 
 class Checkpoints:
     """The checkpoints of one run directory.
 
-    Keeps the newest `keep_last` and the one with the highest score.  `warn` is told of
-    every damaged checkpoint, which is renamed and never deleted.
+    Keeps the newest `keep_last` and the one with the highest score.  Scores are read
+    from the checkpoints themselves, where they are under the checksum.  `warn` is told
+    of every damaged checkpoint, which is renamed and never deleted.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Checkpoints:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
         self._writing: Future[None] | None = None
         self._spare: dict[str, np.ndarray] = {}
+        self._scores: dict[int, float | None] = {}
         # Orbax logs many times over what reaches us as an exception.
         logging.getLogger("absl").setLevel(logging.CRITICAL + 1)
         directory.mkdir(parents=True, exist_ok=True)
@@ -62,16 +65,8 @@ class Checkpoints:
             directory.absolute(),
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=policies.AnyPreservationPolicy(
-                    [
-                        policies.LatestN(keep_last),
-                        policies.BestN(
-                            get_metric_fn=_score,
-                            n=1,
-                            keep_checkpoints_without_metrics=False,
-                        ),
-                    ]
+                    [policies.LatestN(keep_last), _Best(self._ranked)]
                 ),
-                best_fn=_score,  # without it Orbax does not write the scores down
                 cleanup_tmp_directories=True,
                 create=False,
                 enable_async_checkpointing=False,  # there is a thread already
@@ -94,10 +89,11 @@ class Checkpoints:
     ) -> None:
         """Copies the state to the host and returns; the writing goes on by itself.
 
-        `score` ranks it, higher is better; None where nothing was measured.  `log` puts
-        on the disk what the checkpoint relies on.  Waits for the save before.  Saving
-        the step that is the newest already does nothing.  Raises `CheckpointError` if
-        the save before failed; if this one does, the next call of a method tells.
+        `score` ranks it, higher is better; None where no finite number was measured:
+        such a checkpoint is never the best.  `log` puts on the disk what was logged so
+        far.  Waits for the save before.  Saving the step that is the newest already
+        does nothing.  Raises `CheckpointError` if the save before failed; if this one
+        does, the next call of a method tells.
         """
         self.wait()
         if int(state.step) == self._manager.latest_step():
@@ -115,11 +111,12 @@ class Checkpoints:
         log: Callable[[], None],
     ) -> None:
         self.run(log, "the log")
+        extra = {**extra, "score": score}
         arguments = _Save(lambda folder: snapshot.write(folder, taken, extra))
-        metrics = None if score is None else {"score": score}
+        self._scores[taken.step] = score
         self.run(
             lambda: self._manager.save(
-                taken.step, args=ocp.args.Composite(state=arguments), metrics=metrics
+                taken.step, args=ocp.args.Composite(state=arguments)
             )
         )
 
@@ -143,23 +140,26 @@ class Checkpoints:
 
         `like` may be abstract, so that there need not be two states at a time.
         """
+        self._inspect()
         return self._first_readable(self.steps()[::-1], like)
 
     def restore_best(self, like: TrainState) -> Restored | None:
         """The readable checkpoint with the best score; of equals the newest."""
+        self._inspect()
         return self._first_readable(self._ranked(), like)
 
-    def best_step(self) -> int | None:
-        """That of the best score; of equals the newest; None without any score."""
-        ranked = self._ranked()
-        return ranked[0] if ranked else None
+    def _inspect(self) -> None:
+        """Learn the scores of checkpoints that were there before this process."""
+        for step in self.steps():
+            if step not in self._scores:
+                contents, error = self._attempt(self._contents, step)
+                if error is None:
+                    self._scores[step] = contents["extra"]["score"]
+                else:
+                    self._set_aside(step, error)
 
     def _ranked(self) -> list[int]:
-        scores = {step: self._manager.metrics(step) for step in self.steps()}
-        ranked = sorted(
-            (_score(metrics), step) for step, metrics in scores.items() if metrics
-        )
-        return [step for _, step in ranked[::-1]]
+        return ranked({step: self._scores.get(step) for step in self.steps()})
 
     def steps(self) -> list[int]:
         """The steps that are complete on the disk, ascending."""
@@ -176,7 +176,7 @@ class Checkpoints:
         self, steps: Iterable[int], like: TrainState
     ) -> Restored | None:
         for step in steps:
-            folder = self._directory / str(step) / "state"
+            folder = snapshot.step_folder(self._directory, step)
             contents, error = self._attempt(self._contents, step)
             if error is None:
                 _check_same_arrays(folder.parent, contents["arrays"], like)
@@ -187,7 +187,7 @@ class Checkpoints:
         return None
 
     def _contents(self, step: int) -> dict[str, Any]:
-        contents = snapshot.read_contents(self._directory / str(step) / "state")
+        contents = snapshot.read_contents(snapshot.step_folder(self._directory, step))
         if contents["step"] != step:
             raise ValueError(f"it holds step {contents['step']}")
         return contents
@@ -221,19 +221,22 @@ class Checkpoints:
         folder.rename(aside)
         self._warn(
             f"checkpoint {step} is damaged ({reason}): it was renamed to "
-            f"{aside.name}, and the run goes back to the one before"
+            f"{aside.name}, and another one takes its place"
         )
 
     def run(self, action: Callable[[], Any], what: str = "a checkpoint") -> None:
-        """Raises `CheckpointError` if something cannot be written."""
+        """Raises `CheckpointError` if the disk is why something cannot be written."""
         try:
             action()
         except Exception as error:
+            fault = os_error(error)
+            if fault is None:
+                raise
             steps = self.steps()
             good = f"step {steps[-1]}" if steps else "none"
             raise CheckpointError(
                 f"{what} could not be written to {self._directory} "
-                f"({_reason(error)}); the last good one is {good}. Make room or mend "
+                f"({_reason(fault)}); the last good one is {good}. Make room or mend "
                 "the disk, then run the same command to continue from there"
             ) from error
 
@@ -264,8 +267,21 @@ def _reason(error: Exception) -> str:
     return text if len(text) <= 160 else "… " + text[-160:]
 
 
-def _score(metrics: dict[str, float]) -> float:
-    return metrics["score"]
+def ranked(scores: Mapping[int, float | None]) -> list[int]:
+    """The steps that have a score, best first; of equals the newest."""
+    known = [(score, step) for step, score in scores.items() if score is not None]
+    return [step for _, step in sorted(known, reverse=True)]
+
+
+@dataclasses.dataclass
+class _Best(policies.PreservationPolicy):
+    """Keeps the first of those that are ranked."""
+
+    ranked: Callable[[], list[int]]
+
+    def should_preserve(self, checkpoints, *, context):
+        best = self.ranked()[:1]
+        return [checkpoint.step in best for checkpoint in checkpoints]
 
 
 def _check_same_arrays(

@@ -8,7 +8,7 @@ examples with their predictions (`gallery`).
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -28,6 +28,7 @@ from jaxvision.engine.sharding import (
 )
 from jaxvision.engine.state import TrainState
 from jaxvision.engine.step import Constants
+from jaxvision.errors import check
 from jaxvision.types import Array, Galleries, Model, Pipeline, PyTree, Sums, Task
 
 
@@ -56,7 +57,6 @@ class Evaluator:
         *,
         frozen: PyTree,
         seed: int,
-        with_galleries: bool = False,
         beat: Callable[[], None] = lambda: None,
     ):
         """Places the pipeline's arrays on the devices; `frozen` are there already.
@@ -64,16 +64,23 @@ class Evaluator:
         `beat` is called for every batch.
         """
         self._task, self._pipeline, self._mesh = task, pipeline, mesh
-        self._beat, self._with_galleries = beat, with_galleries
+        self._beat = beat
         resident = place_resident(mesh, pipeline.resident())
         self._constants = Constants(resident, frozen)
-        self._measure = _make_measure(model, task, pipeline, seed, with_galleries)
-        self._step = onednn.jit(
-            self._measure_batch, donate_argnums=0, out_shardings=replicated(mesh)
-        )
+        self._measure = _make_measure(model, task, pipeline, seed)
+        # Two programs, so that no metric depends on whether there are pictures.
+        self._programs = {
+            with_galleries: onednn.jit(
+                functools.partial(self._measure_batch, with_galleries),
+                donate_argnums=0,
+                out_shardings=replicated(mesh),
+            )
+            for with_galleries in (False, True)
+        }
 
-    def __call__(self, state: TrainState) -> Evaluated:
+    def __call__(self, state: TrainState, *, with_galleries: bool = False) -> Evaluated:
         """All processes call this; each gets all of it."""
+        program = self._programs[with_galleries]
         average = state.average
         parts = {"": _Part(_Weights(state.params, state.model_state, average))}
         if average is not None:
@@ -86,35 +93,58 @@ class Evaluator:
             for item in EvaluationItems(self._mesh, self._pipeline):
                 for part in parts.values():
                     arguments = (part.weights, state.step, self._constants, item)
-                    if part.gallery is None:
+                    if part.gallery is None and with_galleries:
                         part.gallery = self._empty_gallery(*arguments)
-                    part.gallery, kept = self._step(part.gallery, *arguments)
+                    part.gallery, kept = program(part.gallery, *arguments)
                     part.add(kept)
                 self._beat()
             for prefix, part in parts.items():
-                found = self._task.compute(part.sums(), part.rows.finish())
+                found = measured(self._task.compute(part.sums(), part.rows.finish()))
                 metrics |= {f"{prefix}{name}": value for name, value in found.items()}
-        if not self._with_galleries:
+        if not with_galleries:
             return Evaluated(metrics, None)
         return Evaluated(metrics, gallery.finish(to_host(parts[""].gallery)))
 
     def _empty_gallery(self, *arguments) -> PyTree:
-        """Before the first batch, on the devices; {} where none is wanted."""
-        if not self._with_galleries:
-            return {}
+        """Before the first batch, on the devices."""
+        measure = functools.partial(self._measure, True)
         start = gallery.start(
-            jax.eval_shape(self._measure, *arguments).entries,
+            jax.eval_shape(measure, *arguments).entries,
             self._pipeline.num_examples,
             ranked=self._task.difficulty is not None,
         )
         return place_resident(self._mesh, start)
 
-    def _measure_batch(self, shown, *arguments):
-        found = self._measure(*arguments)
-        if self._with_galleries:
+    def _measure_batch(self, with_galleries, shown, *arguments):
+        found = self._measure(with_galleries, *arguments)
+        if with_galleries:
             # On every device, since any device may hold an example that is chosen.
             shown = gallery.add(shown, found.entries, found.difficulty, *found.which)
         return shown, _Kept(found.sums, found.rows, found.which[1])
+
+
+_REAL = (jnp.floating, jnp.integer, jnp.bool_)
+
+
+def measured(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What `Task.compute` has returned, as Python's numbers and NumPy's 64-bit arrays,
+    whatever array library they are from.
+
+    Raises `UsageError` that names each metric that is no number.
+    """
+    arrays = {name: np.asarray(value) for name, value in metrics.items()}
+    check(
+        *(
+            (
+                any(jnp.issubdtype(array.dtype, kind) for kind in _REAL),
+                f"the task's metric {name!r} must be a number or an array of numbers, "
+                f"got {metrics[name]!r}",
+            )
+            for name, array in arrays.items()
+        )
+    )
+    wide = {name: _widened(array) for name, array in arrays.items()}
+    return {name: a if a.ndim else a.item() for name, a in wide.items()}
 
 
 class _Part:
@@ -192,11 +222,13 @@ def example_keys(seed: int, index: Array) -> Array:
 
 
 def _make_measure(
-    model: Model, task: Task, pipeline: Pipeline, seed: int, with_gallery: bool
+    model: Model, task: Task, pipeline: Pipeline, seed: int
 ) -> Callable[..., _Found]:
-    """`(weights, step, constants, item) -> _Found`, under jit."""
+    """`(with_gallery, weights, step, constants, item) -> _Found`, under jit."""
 
-    def measure(weights: _Weights, step, constants: Constants, item) -> _Found:
+    def measure(
+        with_gallery: bool, weights: _Weights, step, constants: Constants, item
+    ) -> _Found:
         item = dict(item)
         index = item.pop("example")
         keys = example_keys(seed, index)

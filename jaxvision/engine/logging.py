@@ -1,88 +1,159 @@
 """What a run writes while it goes: metrics, TensorBoard events, a progress bar."""
 
+import contextlib
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxvision.engine import processes
-from jaxvision.files import replace_text
+from jaxvision.errors import UsageError
+from jaxvision.files import plain, replace_text
+
+FILE = "metrics.jsonl"
 
 
-class MetricLog:
-    """`metrics.jsonl` and TensorBoard event files of a run directory.
+class Log:
+    """The rows of a run, each a flat dict with `step` and `epoch`.
 
-    A row is a flat dict with `step` and `epoch`.  Opening the log of a run that stopped
-    drops the rows after `step`, which the resumed run will write again.
+    `text` holds all of them, a line of JSON each.  It goes into every checkpoint, where
+    it is under the checksum, and a run that is continued begins with that of its own:
+    files are written for people and never read back.
     """
 
-    def __init__(self, workdir: Path, *, step: int):
-        from tensorboardX import SummaryWriter
+    def __init__(self, text: str = ""):
+        self._lines = [text]
 
-        self._path = workdir / "metrics.jsonl"
-        rows = [row for row in read_rows(self._path) if row["step"] <= step]
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        replace_text(self._path, text)
-        self._file = self._path.open("a", encoding="utf-8")
-        # Tells TensorBoard to forget what an interrupted run wrote after this step.
-        self._events = SummaryWriter(
-            str(workdir / "tensorboard"), purge_step=step + 1 if step else None
-        )
+    @property
+    def text(self) -> str:
+        return "".join(self._lines)
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Add a row; arrays stay out of it.  NaN is written as JSON's null."""
-        row = {name: value for name, value in row.items() if np.ndim(value) == 0}
-        self._file.write(json.dumps({k: _finite(v) for k, v in row.items()}) + "\n")
-        self._file.flush()
-        for name, value in row.items():
-            if name not in ("step", "epoch"):
-                self._events.add_scalar(name, value, row["step"])
+        scalars = {name: value for name, value in row.items() if np.ndim(value) == 0}
+        self._lines.append(json.dumps(plain(scalars)) + "\n")
 
     def sync(self) -> None:
-        """Put the rows on the disk, before a checkpoint relies on them.
+        """Put the rows on the disk.  Raises `OSError` where that is not possible."""
 
-        Raises `OSError` if the file is gone, which writing to it does not notice.
-        """
-        os.stat(self._path)
+    def close(self) -> None:
+        """Nothing is written after this."""
+
+
+class MetricLog(Log):
+    """The log as `metrics.jsonl` and TensorBoard event files of a run directory.
+
+    Raises `OSError` where these cannot be written.
+    """
+
+    def __init__(
+        self, workdir: Path, text: str, step: int, warn: Callable[[str], None]
+    ):
+        super().__init__(text)
+        self._path = workdir / FILE
+        before = self._path.read_bytes() if self._path.exists() else b""
+        if not before.startswith(text.encode()):
+            state = "damaged" if before else "gone"
+            warn(f"{self._path} was {state}: it is written anew from the checkpoint")
+        replace_text(self._path, text)
+        self._events = _Events(workdir / "tensorboard", step)
+        self._file = self._path.open("a", encoding="utf-8")
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        super().write(row)
+        self._file.write(self._lines[-1])
+        self._file.flush()
+        self._events.write(row)
+
+    def sync(self) -> None:
+        os.stat(self._path)  # writing to a file that is gone goes unnoticed
         os.fsync(self._file.fileno())
         self._events.flush()
 
     def close(self) -> None:
-        self._file.close()
-        self._events.close()
+        with contextlib.closing(self._events):
+            self._file.close()
 
 
-class NoLog:
-    """The log of a process that leaves the writing to another one."""
+class _Events:
+    """Scalars as TensorBoard reads them, in the folder of a run.
+
+    Not by tensorboardX's `SummaryWriter`, whose thread dies when the disk is full and
+    leaves the run waiting for it.
+    """
+
+    def __init__(self, folder: Path, step: int):
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+        folder.mkdir(exist_ok=True)
+        # Several may begin within a second, which is what their names tell.
+        suffix = f".{os.getpid()}.{len(list(folder.iterdir()))}"
+        self._writer = EventsWriter(str(folder / "events"), suffix)
+        if step:  # forget what an interrupted run wrote after this step
+            start = SessionLog(status=SessionLog.START)
+            self._writer.write_event(
+                Event(wall_time=time.time(), step=step + 1, session_log=start)
+            )
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Forget the row."""
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.summary import scalar
 
-    def sync(self) -> None:
-        """Nothing to do."""
+        for name, value in row.items():
+            if name not in ("step", "epoch") and np.ndim(value) == 0:
+                event = Event(
+                    wall_time=time.time(),
+                    step=row["step"],
+                    summary=scalar(name, float(value)),
+                )
+                self._writer.write_event(event)
+
+    def flush(self) -> None:
+        self._writer.flush()
 
     def close(self) -> None:
-        """Nothing to do."""
+        self._writer.close()
 
 
-def open_log(workdir: Path, *, step: int) -> MetricLog | NoLog:
-    """The log, in the process that writes it."""
-    return MetricLog(workdir, step=step) if processes.is_main() else NoLog()
+def open_log(
+    workdir: Path, text: str, *, step: int, warn: Callable[[str], None]
+) -> Log:
+    """The log after `step`, which goes on after `text`; the main process writes it."""
+    if processes.is_main():
+        return MetricLog(workdir, text, step, warn)
+    return Log(text)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a `metrics.jsonl`; one that a crash cut short is left out."""
+    """The rows of a `metrics.jsonl`; none if it is missing.
+
+    Lines that are no rows, such as one that a crash cut short, are left out.  Raises
+    `UsageError` where it cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror})") from error
+    return parse_rows(text)
+
+
+def parse_rows(text: str) -> list[dict[str, Any]]:
+    """The rows in the text of a log."""
     rows = []
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
+    for line in text.splitlines():
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(row, dict) and {"step", "epoch"} <= row.keys():
+            rows.append(row)
     return rows
 
 
@@ -156,8 +227,3 @@ class ProgressBar:
             speed += f", {row['data_wait']:.0%} of the time waiting for data"
         self._console.print(f"epoch {row['epoch']:<6.4g} {numbers}{speed}")
         self._progress.update(self._task, completed=row["step"])
-
-
-def _finite(value: Any) -> Any:
-    value = value.item() if hasattr(value, "item") else value
-    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -12,26 +12,36 @@ import functools
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
-from jaxvision.engine import sharding
+from jaxvision.engine import processes, sharding
 from jaxvision.engine.bad_loss import Dispatch, LossCheck, RollBack, learning_rate
-from jaxvision.engine.checkpoint import Checkpoints
+from jaxvision.engine.checkpoint import Checkpoints, ranked
 from jaxvision.engine.clocks import Clocks
-from jaxvision.engine.evaluate import Evaluator
+from jaxvision.engine.evaluate import Evaluator, measured
 from jaxvision.engine.feed import Feed
 from jaxvision.engine.lockstep import Step
-from jaxvision.engine.logging import ProgressBar, open_log
+from jaxvision.engine.logging import ProgressBar, open_log, parse_rows
 from jaxvision.engine.profiling import Compilations, Profile, memory_peak
 from jaxvision.engine.signals import Request, Requests
 from jaxvision.engine.state import TrainState, digest
 from jaxvision.engine.step import Constants, make_init, make_train_step
 from jaxvision.engine.watchdog import Watchdog
 from jaxvision.errors import check, unknown
-from jaxvision.types import Evaluation, Experiment, Measure, Moment, PyTree
+from jaxvision.measures import GRADIENT_NORM, LEARNING_RATE
+from jaxvision.types import (
+    Evaluation,
+    Experiment,
+    Galleries,
+    Measure,
+    Moment,
+    PyTree,
+)
 
 
 class Interrupted(RuntimeError):
@@ -53,6 +63,9 @@ class Maintenance(NamedTuple):
     """Seconds without a finished dispatch after which the process ends."""
     profile: tuple[int, int] | None = None
     """The steps between which a trace is written."""
+    pictures_every: int | None = None
+    """Validations from one to the next that is gone through once more, for the
+    galleries that `on_evaluation` is given."""
 
 
 class Fit(NamedTuple):
@@ -70,6 +83,11 @@ class Fit(NamedTuple):
     """Wall time of the processes that this run was interrupted in."""
     frozen: PyTree
     """What `Task.frozen` returned, on the devices."""
+    rows: list[dict[str, Any]]
+    """The log."""
+    lost: int | None
+    """The step that has a better validation score by the log than `best`, since its
+    checkpoint was damaged or is gone; None: `best` is the best."""
 
 
 def fit(
@@ -82,13 +100,15 @@ def fit(
     maintenance: Maintenance | None = None,
     share_step: Callable[[Step], Step] = lambda step: step,
     on_evaluation: Callable[[Moment], None] = lambda moment: None,
+    identity: Mapping[str, Any] = MappingProxyType({}),
 ) -> Fit:
     """Train the experiment in `workdir`, from its newest checkpoint if there is one.
 
     With several processes, each calls this and trains with its own devices.
     `compile_seconds` reads a clock of compilation, which is left out of speeds;
     `share_step` gives the training step to make instead of the run's own, see
-    `lockstep`; `on_evaluation` is called after each validation.
+    `lockstep`; `on_evaluation` is called after each validation; `identity`, which JSON
+    can hold, is kept in each checkpoint and says which run it belongs to.
     Raises `Diverged`, `Interrupted`, or `CheckpointError`; in each case the same call
     continues from the last good checkpoint.
     """
@@ -105,6 +125,7 @@ def fit(
                 maintenance or Maintenance(),
                 share_step,
                 on_evaluation,
+                identity,
             )
         except RollBack as back:
             console.print(str(back))
@@ -121,6 +142,7 @@ def _fit(
     maintenance: Maintenance,
     share_step: Callable[[Step], Step],
     on_evaluation: Callable[[Moment], None],
+    identity: Mapping[str, Any],
 ) -> Fit:
     """`fit` without the training items that are numbered `left_out`."""
     started = time.perf_counter()
@@ -156,7 +178,7 @@ def _fit(
     }
 
     # 2. Where we are.
-    step, earlier_seconds = 0, 0.0
+    step, earlier_seconds, text = 0, 0.0, ""
     feed = Feed(train.items(sharding.local_rows(mesh, train.batch_size)), left_out)
     clocks = Clocks(compile_seconds)
     checkpoints = Checkpoints(workdir / "checkpoints", warn=console.print)
@@ -169,9 +191,10 @@ def _fit(
         _check_frozen(restored.extra["frozen"], frozen_digest)
         clocks.seconds = restored.extra["seconds"]
         earlier_seconds = restored.extra["wall_seconds"]
+        text = restored.extra["log"]
         console.print(f"continuing after step {step} of {steps}")
 
-    log = open_log(workdir, step=step)
+    log = open_log(workdir, text, step=step, warn=console.print)
     progress = ProgressBar(
         console,
         total=steps,
@@ -186,6 +209,7 @@ def _fit(
     profile = Profile(maintenance.profile, workdir / "profile")
     compiled = Compilations(console, compile_seconds)
     previous: Dispatch | None = None
+    request = Request.NOTHING
 
     def save(score: float | None) -> None:
         extra = {
@@ -193,6 +217,8 @@ def _fit(
             "seconds": clocks.seconds,
             "wall_seconds": earlier_seconds + time.perf_counter() - started,
             "frozen": frozen_digest,
+            "identity": dict(identity),
+            "log": log.text,
         }
         checkpoints.save(state, extra, score=score, log=log.sync)
         requests.saved()
@@ -237,10 +263,12 @@ def _fit(
                 clocks.lap()
                 row: dict[str, Any] = {"step": step, "epoch": step / train.num_batches}
                 if log_due:
-                    sums = sharding.to_host(report.sums)
-                    metrics = task.compute(sums, {})
+                    totals = sharding.to_host(report.sums)
+                    metrics = measured(task.compute(totals.task, {}))
+                    norm = float(totals.gradient_norm) / max(int(totals.steps), 1)
+                    metrics = {GRADIENT_NORM.name: norm} | metrics
                     row |= {f"train/{name}": value for name, value in metrics.items()}
-                    row["learning_rate"] = learning_rate(experiment, step - 1)
+                    row[LEARNING_RATE.name] = learning_rate(experiment, step - 1)
                     if report.skipped is not None:
                         row["skipped_steps"] = int(report.skipped)
                 score = None
@@ -251,7 +279,17 @@ def _fit(
                         if split == "validation":
                             metrics = found
                     score = _score(metrics, monitored)
-                    on_evaluation(_moment(step, state, metrics))
+                    if score is None:
+                        console.print(
+                            f"warning: the validation's {monitored.name} after step "
+                            f"{step} is not finite: another checkpoint will be tested"
+                        )
+                    galleries = None
+                    every = maintenance.pictures_every
+                    if every is not None and step // eval_every % every == 0:
+                        validate = evaluators["validation"]
+                        galleries = validate(state, with_galleries=True).galleries
+                    on_evaluation(_moment(step, state, metrics, galleries))
                 if log_due or eval_due:
                     seconds = clocks.seconds["train"]
                     row["images_per_second"] = step * train.batch_size / seconds
@@ -262,16 +300,31 @@ def _fit(
                     progress.show(row)
                 if eval_due or save_due or leaving:
                     save(score)
-                if leaving and step < steps:
-                    checkpoints.wait()
-                    raise (Interrupted if request == Request.STOP else Preempted)(
-                        f"stopped and saved after step {step} of {steps}: run the same "
-                        f"command with --workdir {workdir} to continue"
-                    )
+                if leaving:
+                    break
                 watchdog.beat()
                 clocks.start()
             checkpoints.wait()
+            if step == steps:  # a request after the last step
+                request = Request(max(processes.gather(requests.mine())))
+            if request >= Request.STOP:
+                raise (Interrupted if request == Request.STOP else Preempted)(
+                    f"stopped and saved after step {step} of {steps}: run the same "
+                    f"command with --workdir {workdir} to continue"
+                )
             best = checkpoints.restore_best(like=init.state)
+            rows = parse_rows(log.text)
+            tested, expected = best and best.step, _best_step(rows, monitored)
+            if expected is None:
+                console.print(
+                    f"warning: no validation has a finite {monitored.name}: the last "
+                    "state is tested"
+                )
+            elif tested != expected:
+                console.print(
+                    f"warning: step {expected} was the best, and its checkpoint is "
+                    f"damaged or gone: step {tested or step} is tested instead"
+                )
         finally:
             profile.close()
             checkpoints.close()
@@ -283,18 +336,41 @@ def _fit(
         trained_images=step * train.batch_size,
         earlier_seconds=earlier_seconds,
         frozen=constants.frozen,
+        rows=rows,
+        lost=None if tested == expected else expected,
     )
 
 
-def _score(metrics: Mapping[str, Any], monitored: Measure) -> float:
-    """Higher is better.  Raises `UsageError` if the metric was not computed."""
+def _score(metrics: Mapping[str, Any], monitored: Measure) -> float | None:
+    """Higher is better; None for what is not finite, which is worse than any number.
+
+    Raises `UsageError` if the metric was not computed, or is not one number.
+    """
     if monitored.name not in metrics:
         raise unknown("metric to monitor", monitored.name, metrics)
-    score = float(metrics[monitored.name])
-    return -score if monitored.better == "lower" else score
+    value = metrics[monitored.name]
+    check((np.ndim(value) == 0, f"{monitored.name} is to be monitored: it is an array"))
+    if not np.isfinite(value):
+        return None
+    return -value if monitored.better == "lower" else value
 
 
-def _moment(step: int, state: TrainState, metrics: Mapping[str, Any]) -> Moment:
+def _best_step(rows: list[dict[str, Any]], monitored: Measure) -> int | None:
+    """Which validation is the best by the log; None if none is finite."""
+    key = f"validation/{monitored.name}"
+    known = (row for row in rows if row.get(key) is not None)
+    scores = {
+        row["step"]: _score({monitored.name: row[key]}, monitored) for row in known
+    }
+    return next(iter(ranked(scores)), None)
+
+
+def _moment(
+    step: int,
+    state: TrainState,
+    metrics: Mapping[str, Any],
+    galleries: Galleries | None,
+) -> Moment:
     average = state.average
     return Moment(
         step=step,
@@ -303,6 +379,7 @@ def _moment(step: int, state: TrainState, metrics: Mapping[str, Any]) -> Moment:
         if average is None
         else {"params": average["params"], **average["model_state"]},
         metrics=metrics,
+        galleries=galleries,
     )
 
 

@@ -65,7 +65,7 @@ def start(
                 "of how many processes this is which",
             ),
             (
-                coordinator is None or coordinator.rpartition(":")[2].isdigit(),
+                coordinator is None or coordinator.rpartition(":")[2].isdecimal(),
                 f"--coordinator must be host:port, got {coordinator}",
             ),
         )
@@ -85,6 +85,7 @@ def start(
             process_id,
             initialization_timeout=timeout,
             heartbeat_timeout_seconds=silence,
+            coordinator_bind_address=_bind_address(coordinator),
         )
     except Exception as error:
         where = coordinator or "the coordinator that the cluster names"
@@ -205,6 +206,15 @@ def _watch(lost: Lost) -> None:
             names = ", ".join(map(str, missing))
             lost(f"process {names} of {len(everyone)} is gone")
             return
+
+
+def _bind_address(coordinator: str | None) -> str | None:
+    """Where process 0 listens: on this machine alone, if the others are here.
+
+    By default JAX listens on every interface, to whoever connects.
+    """
+    host = (coordinator or "").rpartition(":")[0]
+    return coordinator if host in ("127.0.0.1", "localhost", "[::1]") else None
 
 
 def _wait_for(address: str, timeout: int) -> None:

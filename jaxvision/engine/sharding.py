@@ -42,7 +42,7 @@ def parse_mesh(text: str) -> dict[str, int]:
         check(
             (axis not in sizes, f"mesh axis {axis} is given twice in {text!r}"),
             (
-                size.isdigit() and int(size) > 0,
+                size.isdecimal() and int(size) > 0,
                 f"mesh axis {axis} must have a positive size, got {size!r}: write "
                 "data=4 or data=4,fsdp=2",
             ),

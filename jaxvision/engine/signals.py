@@ -16,9 +16,10 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxvision import notices
 from jaxvision.engine.step import Report
 
-NOTICES = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+NOTICES = (signal.SIGINT, *notices.NOTICES)
 
 
 class Request(enum.IntEnum):

@@ -82,11 +82,26 @@ def write(folder: Path, snapshot: Snapshot, extra: dict[str, Any]) -> None:
             os.fsync(file.fileno())
 
 
-FORMAT = 2
-"""Of a checkpoint; another one is not read.  Those of before had no number."""
+FORMAT = 3
+"""Of a checkpoint; another one is not read.  2 kept neither score nor log under the
+checksum; those before had no number."""
 
 CONTENTS = "contents"
 """The member of the main process's file that says what there is to be found."""
+
+
+def steps(directory: Path) -> list[int]:
+    """The steps of the checkpoints that are complete in a directory, ascending."""
+    if not directory.is_dir():
+        return []
+    return sorted(
+        int(path.name) for path in directory.iterdir() if path.name.isdecimal()
+    )
+
+
+def step_folder(directory: Path, step: int) -> Path:
+    """Where the files of a checkpoint are."""
+    return directory / str(step) / "state"
 
 
 def read_contents(folder: Path) -> dict[str, Any]:

@@ -9,6 +9,17 @@ import numpy as np
 from jaxvision.types import Array, ModelState, PyTree, Sums
 
 
+class Totals(NamedTuple):
+    """Sums over the training steps since the last row of the log."""
+
+    task: Sums
+    """Those of `Task.loss`."""
+    gradient_norm: Array
+    """float32: of the norms of the gradients, see `measures.GRADIENT_NORM`."""
+    steps: Array
+    """int32: how many they are, without those that had no effect."""
+
+
 class TrainState(NamedTuple):
     """What a checkpoint holds of the device; with the iterator's state, everything."""
 
@@ -20,8 +31,8 @@ class TrainState(NamedTuple):
     key: Array
     """The data of the run's random key.  Step t uses its t-th fold, so no step depends
     on how many random numbers another one drew."""
-    sums: Sums
-    """The training metrics since the last row of the log."""
+    sums: Totals
+    """What the next row of the log is made of."""
     average: PyTree = None
     """`{"params": …, "model_state": …}` averaged over steps, if the experiment asks."""
     guard: PyTree = None

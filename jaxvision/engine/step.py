@@ -14,9 +14,9 @@ from jaxvision import onednn
 from jaxvision.engine import compilation
 from jaxvision.engine.forward import in_training
 from jaxvision.engine.sharding import over_batch, replicated, shard_state
-from jaxvision.engine.state import TrainState, named_leaves
+from jaxvision.engine.state import Totals, TrainState, named_leaves
 from jaxvision.errors import check
-from jaxvision.types import Array, Experiment, Model, PyTree, Sums, Task, Variables
+from jaxvision.types import Array, Batch, Experiment, Model, PyTree, Task, Variables
 
 
 class Report(NamedTuple):
@@ -25,12 +25,15 @@ class Report(NamedTuple):
     The state is donated to the next dispatch, so this is a copy that stays readable.
     """
 
-    sums: Sums
-    """The training metrics since the last row of the log."""
+    sums: Totals
+    """What the next row of the log is made of."""
     bad_step: Array
-    """int32: the first step whose loss was not finite, or a spike; or -1."""
+    """int32: the first step whose loss was not finite, or a spike, or that left
+    parameters that are not finite; or -1."""
     bad_loss: Array
     """float32: its loss."""
+    sound: Array
+    """bool: whether the parameters after it are finite."""
     skipped: Array | None
     """int32: steps of the run that had no effect, where bad ones are skipped."""
     request: Array | None
@@ -83,7 +86,7 @@ def make_init(experiment: Experiment, mesh: Mesh, constants: Constants) -> Init:
     item = abstract_item(experiment.train)
 
     def init(constants: Constants, initial: Variables) -> TrainState:
-        init_key, key = jax.random.split(jax.random.key(experiment.seed))
+        init_key, key = _keys_of_run(experiment)
         fetch = experiment.train.fetch
         shapes = jax.eval_shape(fetch, constants.resident, item, key)
         inputs = jax.tree.map(
@@ -109,7 +112,11 @@ def make_init(experiment: Experiment, mesh: Mesh, constants: Constants) -> Init:
             model_state=model_state,
             opt_state=optimizer.transform.init(params),
             key=jax.random.key_data(key),
-            sums=jax.tree.map(jnp.zeros_like, sums),
+            sums=Totals(
+                task=jax.tree.map(jnp.zeros_like, sums),
+                gradient_norm=jnp.zeros((), jnp.float32),
+                steps=jnp.zeros((), jnp.int32),
+            ),
             average=average,
             guard=_first_guard() if _is_guarded(experiment) else None,
         )
@@ -179,6 +186,32 @@ def abstract_item(pipeline) -> PyTree:
     )
 
 
+def first_batch(experiment: Experiment) -> tuple[Batch, Batch]:
+    """The batch of the first training step, on the host: as it was read, and as the
+    model is given it, with the random draws of that step."""
+    train = experiment.train
+    fetch_key, _ = _keys_of(_keys_of_run(experiment)[1], 0)
+
+    def fetch(resident, item):
+        batch = train.gather(resident, item)
+        return batch, train.transform(fetch_key, batch)
+
+    found = jax.jit(fetch)(train.resident(), next(train.items()))
+    return jax.tree.map(np.asarray, found)
+
+
+def _keys_of_run(experiment: Experiment) -> tuple[Array, Array]:
+    """For the initial variables, and for all steps."""
+    init_key, key = jax.random.split(jax.random.key(experiment.seed))
+    return init_key, key
+
+
+def _keys_of(key: Array, step: Array | int) -> tuple[Array, Array]:
+    """Of a step: for its batch, and for its loss."""
+    fetch_key, loss_key = jax.random.split(jax.random.fold_in(key, step))
+    return fetch_key, loss_key
+
+
 def make_train_step(
     experiment: Experiment, mesh: Mesh, shardings: TrainState, *, log_every: int
 ) -> Callable[..., tuple[TrainState, Report]]:
@@ -194,8 +227,7 @@ def make_train_step(
     def one_step(
         constants: Constants, state: TrainState, item
     ) -> tuple[TrainState, tuple]:
-        key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
-        fetch_key, loss_key = jax.random.split(key)
+        fetch_key, loss_key = _keys_of(jax.random.wrap_key_data(state.key), state.step)
         batch = fetch(constants.resident, item, fetch_key)
         batch = jax.lax.with_sharding_constraint(batch, over_batch(mesh))
         (loss, (model_state, sums)), gradients = gradient(
@@ -214,6 +246,8 @@ def make_train_step(
             updates, opt_state = transform.update(
                 gradients, state.opt_state, state.params
             )
+        norm = optax.tree.norm(optax.tree.cast(gradients, jnp.float32))
+        totals = Totals(sums, norm, jnp.int32(1))
         fresh = state.step % log_every == 0
         new = TrainState(
             step=state.step + 1,
@@ -222,7 +256,7 @@ def make_train_step(
             opt_state=opt_state,
             key=state.key,
             sums=jax.tree.map(
-                lambda old, new: jnp.where(fresh, 0, old) + new, state.sums, sums
+                lambda old, new: jnp.where(fresh, 0, old) + new, state.sums, totals
             ),
         )
         if weight is not None:
@@ -230,25 +264,28 @@ def make_train_step(
             new = new._replace(
                 average=_average(state.average, newest, weight(state.step))
             )
-        bad = ~jnp.isfinite(loss)
+        sound = _all_finite(new.params)
+        bad = ~jnp.isfinite(loss) | ~sound
         if _is_guarded(experiment):
-            new, bad = _guard(experiment, state, new, loss, gradients, fresh)
-        return new, (jnp.where(bad, state.step, NEVER), loss)
+            new, bad = _guard(experiment, state, new, loss, bad, fresh)
+        return new, (jnp.where(bad, state.step, NEVER), loss, sound)
 
     def train_step(state, constants, items, requests=None):
         num_steps = len(jax.tree.leaves(items)[0])
         if num_steps == 1:  # spares the compiler a loop
             item = jax.tree.map(lambda array: array[0], items)
-            state, (bad_step, bad_loss) = one_step(constants, state, item)
+            state, (bad_step, bad_loss, sound) = one_step(constants, state, item)
         else:
-            state, (bad_steps, losses) = jax.lax.scan(
+            state, steps = jax.lax.scan(
                 lambda state, item: one_step(constants, state, item), state, items
             )
-            bad_step, bad_loss = jnp.min(bad_steps), losses[jnp.argmin(bad_steps)]
+            first = jnp.argmin(steps[0])
+            bad_step, bad_loss, sound = (values[first] for values in steps)
         return state, Report(
             sums=state.sums,
             bad_step=jnp.where(bad_step == NEVER, -1, bad_step),
             bad_loss=bad_loss,
+            sound=sound,
             skipped=None if state.guard is None else state.guard["skipped"],
             request=None if requests is None else jnp.max(requests),
         )
@@ -360,6 +397,16 @@ def _average(average: PyTree, newest: PyTree, weight: Array) -> PyTree:
     return jax.tree.map(move, average, newest)
 
 
+def _all_finite(tree: PyTree) -> Array:
+    """Whether every number is finite.
+
+    The loss alone does not tell: XLA's `maximum(x, 0)` on CPU may turn NaN into 0, and
+    so do networks that end in a rectifier and a mean (SqueezeNet).
+    """
+    finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]
+    return functools.reduce(jnp.logical_and, finite, jnp.bool_(True))
+
+
 def _is_guarded(experiment: Experiment) -> bool:
     return experiment.on_bad_loss == "skip" or experiment.spike is not None
 
@@ -383,12 +430,12 @@ def _guard(
     old: TrainState,
     new: TrainState,
     loss: Array,
-    gradients: PyTree,
+    bad: Array,
     fresh: Array,
 ) -> tuple[TrainState, Array]:
-    """Whether the step was bad, and the state after it: `old` if such are skipped."""
+    """The state after a step, which is `old` if bad ones are skipped, and whether the
+    step was bad: as it was found to be, or a spike."""
     guard = old.guard
-    bad = ~jnp.isfinite(loss) | ~jnp.isfinite(optax.tree.norm(gradients))
     if experiment.spike is not None:
         # The mean starts at zero: its weights so far add up to this.
         filled = 1 - _MEMORY ** guard["steps"].astype(jnp.float32)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from jaxvision.engine import processes
+from jaxvision.engine.snapshot import steps
 
 EXIT_LOST = 5
 """Another process of the run is gone, and with it the collectives."""
@@ -77,8 +78,7 @@ def leave(code: int, message: str) -> None:
 
 def last_good(workdir: Path) -> str:
     """In words, what a run can continue from."""
-    folders = (workdir / "checkpoints").glob("[0-9]*")
-    steps = [int(path.name) for path in folders if path.name.isdigit()]
-    if not steps:
+    saved = steps(workdir / "checkpoints")
+    if not saved:
         return "no checkpoint was saved"
-    return f"the last good checkpoint is step {max(steps)}: the same command continues"
+    return f"the last good checkpoint is step {saved[-1]}: the same command continues"

@@ -57,12 +57,31 @@ def calibration(logits: Array, labels: Array, mask: Array, bins: int) -> Sums:
     }
 
 
+def per_class(matrix: np.ndarray) -> dict[str, np.ndarray]:
+    """`precision`, `recall` and `f1` [C] of a confusion matrix, counts [C,C].
+
+    Of class k they are n_kk / Σ_i n_ik, n_kk / Σ_j n_kj, and their harmonic mean, which
+    is 2 n_kk / (Σ_i n_ik + Σ_j n_kj).  NaN stands for a quotient of nothing: precision
+    of a class that was never predicted, recall of one without examples.
+    """
+    correct, true, found = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        return {
+            "precision": correct / found,
+            "recall": correct / true,
+            "f1": 2 * correct / (true + found),
+        }
+
+
 def compute(sums: Sums) -> dict[str, Any]:
     """Sums of one or many batches as numbers; what was not summed is left out.
 
-    `loss`, `accuracy`, `top<k>_accuracy`, `calibration_error` (expected calibration
-    error, Guo et al. 2017, https://arxiv.org/abs/1706.04599, eq. 3) are floats;
-    `confusion` [C,C] counts and `per_class_accuracy` [C] (NaN for an absent class).
+    `loss`, `accuracy`, `top<k>_accuracy` and `calibration_error` (expected calibration
+    error, Guo et al. 2017, https://arxiv.org/abs/1706.04599, eq. 3) are floats.
+    `confusion` [C,C] are counts, `per_class_precision`, `per_class_recall` and
+    `per_class_f1` [C] as in `per_class`.  `bin_count`, `bin_confidence` and
+    `bin_accuracy` [M] describe the bins of the calibration error: the examples in each,
+    and the means over them, NaN where there are none.
     """
     sums = jax.tree.map(np.asarray, sums)
     count = int(sums["count"])
@@ -76,11 +95,16 @@ def compute(sums: Sums) -> dict[str, Any]:
         metrics[f"top{k}_accuracy"] = int(correct) / count
     if "calibration" in sums:
         bins = sums["calibration"]
-        gaps = np.abs(bins["correct"] - bins["confidence"].astype(np.float64))
+        confidence = bins["confidence"].astype(np.float64)
+        gaps = np.abs(bins["correct"] - confidence)
         metrics["calibration_error"] = float(gaps.sum() / count)
+        metrics["bin_count"] = bins["count"]
+        with np.errstate(invalid="ignore"):
+            metrics["bin_confidence"] = confidence / bins["count"]
+            metrics["bin_accuracy"] = bins["correct"] / bins["count"]
     if "confusion" in sums:
         matrix = sums["confusion"]
         metrics["confusion"] = matrix
-        with np.errstate(invalid="ignore"):
-            metrics["per_class_accuracy"] = matrix.diagonal() / matrix.sum(axis=1)
+        of_classes = per_class(matrix).items()
+        metrics |= {f"per_class_{name}": values for name, values in of_classes}
     return metrics

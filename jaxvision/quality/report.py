@@ -1,7 +1,6 @@
 """The report: a folder with report.html, pictures, report.json and exclusions.txt."""
 
 import functools
-import html
 import importlib.util
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,10 +17,12 @@ from jaxvision.data.files.image_files import ImageFiles
 from jaxvision.data.source import Source, Splits
 from jaxvision.errors import UsageError
 from jaxvision.files import replace_text
+from jaxvision.printing import make_console
 from jaxvision.quality import findings
-from jaxvision.quality.findings import KINDS, Example, Finding, Sheet
+from jaxvision.quality.findings import KINDS, Example, Finding, Judgement, Sheet
 from jaxvision.quality.measures import Measures, image_reader, measure
 from jaxvision.runs import record
+from jaxvision.visualise import page
 
 _PACKAGES = ("cleanlab", "cleanvision")
 _SHOWN = 63  # images of each kind in its picture
@@ -64,7 +65,7 @@ def make(
     the experiment and the file system do.
     """
     check_installed()
-    console = console or Console(highlight=False, soft_wrap=True)
+    console = console or make_console()
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -78,16 +79,20 @@ def make(
         )
     found, common = findings.find(whole.sheet, _tracker("comparing images", console))
     runs: list[dict[str, Any]] = []
+    judgement: Judgement | None = None
     if experiment is not None:
         from jaxvision.quality.crossval import out_of_sample
 
         workdir = output / "folds" / experiment.rpartition(".")[2]
         believed = out_of_sample(dataset, experiment, folds, options, workdir, console)
         given = whole.sheet.labels[: whole.splits["train"].size]
-        found += findings.labels(given, believed.probabilities, whole.class_names)
+        doubted, judgement = findings.labels(
+            given, believed.probabilities, whole.class_names
+        )
+        found += doubted
         runs = believed.runs
     found.sort(key=lambda finding: list(KINDS).index(finding.kind))
-    _write(whole, found, common, runs, output, command)
+    _write(whole, found, common, runs, judgement, output, command)
     return found
 
 
@@ -170,6 +175,7 @@ def _write(
     found: Sequence[Finding],
     common: Mapping[str, float],
     runs: Sequence[Mapping[str, Any]],
+    judgement: Judgement | None,
     output: Path,
     command: Sequence[str],
 ) -> None:
@@ -183,6 +189,7 @@ def _write(
         "summary": summary(found),
         "common": dict(common),
         "fold_runs": [dict(run) for run in runs],
+        "judgement": judgement and judgement._asdict(),
         "provenance": record.provenance("jaxvision", list(command)),
         "findings": [
             findings.as_record(finding)
@@ -202,7 +209,11 @@ def _write(
         old.unlink()
     for kind, of_kind in _by_kind(found).items():
         _picture(whole, kind, of_kind, output / f"{kind}.png")
-    replace_text(output / "report.html", _page(whole, found, common, runs))
+    page.write(
+        output / "report.html",
+        f"Quality of {whole.name}",
+        _page(whole, found, common, runs, judgement, output),
+    )
 
 
 def _sections(
@@ -210,9 +221,9 @@ def _sections(
 ) -> Iterable[tuple[str, Iterable[str]]]:
     """The exclude list by kind; doubtful kinds and test images are in comments."""
     for kind, of_kind in _by_kind(found).items():
-        certain = findings.certain(kind, len(of_kind), whole.sheet)
         lines = []
         for finding in of_kind:
+            certain = KINDS[kind].certain and finding.certain
             leave = set(findings.left_out(finding, whole.sheet))
             for example in finding.examples:
                 test = example.split == "test" and len(finding.examples) == 1
@@ -228,8 +239,7 @@ def _sections(
 
 
 def _picture(whole: Set, kind: str, of_kind: Sequence[Finding], path: Path) -> None:
-    from jaxvision.visualise.quality import Cell, findings
-    from jaxvision.visualise.style import save
+    from jaxvision.visualise import Cell, findings, save
 
     fitting = max(2, _SHOWN // len(of_kind[0].examples))
     shown, which = list(of_kind), ""
@@ -263,63 +273,66 @@ def _page(
     found: Sequence[Finding],
     common: Mapping[str, float],
     runs: Sequence[Mapping[str, Any]],
-) -> str:
+    judgement: Judgement | None,
+    output: Path,
+) -> Iterable[page.Element]:
     words = summary(found)
     sizes = ", ".join(f"{split} {n:,}" for split, n in whole.sheet.sizes.items())
-    parts = [
-        "<!doctype html><meta charset=utf-8>",
-        f"<title>Quality of {html.escape(whole.name)}</title>",
-        "<style>body{font:15px/1.5 sans-serif;max-width:75em;margin:2em auto;"
-        "padding:0 1em;color:#333}img{max-width:100%}td,th{padding:.1em 1em .1em 0;"
-        "text-align:left;vertical-align:top}summary{color:#0072b2}</style>",
-        f"<h1>Quality of {html.escape(whole.name)}</h1>",
-        f"<p>{sizes} images. Everything found is in <code>report.json</code>; "
-        "<code>exclusions.txt</code> is a list for <code>--exclude</code> of an "
-        "experiment; read and edit it first.</p>",
-        "<table>",
-        *(
-            f"<tr><th><a href='#{kind}'>{KINDS[kind].title}</a><td>{words[kind]}"
-            for kind in words
-        ),
-        "</table>",
-    ]
+    yield page.element(
+        "p",
+        f"{sizes} images. Everything found is in ",
+        page.element("code", "report.json"),
+        "; ",
+        page.element("code", "exclusions.txt"),
+        " is a list for ",
+        page.element("code", "--exclude"),
+        " of an experiment; read and edit it first.",
+    )
+    yield page.table(
+        (page.element("a", KINDS[kind].title, href=f"#{kind}"), words[kind])
+        for kind in words
+    )
     for kind, share in common.items():
-        parts.append(
-            f"<p>{KINDS[kind].title}: {share:.0%} of the images, which is a property "
-            "of this set; they are not listed."
+        yield page.element(
+            "p",
+            f"{KINDS[kind].title}: {share:.0%} of the images, which is a property of "
+            "this set; they are not listed.",
         )
     if runs:
         accuracies = ", ".join(f"{run['test_accuracy']:.2%}" for run in runs)
-        parts.append(
-            f"<p>Labels: {html.escape(str(runs[0]['experiment']))}, {len(runs)} folds; "
-            f"accuracy on the fold held out: {accuracies}."
+        yield page.element(
+            "p",
+            f"Labels: {runs[0]['experiment']}, {len(runs)} folds; accuracy on the fold "
+            f"held out: {accuracies}.",
         )
-        number = sum(finding.kind == "label" for finding in found)
-        if not findings.certain("label", number, whole.sheet):
-            parts.append(
-                f"<p>More than {findings.COMMON:.0%} of the labels are doubted: the "
-                "model is too weak to judge them. Only the clearest are worth a look, "
-                "and the list leaves none out."
-            )
+    if judgement is not None:
+        yield page.element(
+            "p",
+            "The models are calibrated with a temperature of "
+            f"{judgement.temperature:.2f}. ",
+            f"{judgement.improbable:,} labels have a probability of at most "
+            f"{judgement.threshold:.1g}; if all labels were right, "
+            f"{judgement.expected:.1f} would. The list leaves them out, and the others "
+            "are suggestions."
+            if judgement.improbable
+            else "No label is less probable than is to be expected of right ones: all "
+            "are suggestions.",
+        )
     for kind, of_kind in _by_kind(found).items():
-        parts += [
-            f"<h2 id='{kind}'>{KINDS[kind].title}: {words[kind]}</h2>",
-            f"<p>{html.escape(KINDS[kind].meaning)} Score: {KINDS[kind].score}.",
-            f"<p><img src='{kind}.png' alt='{kind}'>",
-            "<details><summary>All of them</summary><table>"
-            if len(of_kind) <= _LISTED
-            else f"<details><summary>The first {_LISTED}</summary><table>",
-        ]
-        for finding in of_kind[:_LISTED]:
-            names = [
-                f"{example} {_file(whole, example)}" for example in finding.examples
-            ]
-            parts.append(
-                f"<tr><td>{html.escape(', '.join(names))}"
-                f"<td>{html.escape(finding.reason)}"
+        title = f"{KINDS[kind].title}: {words[kind]}"
+        yield page.element("h2", title, id=kind)
+        yield page.element("p", f"{KINDS[kind].meaning} Score: {KINDS[kind].score}.")
+        yield page.element("p", page.picture(output / f"{kind}.png"))
+        listed = of_kind[:_LISTED]
+        which = "All of them" if listed == of_kind else f"The first {_LISTED}"
+        rows = [
+            (
+                ", ".join(f"{each} {_file(whole, each)}" for each in finding.examples),
+                finding.reason,
             )
-        parts.append("</table></details>")
-    return "\n".join(parts) + "\n"
+            for finding in listed
+        ]
+        yield page.element("details", page.element("summary", which), page.table(rows))
 
 
 def _by_kind(found: Iterable[Finding]) -> dict[str, list[Finding]]:

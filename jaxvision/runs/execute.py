@@ -1,8 +1,8 @@
 """`run(build, Config)`: what an experiment file calls to become a program.
 
 It parses the command line, checks everything that can be checked before long work
-starts, trains in a run directory, tests the best checkpoint once, draws the pictures
-and writes the result record.  With several processes each does the same, and the main
+starts, trains in a run directory, tests the best checkpoint once, writes the result
+record and draws the pictures.  With several processes each does the same, and the main
 one alone writes.
 """
 
@@ -10,22 +10,19 @@ import contextlib
 import dataclasses
 import datetime
 import functools
-import inspect
-import json
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import tyro
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from jaxvision import visualise
 from jaxvision.engine import compilation, costs, processes, sharding
+from jaxvision.engine.evaluate import Evaluated
 from jaxvision.engine.lockstep import Step
 from jaxvision.engine.logging import read_rows
 from jaxvision.engine.loop import fit
@@ -33,11 +30,13 @@ from jaxvision.engine.profiling import memory_peak
 from jaxvision.engine.state import count, digest
 from jaxvision.engine.watchdog import EXIT_LOST, last_good, leave
 from jaxvision.errors import check
-from jaxvision.files import replace_text
-from jaxvision.runs import preflight, record, testing
+from jaxvision.files import plain, replace_object
+from jaxvision.printing import print_whatever_the_encoding
+from jaxvision.runs import command_line, pictures, preflight, record, testing
 from jaxvision.runs import workdir as workdirs
+from jaxvision.runs.command_line import Command
 from jaxvision.runs.exit_codes import exit_codes
-from jaxvision.runs.options import Launch, Numerics
+from jaxvision.runs.options import Numerics
 from jaxvision.runs.seeds import execute_seeds
 from jaxvision.types import Experiment, Moment, Reference
 
@@ -65,7 +64,7 @@ def run(
     `EXIT_CODES`.
     """
     command = _parse(build, Config, smoke, arguments, name)
-    with exit_codes():
+    with exit_codes(command.workdir):
         command = _start(command)
         execute = functools.partial(_execute, build)
         if command.launch.vmap_seeds:
@@ -88,8 +87,8 @@ def run_cases(
     Each has a run directory of its own below the work directory, which also gets
     `compare.png` with their curves side by side.
     """
-    command = _parse(build, Config, smoke, arguments, None)
-    with exit_codes():
+    command = _parse(build, Config, smoke, arguments)
+    with exit_codes(command.workdir):
         check((not command.launch.vmap_seeds, "cases have no --vmap-seeds"))
         command = _start(command)
         workdir, results = command.workdir, {}
@@ -100,65 +99,27 @@ def run_cases(
         histories = {
             case: read_rows(workdir / case / "metrics.jsonl") for case in cases
         }
-        if processes.is_main():
-            measures = record.measures_of(next(iter(results.values())))
-            figure = visualise.compare(histories, measures=measures)
-            visualise.save(figure, workdir / "compare.png")
-        command.console.print(f"comparison in {workdir / 'compare.png'}")
+        measures = record.measures_of(next(iter(results.values())))
+
+        def compare():
+            return {"compare.png": visualise.compare(histories, measures=measures)}
+
+        say = command.console.print
+        if processes.is_main() and not pictures.save_all(
+            "the comparison", compare, workdir, say
+        ):
+            say(f"comparison in {workdir / 'compare.png'}")
         processes.finish()
         return results
 
 
-@dataclasses.dataclass(frozen=True)
-class _Command:
-    name: str
-    program: str
-    arguments: list[str]
-    config: Any
-    numerics: Numerics
-    launch: Launch
-    workdir: Path
-    console: Console
-
-    def silenced(self) -> "_Command":
-        """The same, without a word."""
-        silent = Console(quiet=True, force_terminal=False)
-        return dataclasses.replace(self, console=silent)
+def _parse(*arguments) -> Command:
+    print_whatever_the_encoding()
+    with exit_codes(Path()):
+        return command_line.parse(*arguments)
 
 
-def _parse(build, Config, smoke, arguments, name: str | None) -> _Command:
-    program = name or record.program_name(inspect.getfile(build))
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    # Smoke only changes defaults: what is given explicitly still counts.
-    defaults = Config(**smoke) if "--smoke" in arguments else Config()
-    options = dataclasses.make_dataclass(
-        "Options",
-        [
-            ("config", tyro.conf.OmitArgPrefixes[Config], defaults),  # type: ignore[misc]
-            ("numerics", tyro.conf.OmitArgPrefixes[Numerics], Numerics()),
-            ("launch", tyro.conf.OmitArgPrefixes[Launch], Launch()),
-        ],
-    )
-    parsed: Any = tyro.cli(
-        options,
-        prog=f"python -m {program}",
-        description=inspect.getdoc(inspect.getmodule(build)),
-        args=arguments,
-    )
-    name = program.rpartition(".")[2]
-    return _Command(
-        name=name,
-        program=program,
-        arguments=arguments,
-        config=parsed.config,
-        numerics=parsed.numerics,
-        launch=parsed.launch,
-        workdir=parsed.launch.workdir or workdirs.default(name),
-        console=Console(highlight=False, soft_wrap=True),
-    )
-
-
-def _start(command: _Command) -> _Command:
+def _start(command: Command) -> Command:
     """Find the other processes, if there are any; from here on all are one run."""
     launch = command.launch
     processes.start(
@@ -182,7 +143,7 @@ def _lost(workdir: Path, reason: str) -> None:
 
 def _execute(
     build,
-    command: _Command,
+    command: Command,
     config,
     workdir: Path,
     *,
@@ -192,7 +153,6 @@ def _execute(
     """One run, from its checks to its record.  Raises the keys of `EXIT_CODES`."""
     started = time.perf_counter()
     console, launch = command.console, command.launch
-    result_file = workdir / "result.json"
     identity = {
         "format": record.FORMAT,
         "experiment": command.name,
@@ -202,14 +162,26 @@ def _execute(
         **{f"config_{k}": v for k, v in dataclasses.asdict(config).items()},
         **command.numerics.chosen(),
     }
+    finished = None
     with processes.together():
         if processes.is_main():
-            workdirs.check_same_config(workdir, identity)
-    if processes.from_main(result_file.exists()):
+            workdirs.check_places(workdir)
+            workdirs.check_same_config(workdir, identity, console.print)
+            finished = workdirs.finished(workdir, console.print)
+    finished = processes.from_main(finished)
+    if finished is not None:
         console.print("this run is finished: there is nothing left to do")
-        result = json.loads(result_file.read_text(encoding="utf-8"))
-        _print_result(console, result, workdir)
-        return result
+        _print_result(console, finished)
+        if processes.from_main(pictures.are_missing(workdir)):
+            compilation.enable_cache()
+
+            def remake() -> Experiment:
+                return command.numerics.apply(build(config))
+
+            mesh = launch.make_mesh()
+            pictures.draw_again(remake, finished, mesh, workdir, console.print)
+        console.print(f"results and pictures are in {workdir}")
+        return finished
 
     compilation.enable_cache()
     clock = compilation.CompileClock()
@@ -219,6 +191,13 @@ def _execute(
         experiment.check()
         sharding.check_batch(mesh, experiment.train.batch_size, experiment.accumulate)
         maintenance = launch.maintenance()
+        check(
+            (
+                launch.pictures_every is None or experiment.show is not None,
+                "--pictures-every: this experiment does not say how predictions are "
+                "drawn: give it a `show`, such as visualise.classification",
+            )
+        )
     processes.check_same(
         identity | {"mesh": sharding.describe_axes(mesh)} | record.versions()
     )
@@ -240,6 +219,8 @@ def _execute(
         with processes.together():
             workdirs.check_seen(workdir)
         console.print(_headline(command.name, experiment, mesh, workdir))
+        if processes.is_main():
+            pictures.draw_batch(experiment, workdir, console.print)
         fitted = fit(
             experiment,
             workdir,
@@ -248,17 +229,18 @@ def _execute(
             compile_seconds=clock,
             maintenance=maintenance,
             share_step=share_step,
-            on_evaluation=_hook(experiment, workdir),
+            on_evaluation=_hook(experiment, workdir, console.print),
+            identity=identity,
         )
-        tested = testing.test(experiment, fitted, mesh, workdir)
+        tested = testing.test(experiment, fitted, mesh)
         params, best_params = (
             sharding.to_host(state.params) for state in (fitted.last, fitted.best)
         )
         speed = fitted.trained_images / fitted.train_seconds
         result = {
             **identity,
-            **tested,
-            **_best_validation(workdir, int(fitted.best.step)),
+            **_tested(tested),
+            **_best_validation(fitted.rows, int(fitted.best.step)),
             "measures": record.describe_measures(testing.measures(experiment)),
             "monitor": experiment.monitored().name,
             "evaluations": ["validation", "test", *experiment.evaluations],
@@ -282,6 +264,7 @@ def _execute(
             "compile_seconds": clock(),
             **device,
             "process_count": jax.process_count(),
+            **({} if fitted.lost is None else {"lost_best_step": fitted.lost}),
             **({"vmap_seeds": launch.vmap_seeds} if launch.vmap_seeds else {}),
             "mesh": sharding.describe_axes(mesh),
             "hardware": record.hardware(**device),
@@ -291,10 +274,27 @@ def _execute(
                 "T", "seconds"
             ),
         }
+        result = plain(result)
         if processes.is_main():
-            replace_text(result_file, json.dumps(result, indent=2) + "\n")
-    _print_result(console, result, workdir)
+            every = {name: found.metrics for name, found in tested.items()}
+            metrics = every.pop("test") | every
+            replace_object(workdir / "test_metrics.json", metrics)
+            replace_object(workdir / "result.json", result)
+            _print_result(console, result)
+            pictures.draw(
+                experiment, result, fitted.rows, tested["test"], workdir, console.print
+            )
+    console.print(f"results and pictures are in {workdir}")
     return result
+
+
+def _tested(tested: Mapping[str, Evaluated]) -> dict[str, float]:
+    """Metrics of all sets that are single numbers."""
+    return {
+        key: value
+        for name, found in tested.items()
+        for key, value in testing.numbers(name, found.metrics).items()
+    }
 
 
 def _utilisation(experiment: Experiment, mesh, speed: float) -> dict[str, Any]:
@@ -314,26 +314,27 @@ def _rebatched(build, numerics: Numerics, config, batch_size: int) -> Experiment
     return numerics.apply(build(dataclasses.replace(config, batch_size=batch_size)))
 
 
-def _headline(name: str, experiment: Experiment, mesh, workdir: Path) -> str:
+def _headline(name: str, experiment: Experiment, mesh, workdir: Path) -> Text:
     device = sharding.describe(mesh)
     axes = f" ({sharding.describe_axes(mesh)})" if mesh.size > 1 else ""
-    choice = f" ({escape(experiment.test.choice)})" if experiment.test.choice else ""
-    return (
-        f"[bold]{name}[/]: {experiment.train.num_examples:,} images to train, "
+    choice = f" ({experiment.test.choice})" if experiment.test.choice else ""
+    return Text.assemble(
+        (name, "bold"),
+        f": {experiment.train.num_examples:,} images to train, "
         f"{experiment.validation.num_examples:,} to validate, "
         f"{experiment.test.num_examples:,} to test{choice}; "
         f"{experiment.steps:,} steps of "
         f"{experiment.train.batch_size} on {device['device_count']} × "
-        f"{device['device']}{axes}; in {workdir}"
+        f"{device['device']}{axes}; in {workdir}",
     )
 
 
-def _best_validation(workdir: Path, step: int) -> dict[str, Any]:
+def _best_validation(rows: list[dict[str, Any]], step: int) -> dict[str, Any]:
     """`validation_…` metrics of the best checkpoint."""
     prefix = "validation/"
     return {
         "validation_" + name.removeprefix(prefix).replace("/", "_"): value
-        for row in read_rows(workdir / "metrics.jsonl")
+        for row in rows
         if row["step"] == step
         for name, value in row.items()
         if name.startswith(prefix)
@@ -346,30 +347,32 @@ def _reference(reference: Reference | None) -> dict[str, Any]:
     return {f"reference_{k}": v for k, v in reference._asdict().items()}
 
 
-def _print_result(console: Console, result: Mapping[str, Any], workdir: Path) -> None:
+def _print_result(console: Console, result: Mapping[str, Any]) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for name, measure in record.measured(result).items():
-        table.add_row(name.replace("_", " "), measure.words(result[name]))
+        table.add_row(
+            name.replace("_", " "), measure.words(record.number(result, name))
+        )
     table.add_row("parameters", f"{result['parameters']:,}")
     table.add_row("best step", f"{result['best_step']:,} of {result['steps']:,}")
     table.add_row("training", f"{result['images_per_second']:,.0f} images/s")
     table.add_row("compilation", f"{result['compile_seconds']:.1f} s")
     table.add_row("wall time", f"{result['wall_seconds']:.1f} s")
     console.print(table)
-    console.print(f"results and pictures are in {workdir}")
 
 
-def _hook(experiment: Experiment, workdir: Path) -> Callable[[Moment], None]:
-    """The experiment's own, with its figures saved."""
+def _hook(
+    experiment: Experiment, workdir: Path, warn: Callable[[str], None]
+) -> Callable[[Moment], None]:
+    """The experiment's own, with its figures saved, and those of its `show`."""
 
     def call(moment: Moment) -> None:
-        if experiment.on_evaluation is None:
-            return
-        figures = experiment.on_evaluation(moment) or {}
+        own = experiment.on_evaluation
+        figures = {} if own is None else own(moment) or {}
         if processes.is_main():
+            shown = functools.partial(pictures.shown, experiment, moment)
             folder = workdir / "pictures" / f"step-{moment.step}"
-            for name, figure in figures.items():
-                folder.mkdir(parents=True, exist_ok=True)
-                visualise.save(figure, folder / name)
+            pictures.save_all("predictions", shown, folder, warn)
+            pictures.save_all("pictures", lambda: figures, folder, warn)
 
     return call

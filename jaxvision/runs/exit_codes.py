@@ -4,6 +4,7 @@ import contextlib
 import sys
 import time
 import traceback
+from pathlib import Path
 
 import jax
 
@@ -13,12 +14,14 @@ from jaxvision.engine.checkpoint import CheckpointError
 from jaxvision.engine.loop import Interrupted, Preempted
 from jaxvision.engine.watchdog import leave
 from jaxvision.errors import UsageError
+from jaxvision.files import disk_fault
+from jaxvision.notices import EXIT_AGAIN, ending_at_notice
 
 EXIT_CODES: dict[type[BaseException], int] = {
     UsageError: 2,
     Diverged: 3,
     CheckpointError: 4,
-    Preempted: 75,  # EX_TEMPFAIL: what a scheduler is to start again
+    Preempted: EXIT_AGAIN,
     Interrupted: 130,
     KeyboardInterrupt: 130,
 }
@@ -26,21 +29,27 @@ EXIT_CODES: dict[type[BaseException], int] = {
 
 
 @contextlib.contextmanager
-def exit_codes():
-    """Ends the process with a message and a code of its own for what may go wrong."""
+def exit_codes(workdir: Path):
+    """Ends the process with a message and a code of its own for what may go wrong.
+
+    Wherever it comes from, an `OSError` of the disk is a `CheckpointError`: see
+    `files.disk_fault`.
+    """
+    again = f"the same command with --workdir {workdir} continues"
     try:
-        yield
+        with ending_at_notice(again):
+            yield
     except tuple(EXIT_CODES) as error:
         code = next(c for kind, c in EXIT_CODES.items() if isinstance(error, kind))
-        message = str(error) or "interrupted"
-        if _is_one_of_several():
-            # Leaving in order would wait for the other processes, which may be stuck;
-            # process 0 goes last, since the others would miss it.
-            time.sleep(1.0 if processes.is_main() else 0.0)
-            leave(code, f"[process {jax.process_index()}] {message}")
-        print(message, file=sys.stderr)
-        raise SystemExit(code) from None
+        _end(code, str(error) or "interrupted")
     except Exception as error:
+        fault = disk_fault(error, workdir)
+        if fault is not None:
+            _end(
+                EXIT_CODES[CheckpointError],
+                f"the disk fails at {fault.filename or workdir} ({fault.strerror}): "
+                f"make room or mend it; {again}",
+            )
         if not _is_one_of_several():
             raise
         traceback.print_exc()
@@ -48,6 +57,16 @@ def exit_codes():
             # A collective broke: let the watch find out who is gone, and exit for that.
             time.sleep(processes.patience())
         leave(1, f"[process {jax.process_index()}] {type(error).__name__}")
+
+
+def _end(code: int, message: str) -> None:
+    if _is_one_of_several():
+        # Leaving in order would wait for the other processes, which may be stuck;
+        # process 0 goes last, since the others would miss it.
+        time.sleep(1.0 if processes.is_main() else 0.0)
+        leave(code, f"[process {jax.process_index()}] {message}")
+    print(message, file=sys.stderr)
+    raise SystemExit(code) from None
 
 
 def _is_one_of_several() -> bool:

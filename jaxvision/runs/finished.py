@@ -10,7 +10,6 @@ together by the code of the experiment.
 import dataclasses
 import functools
 import importlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -22,11 +21,12 @@ import numpy as np
 from jaxvision import data, models, onednn, pretrained, tasks, visualise
 from jaxvision.data.feed.preparation import Picture, Preparation
 from jaxvision.engine import sharding, snapshot
-from jaxvision.engine.checkpoint import Checkpoints
+from jaxvision.engine.checkpoint import ranked
 from jaxvision.engine.evaluate import Evaluator, example_keys
 from jaxvision.engine.forward import in_evaluation
 from jaxvision.engine.state import TrainState
 from jaxvision.errors import UsageError, check, unknown
+from jaxvision.files import Damaged, read_object
 from jaxvision.ops import augment
 from jaxvision.runs.options import Numerics
 from jaxvision.runs.record import FORMAT
@@ -43,9 +43,6 @@ from jaxvision.types import (
 )
 
 Which = Literal["best", "last", "average"]
-
-IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Mean and deviation of the images that published weights expect."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,22 +198,25 @@ def load_variables(run: str | Path, which: Which = "best") -> Variables:
         raise UsageError(
             f"{run} holds no checkpoints: give the run directory of an experiment"
         )
-    checkpoints = Checkpoints(folder, warn=lambda text: None)
-    steps, best = checkpoints.steps(), checkpoints.best_step()
-    checkpoints.close()
+    steps = snapshot.steps(folder)
     if not steps:
         raise UsageError(f"{folder} is empty: the run has saved nothing yet")
-    step = steps[-1] if which == "last" or best is None else best
-    read = functools.partial(snapshot.read_arrays, folder / str(step) / "state")
+    step = steps[-1]
     prefix = "average/" if which == "average" else ""
     try:
+        if which != "last":
+            best = ranked(_scores(folder, steps))
+            step = best[0] if best else step
+        read = functools.partial(
+            snapshot.read_arrays, snapshot.step_folder(folder, step)
+        )
         params, rest = read(f"{prefix}params"), read(f"{prefix}model_state")
     except UsageError:
         raise
     except Exception as error:  # in whatever way the reader stumbles over damage
         raise UsageError(
             f"the checkpoint {folder / str(step)} is damaged ({error}): choose another "
-            'one with which="last"'
+            'one with which="last", or continue the run, which sets it aside'
         ) from error
     if which == "average" and not params:
         raise UsageError(
@@ -226,15 +226,26 @@ def load_variables(run: str | Path, which: Which = "best") -> Variables:
     return {"params": params, **rest}
 
 
+def _scores(folder: Path, steps: Sequence[int]) -> dict[int, float | None]:
+    contents = {
+        step: snapshot.read_contents(snapshot.step_folder(folder, step))
+        for step in steps
+    }
+    return {step: found["extra"]["score"] for step, found in contents.items()}
+
+
 def _experiment(folder: Path) -> Experiment:
     """What the run's config describes, by the code of its experiment."""
     file = folder / "config.json"
+    check(
+        (file.exists(), f"{folder} is no run directory: there is no {file.name} in it")
+    )
     try:
-        config: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        config = read_object(file)
+    except Damaged as error:
         raise UsageError(
-            f"{folder} is no run directory: there is no {file.name} in it"
-        ) from None
+            f"{error}: the run's own command with --workdir {folder} writes it anew"
+        ) from error
     if config.get("format") != FORMAT:
         raise UsageError(
             f"{file} has format {config.get('format', 1)}, and this code reads format "
@@ -291,7 +302,7 @@ def _published(
         preparation=Preparation(
             channels=shape[2],
             crop=data.central_crop(shape[0]),
-            transform=augment.normalise(*IMAGENET),
+            transform=augment.normalise(*models.normalisation(name, **options)),
         ),
         task=tasks.classification(count),
         classes=classes,

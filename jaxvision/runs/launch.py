@@ -10,9 +10,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 from jaxvision.errors import check
+from jaxvision.notices import NOTICES
 
 GRACE = 90
 """Seconds the other processes get to end by themselves after the first has failed."""
@@ -39,22 +41,46 @@ def launch(arguments: Sequence[str], processes: int, devices: int | None = None)
         (devices is None or devices >= 1, f"devices must be positive, got {devices}"),
     )
     address = f"127.0.0.1:{_free_port()}"
-    children = [
-        subprocess.Popen(
-            [sys.executable, *arguments],
-            env=os.environ | _environment(address, processes, index, devices),
-        )
-        for index in range(processes)
-    ]
+    with Children() as children:
+        for index in range(processes):
+            environment = _environment(address, processes, index, devices)
+            children.start([sys.executable, *arguments], environment)
+        return _first_failure(children.running)
 
-    def forward(number, frame):
-        for child in children:
+
+class Children:
+    """Processes that, inside the context, get the signals that this process gets.
+
+    They are process groups of their own: Ctrl-C in a terminal would else reach them
+    twice, and the second one means to stop without saving.
+    """
+
+    def __init__(self):
+        self.running: list[subprocess.Popen] = []
+        self._previous: dict[int, Any] = {}
+
+    def start(
+        self, command: Sequence[str], environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen:
+        """One more of them; `environment` is added to that of this process."""
+        added = os.environ | dict(environment or {})
+        child = subprocess.Popen(command, env=added, process_group=0)
+        self.running.append(child)
+        return child
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, *NOTICES):
+            self._previous[number] = signal.signal(number, self._pass_on)
+        return self
+
+    def __exit__(self, *error) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _pass_on(self, number, frame) -> None:
+        for child in self.running:
             if child.poll() is None:
                 child.send_signal(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, forward)
-    return _first_failure(children)
 
 
 def _environment(

@@ -1,6 +1,7 @@
 """The options that every experiment has, beside those of its own config."""
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,6 +96,9 @@ class Launch:
     all along data."""
     smoke: bool = False
     """Shrink the experiment to a few seconds, to see that it works from end to end."""
+    pictures_every: int | None = None
+    """Also draw the predictions on the validation set, at every n-th validation, into
+    pictures/step-N of the run directory.  That validation is gone through twice."""
     save_every_steps: int | None = None
     """Checkpoints besides those that follow validations."""
     save_every_minutes: float | None = 10.0
@@ -120,6 +124,34 @@ class Launch:
     host_timeout: int = 60
     """Seconds after which a process that is not heard of counts as lost."""
 
+    def check(self) -> None:
+        """Raises `UsageError` for what no run can mean."""
+        check(
+            *(
+                (value is None or value > 0, f"{option} must be positive, got {value}")
+                for name in POSITIVE
+                for option in ["--" + name.replace("_", "-")]
+                for value in [getattr(self, name)]
+            ),
+            (
+                self.max_batch is None or self.max_batch >= 0,
+                f"--max-batch is a memory in gigabytes, got {self.max_batch}",
+            ),
+            (
+                self.process_id is None or self.process_id >= 0,
+                f"--process-id is counted from 0, got {self.process_id}",
+            ),
+            (
+                all(
+                    len(os.fsencode(part)) <= NAME_MAX
+                    for part in (self.workdir or Path()).parts
+                ),
+                f"a name in --workdir {self.workdir} is longer than {NAME_MAX} bytes, "
+                "which file systems cannot hold: choose a shorter one",
+            ),
+        )
+        _span(self.profile)
+
     def make_mesh(self) -> sharding.Mesh:
         """The mesh that was asked for.  Raises `UsageError`."""
         axes = None if self.mesh is None else sharding.parse_mesh(self.mesh)
@@ -127,18 +159,13 @@ class Launch:
 
     def maintenance(self) -> Maintenance:
         """What is done beside the training.  Raises `UsageError`."""
-        check(
-            *(
-                (value is None or value > 0, f"{name} must be positive, got {value}")
-                for name in ("save_every_steps", "save_every_minutes", "stall_timeout")
-                for value in [getattr(self, name)]
-            )
-        )
+        self.check()
         return Maintenance(
             save_every_steps=self.save_every_steps,
             save_every_minutes=self.save_every_minutes,
             stall_timeout=self.stall_timeout,
             profile=_span(self.profile),
+            pictures_every=self.pictures_every,
         )
 
 
@@ -148,8 +175,47 @@ def _span(text: str | None) -> tuple[int, int] | None:
     start, _, stop = text.partition(":")
     check(
         (
-            start.isdigit() and stop.isdigit() and int(start) < int(stop),
+            start.isdecimal() and stop.isdecimal() and int(start) < int(stop),
             f"--profile must be two steps in order, such as 10:20, got {text!r}",
         )
     )
     return int(start), int(stop)
+
+
+POSITIVE = (
+    "pictures_every",
+    "save_every_steps",
+    "save_every_minutes",
+    "stall_timeout",
+    "devices",
+    "num_processes",
+    "start_timeout",
+    "host_timeout",
+)
+"""Options of `Launch` that are positive where they are given."""
+
+NAME_MAX = 255
+"""Bytes in the name of a file, at most, on usual file systems."""
+
+GROUPS = {
+    "run": ("workdir", "smoke", "pictures_every", "dry_run", "max_batch"),
+    "numbers": tuple(field.name for field in dataclasses.fields(Numerics)),
+    "devices": ("devices", "mesh", "vmap_seeds"),
+    "maintenance": (
+        "save_every_steps",
+        "save_every_minutes",
+        "stall_timeout",
+        "profile",
+    ),
+    "processes": (
+        "coordinator",
+        "num_processes",
+        "process_id",
+        "start_timeout",
+        "host_timeout",
+    ),
+}
+"""In which groups the help shows the options of `Numerics` and `Launch`."""
+
+RARE = ("maintenance", "processes")
+"""Groups that `--help` leaves to `--help-all`."""

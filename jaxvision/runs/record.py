@@ -1,5 +1,6 @@
 """What a run record says of its origin, so that a reviewer can repeat the run."""
 
+import math
 import os
 import platform
 import shlex
@@ -44,8 +45,13 @@ def measured(result: Mapping[str, Any]) -> dict[str, Measure]:
     return {
         key: measure_of(key, measures)
         for key, value in result.items()
-        if key.startswith(prefixes) and isinstance(value, int | float)
+        if key.startswith(prefixes) and isinstance(value, int | float | None)
     }
+
+
+def number(result: Mapping[str, Any], key: str) -> float:
+    """A metric of a record; NaN where it was not finite, for which JSON has null."""
+    return math.nan if result[key] is None else float(result[key])
 
 
 def provenance(program: str, arguments: list[str]) -> dict[str, Any]:
@@ -103,7 +109,8 @@ def _git() -> tuple[str | None, bool | None]:
 
     def git(*arguments: str) -> str:
         return subprocess.run(
-            ["git", "-C", str(Path.cwd()), *arguments],
+            # Status would else lock the index against the user's own commands.
+            ["git", "--no-optional-locks", "-C", str(Path.cwd()), *arguments],
             capture_output=True,
             text=True,
             check=True,

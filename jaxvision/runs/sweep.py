@@ -2,9 +2,10 @@
 
 import itertools
 import json
+import math
 import re
+import signal
 import statistics
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,9 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxvision.errors import UsageError, check
-from jaxvision.files import replace_text
+from jaxvision.files import Damaged, plain, read_object, replace_text
 from jaxvision.measures import Measure
-from jaxvision.runs.record import measured
+from jaxvision.notices import EXIT_AGAIN
+from jaxvision.printing import make_console
+from jaxvision.runs.launch import Children
+from jaxvision.runs.record import measured, number
 
 
 class Run(NamedTuple):
@@ -33,9 +37,11 @@ class Run(NamedTuple):
         return Path(f"{self.series}{self.seed}")
 
     def result(self) -> dict[str, Any] | None:
-        """Its record, if it is finished."""
-        file = self.workdir / "result.json"
-        return json.loads(file.read_text("utf-8")) if file.exists() else None
+        """Its record, if it is finished; a damaged one is made anew by the run."""
+        try:
+            return read_object(self.workdir / "result.json", ("seed", "wall_seconds"))
+        except Damaged:
+            return None
 
 
 def sweep(
@@ -54,19 +60,21 @@ def sweep(
     Runs that are finished are not repeated and the one that was interrupted continues,
     so the same command continues a sweep.  Writes `sweep.json` and prints the means.
     A run that fails is reported, and the others go on; the exit code is then 1.
+    Signals are passed on to the run, and the sweep ends with its code.
     """
     check((seeds >= 1, f"seeds must be at least 1, got {seeds}"))
     workdir = workdir or Path("runs", "sweeps", experiment.rpartition(".")[2])
     runs = list(_runs(parse_grid(grid), seeds, workdir))
-    console, failed = Console(highlight=False, soft_wrap=True), []
+    console, failed = make_console(), []
     for group in _groups(runs, vmap_seeds):
         first, *others = group
         names = first.workdir.name + "".join(f", seed{run.seed}" for run in others)
         console.rule(f"run {runs.index(first) + 1} of {len(runs)}: {names}")
-        code = subprocess.run(_command(experiment, group, options)).returncode
-        if code in (130, -2):
+        with Children() as children:
+            code = children.start(_command(experiment, group, options)).wait()
+        if code in (130, -signal.SIGINT, EXIT_AGAIN):
             console.print("interrupted: the same command continues the sweep")
-            sys.exit(130)
+            sys.exit(EXIT_AGAIN if code == EXIT_AGAIN else 130)
         if code != 0:
             lost = [run for run in group if run.result() is None]
             failed += lost
@@ -74,11 +82,12 @@ def sweep(
             console.print(f"{names} ended with code {code}")
     summary = summarise(runs)
     workdir.mkdir(parents=True, exist_ok=True)
-    replace_text(workdir / "sweep.json", json.dumps(summary, indent=2) + "\n")
+    text = json.dumps(plain(summary), indent=2)
+    replace_text(workdir / "sweep.json", text + "\n")
     _print(console, summary)
     console.print(f"all results are in {workdir / 'sweep.json'}")
     if failed:
-        console.print(f"[bold]{len(failed)} of {len(runs)} runs failed[/]")
+        console.print(f"{len(failed)} of {len(runs)} runs failed", style="bold")
         sys.exit(1)
     return summary
 
@@ -113,12 +122,12 @@ def summarise(runs: Sequence[Run]) -> list[dict[str, Any]]:
             name: {
                 "measure": measure._asdict(),
                 "mean": statistics.fmean(values),
-                "std": statistics.stdev(values) if len(values) > 1 else None,
+                "std": _deviation(values),
                 "values": values,
             }
             for name, measure in (measured(results[0]) if results else {}).items()
             if not name.startswith("validation_")
-            for values in [[float(result[name]) for result in results]]
+            for values in [[number(result, name) for result in results]]
         }
         summary.append(
             {
@@ -133,6 +142,13 @@ def summarise(runs: Sequence[Run]) -> list[dict[str, Any]]:
             }
         )
     return summary
+
+
+def _deviation(values: Sequence[float]) -> float | None:
+    """Of the sample; NaN, as the mean, if a run has ended with NaN or infinity."""
+    if len(values) < 2:
+        return None
+    return statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
 
 
 def _runs(grid: Mapping[str, list[str]], seeds: int, workdir: Path) -> Iterator[Run]:

@@ -20,7 +20,7 @@ from typing import Any
 
 from jaxvision import errors
 from jaxvision.errors import UsageError
-from jaxvision.files import replace_text
+from jaxvision.files import read_object, replace_text
 from jaxvision.measures import measure_of
 from jaxvision.runs.record import FORMAT, measures_of
 
@@ -86,7 +86,7 @@ def publish(
             "repository, or say where the records are",
         ),
     )
-    record = _portable(_read(source))
+    record = _portable(read_object(source))
     _validate(source, record)
     if record["smoke"]:
         raise UsageError(
@@ -184,20 +184,10 @@ def _read_all(folder: Path) -> dict[Path, dict[str, Any]]:
             f"there is no folder {folder} with records: run this in the root of the "
             "repository, or say where they are"
         )
-    records = {path: _read(path) for path in sorted(folder.glob("*.json"))}
+    records = {path: read_object(path) for path in sorted(folder.glob("*.json"))}
     for path, record in records.items():
         _validate(path, record)
     return records
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(f"{path} is not valid JSON: {error}") from None
-    if not isinstance(record, dict):
-        raise UsageError(f"{path} must hold one JSON object with a run's record")
-    return record
 
 
 def _validate(path: Path, record: Record) -> None:

@@ -2,15 +2,16 @@
 
 import contextlib
 import datetime
+import errno
 import fcntl
-import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxvision.errors import UsageError
-from jaxvision.files import replace_text
+from jaxvision.engine import snapshot
+from jaxvision.errors import UsageError, check
+from jaxvision.files import Damaged, plain, read_object, remove_partials, replace_object
 from jaxvision.runs.record import FORMAT
 from jaxvision.types import Experiment
 
@@ -21,13 +22,46 @@ def default(name: str) -> Path:
     return Path("runs") / name / now
 
 
-def check_same_config(workdir: Path, identity: Mapping[str, Any]) -> None:
-    """Refuse a run directory whose checkpoints belong to another config."""
-    file = workdir / "config.json"
-    if not file.exists() or not any((workdir / "checkpoints").glob("[0-9]*")):
+FILES = (
+    "config.json",
+    "result.json",
+    "metrics.jsonl",
+    "prediction.json",
+    "test_metrics.json",
+    "undrawn.txt",
+)
+FOLDERS = ("checkpoints", "tensorboard", "bad_batches", "pictures", "profile")
+
+
+def check_places(workdir: Path) -> None:
+    """Refuse a run directory in which a folder is where a file belongs, or a file where
+    a folder does: what it holds is not ours to remove."""
+    check(
+        *(
+            (
+                not (workdir / name).is_dir(),
+                f"{workdir / name} is a folder where a file belongs: move it away",
+            )
+            for name in FILES
+        ),
+        *(
+            (
+                (workdir / name).is_dir() or not (workdir / name).exists(),
+                f"{workdir / name} is a file where a folder belongs: move it away",
+            )
+            for name in FOLDERS
+        ),
+    )
+
+
+def check_same_config(
+    workdir: Path, identity: Mapping[str, Any], warn: Callable[[str], None]
+) -> None:
+    """Refuse a run directory that holds a run of another config."""
+    before = _began_with(workdir, warn)
+    if before is None:
         return
-    identity = json.loads(json.dumps(identity))
-    before = json.loads(file.read_text(encoding="utf-8"))
+    identity = plain(identity)
     if before.get("format") != identity["format"]:
         raise UsageError(
             f"{workdir} holds a run of format {before.get('format', 1)}, and this code "
@@ -53,13 +87,69 @@ def check_same_config(workdir: Path, identity: Mapping[str, Any]) -> None:
         )
 
 
+def _began_with(workdir: Path, warn: Callable[[str], None]) -> Mapping[str, Any] | None:
+    """What the run was asked for, by `config.json` or its newest readable checkpoint,
+    by which that file is mended; None if nothing has been saved yet."""
+    checkpoints = workdir / "checkpoints"
+    saved = snapshot.steps(checkpoints)
+    if not saved and not (workdir / "result.json").exists():
+        return None
+    try:
+        return read_object(workdir / "config.json", ["experiment"])
+    except Damaged as error:
+        for step in reversed(saved):
+            folder = snapshot.step_folder(checkpoints, step)
+            with contextlib.suppress(Exception):  # damage is found when it is restored
+                before = snapshot.read_contents(folder)["extra"]["identity"]
+                write_config(workdir, before)
+                warn(f"{error}: it was written anew, from checkpoint {step}")
+                return before
+        raise UsageError(
+            f"{error}, and no checkpoint says what this run was asked for: restore it, "
+            "or choose a new --workdir"
+        ) from error
+
+
+def finished(workdir: Path, warn: Callable[[str], None]) -> dict[str, Any] | None:
+    """The record of a finished run; None of one that is not, or is to be tested again.
+
+    Raises `UsageError` where a damaged record cannot be made again without training.
+    """
+    file = workdir / "result.json"
+    if not file.exists():
+        return None
+    try:
+        return read_object(file, _SHOWN)
+    except Damaged as error:
+        if not snapshot.steps(workdir / "checkpoints"):
+            raise UsageError(
+                f"{error}, and there is no checkpoint to test again: restore it, or "
+                "remove it to train anew"
+            ) from error
+        warn(f"{error}: the best checkpoint is tested again")
+        return None
+
+
+_SHOWN = (
+    "parameters",
+    "best_step",
+    "steps",
+    "images_per_second",
+    "compile_seconds",
+    "wall_seconds",
+)
+
+
 @contextlib.contextmanager
 def locked(workdir: Path) -> Iterator[None]:
-    """Hold the run directory against other runs.  Raises `UsageError`."""
+    """Hold the run directory against other runs, and clear what killed ones had begun
+    to write.  Raises `UsageError`."""
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         lock = (workdir / ".lock").open("w", encoding="utf-8")
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
         raise UsageError(
             f"the run directory {workdir} cannot be written ({error.strerror}): choose "
             "another --workdir"
@@ -72,12 +162,13 @@ def locked(workdir: Path) -> Iterator[None]:
                 f"another process is running in {workdir}: wait for it, or choose "
                 "another --workdir"
             ) from error
+        remove_partials(workdir)
         yield
 
 
 def write_config(workdir: Path, identity: Mapping[str, Any]) -> None:
     """Say what the run is, for when it is continued."""
-    replace_text(workdir / "config.json", json.dumps(identity, indent=2) + "\n")
+    replace_object(workdir / "config.json", identity)
 
 
 def write_prediction(workdir: Path, experiment: Experiment) -> None:
@@ -93,7 +184,7 @@ def write_prediction(workdir: Path, experiment: Experiment) -> None:
         "classes": list(experiment.classes),
         "preparation": saved,
     }
-    replace_text(workdir / "prediction.json", json.dumps(content, indent=2) + "\n")
+    replace_object(workdir / "prediction.json", content)
 
 
 def check_seen(workdir: Path) -> None:

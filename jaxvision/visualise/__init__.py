@@ -4,7 +4,10 @@ Nothing here needs a display or touches matplotlib's global state, and matplotli
 only imported when the first picture is made.
 """
 
+import contextlib
 import importlib
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from jaxvision.visualise.classification import classification
@@ -14,49 +17,78 @@ from jaxvision.visualise.segmentation import segmentation
 if TYPE_CHECKING:
     from jaxvision.visualise.annotation_overlay import captioned, class_colour, overlay
     from jaxvision.visualise.augmentation import augmentations
+    from jaxvision.visualise.batch_sheet import training_batch
+    from jaxvision.visualise.class_table import class_scores
     from jaxvision.visualise.comparison_grid import comparison, shares_by_class
     from jaxvision.visualise.confusion_matrix import confusion
     from jaxvision.visualise.contact_sheet import card
     from jaxvision.visualise.learning_curves import compare, curves
     from jaxvision.visualise.prediction_grid import predictions
+    from jaxvision.visualise.quality import Cell, findings
+    from jaxvision.visualise.reliability_diagram import reliability
     from jaxvision.visualise.style import save
 
 __all__ = [
+    "Cell",
     "augmentations",
     "captioned",
     "card",
     "class_colour",
+    "class_scores",
     "classification",
     "compare",
     "comparison",
     "confusion",
     "curves",
+    "findings",
     "multilabel",
     "overlay",
     "predictions",
+    "reliability",
     "save",
     "segmentation",
     "shares_by_class",
+    "training_batch",
 ]
 
 _MODULE_OF = {
+    "Cell": "quality",
     "augmentations": "augmentation",
     "captioned": "annotation_overlay",
     "card": "contact_sheet",
     "class_colour": "annotation_overlay",
+    "class_scores": "class_table",
     "compare": "learning_curves",
     "comparison": "comparison_grid",
     "confusion": "confusion_matrix",
     "curves": "learning_curves",
+    "findings": "quality",
     "overlay": "annotation_overlay",
     "predictions": "prediction_grid",
+    "reliability": "reliability_diagram",
     "save": "style",
     "shares_by_class": "comparison_grid",
+    "training_batch": "batch_sheet",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    _import_matplotlib()
     module = importlib.import_module(f"{__name__}.{_MODULE_OF[name]}")
     return getattr(module, name)
+
+
+def _import_matplotlib() -> None:
+    """Whatever MPLBACKEND says: a notebook hands it down to programs in environments
+    that lack its backend, where importing matplotlib would fail."""
+    if "matplotlib" in sys.modules:
+        return
+    backend = os.environ.pop("MPLBACKEND", None)
+    import matplotlib
+
+    if backend is not None:
+        os.environ["MPLBACKEND"] = backend
+        with contextlib.suppress(ValueError):
+            matplotlib.rcParams["backend"] = backend

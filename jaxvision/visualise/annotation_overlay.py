@@ -176,6 +176,7 @@ def _write(
 
     Returns the height of the text in pixels.
     """
+    text = style.legible(text)
     font = fonts.for_pillow(text, size)
     _, _, width, height = draw.textbbox((0, 0), text, font=font)
     x = min(max(corner[0], 0), max(draw.im.size[0] - width - 4, 0))

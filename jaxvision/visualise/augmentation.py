@@ -37,24 +37,22 @@ def augmentations(
     width, height = _SIDE + across * group, _HEAD + len(rows) * pitch + _GAP
     figure = Figure((width, height))
     axis = figure.add_axes((0, 0, 1, 1))
-    axis.text(
-        _GAP * 3, 0.26, title, size=style.LARGE, color=style.INK, parse_math=False
-    )
+    axis.text(_GAP * 3, 0.26, style.plain(title), size=style.LARGE, color=style.INK)
     for row, (name, strengths) in enumerate(rows.items()):
         top = _HEAD + row * pitch + _WORDS
         axis.text(
             _SIDE - 0.12,
             top + _IMAGE / 2,
-            name.replace(": ", ":\n"),
+            style.plain(name.replace(": ", ":\n")),
             ha="right",
             va="center",
             size=style.NORMAL,
             color=style.INK,
-            parse_math=False,
         )
         for place, (strength, images) in enumerate(strengths.items()):
             left = _SIDE + place * group
-            axis.text(left, top - 0.05, strength, size=style.SMALL, color=style.PALE)
+            words = style.plain(strength)
+            axis.text(left, top - 0.05, words, size=style.SMALL, color=style.PALE)
             for column, image in enumerate(images):
                 x = left + column * (_IMAGE + _GAP)
                 style.draw(axis, image, extent=style.extent(image, x, top, _IMAGE))

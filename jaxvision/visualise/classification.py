@@ -11,7 +11,8 @@ _TOP = 3
 
 
 def classification(classes: Sequence[str]) -> Show:
-    """The three likeliest classes; the confusion matrix, and the worst mistakes."""
+    """The three likeliest classes; the confusion matrix, the scores of each class, the
+    reliability of the probabilities, and the worst mistakes."""
 
     def words(prediction: Mapping[str, np.ndarray]) -> list[str]:
         probabilities = np.asarray(prediction["probabilities"])
@@ -28,7 +29,7 @@ def classification(classes: Sequence[str]) -> Show:
         from jaxvision import visualise
 
         worst, matrix = galleries.worst, np.asarray(metrics["confusion"])
-        return {
+        drawn = {
             "confusion.png": visualise.confusion(matrix, classes),
             "predictions.png": visualise.predictions(
                 worst.example["image"],
@@ -38,5 +39,16 @@ def classification(classes: Sequence[str]) -> Show:
                 of=(int(matrix.sum() - matrix.trace()), int(matrix.sum())),
             ),
         }
+        # A task of one's own may measure less.
+        if "per_class_f1" in metrics:
+            of_classes = ("precision", "recall", "f1")
+            scores = {name: metrics[f"per_class_{name}"] for name in of_classes}
+            drawn["classes.png"] = visualise.class_scores(matrix, scores, classes)
+        if "bin_count" in metrics:
+            of_bins = ("bin_count", "bin_confidence", "bin_accuracy")
+            drawn["reliability.png"] = visualise.reliability(
+                *(metrics[name] for name in of_bins), metrics["calibration_error"]
+            )
+        return drawn
 
     return Show(draw, words, figures)

@@ -12,7 +12,7 @@ from jaxvision.visualise import style
 # In inches: an image, the space between images, the words above a row, the headline,
 # and a line of the legend.
 _IMAGE, _GAP, _WORDS, _HEAD, _LEGEND = 1.5, 0.06, 0.24, 0.62, 0.22
-_ACROSS = 2  # examples side by side
+_ACROSS = 8  # images side by side
 
 
 def comparison(
@@ -41,7 +41,7 @@ def comparison(
         ),
         *(style.image_rule(image) for images in rows.values() for image in images),
     )
-    across = min(_ACROSS, len(rows))
+    across = min(max(_ACROSS // len(columns), 1), len(rows))
     group = len(columns) * (_IMAGE + _GAP) + 3 * _GAP
     pitch = _WORDS + _IMAGE + _GAP
     names = list(colours or ())
@@ -51,19 +51,23 @@ def comparison(
     height = _HEAD + -(-len(rows) // across) * pitch + legend + _GAP
     figure = Figure((width, height))
     axis = figure.add_axes((0, 0, 1, 1))
-    axis.text(_GAP, 0.24, title, size=style.LARGE, color=style.INK, parse_math=False)
+    axis.text(_GAP, 0.24, style.plain(title), size=style.LARGE, color=style.INK)
     for place, (caption, images) in enumerate(rows.items()):
         row, column = divmod(place, across)
         top, start = _HEAD + row * pitch + _WORDS, _GAP + column * group
         axis.text(
-            start, top - 0.05, caption, size=style.SMALL, color=style.INK, va="bottom"
+            start,
+            top - 0.05,
+            style.plain(caption),
+            size=style.SMALL,
+            color=style.INK,
+            va="bottom",
         )
         for i, image in enumerate(images):
             x = start + i * (_IMAGE + _GAP)
             if row == 0:
-                axis.text(
-                    x, _HEAD - 0.12, columns[i], size=style.SMALL, color=style.PALE
-                )
+                words = style.plain(columns[i])
+                axis.text(x, _HEAD - 0.12, words, size=style.SMALL, color=style.PALE)
             style.draw(axis, image, extent=style.extent(image, x, top, _IMAGE))
     axis.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
     axis.set_axis_off()
@@ -71,7 +75,7 @@ def comparison(
         assert colours is not None
         figure.legend(
             [Patch(color=_colour(colours[name])) for name in names],
-            [style.shorten(name, 14) for name in names],
+            [style.plain(style.shorten(name, 14)) for name in names],
             loc="lower left",
             ncols=min(per_line, len(names)),
             frameon=False,
@@ -106,7 +110,7 @@ def shares_by_class(shares: Mapping[str, float], what: str) -> Figure:
             color=style.INK,
         )
     axis.set(xlim=(0, 1.12), ylim=(len(order) - 0.4, -0.6))
-    axis.set_yticks(places, [style.shorten(name, 24) for name in order])
+    axis.set_yticks(places, [style.plain(style.shorten(name, 24)) for name in order])
     axis.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
     axis.grid(False, axis="y")
     style.title(axis, what)

@@ -33,20 +33,8 @@ def confusion(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
     Raises `UsageError` when the matrix is not square, holds anything but counts, or
     does not fit the names.
     """
-    matrix = np.asarray(matrix)
+    counts = check_counts(matrix, class_names)
     classes = len(class_names)
-    check(
-        (
-            classes > 0 and matrix.shape == (classes, classes),
-            f"the confusion matrix of {classes} class names must have the shape "
-            f"{(classes, classes)}, got {matrix.shape}",
-        ),
-        (
-            bool(np.all(matrix >= 0) and np.all(matrix == np.round(matrix))),
-            "a confusion matrix holds counts: whole numbers that are not negative",
-        ),
-    )
-    counts = matrix.astype(np.int64)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     diagonal = np.eye(classes, dtype=bool)
     total, right = int(counts.sum()), int(counts.trace())
@@ -97,6 +85,34 @@ def confusion(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
     return figure
 
 
+def most_confused(matrix: np.ndarray, limit: int) -> list[tuple[int, int, int]]:
+    """True class, predicted class and count of the most frequent mistakes in a
+    confusion matrix, counts [C,C]: `limit` of them, or all that there are."""
+    mistakes = matrix * ~np.eye(len(matrix), dtype=bool)
+    order = np.argsort(-mistakes, axis=None, kind="stable")[:limit]
+    pairs = zip(*np.unravel_index(order, matrix.shape), strict=True)
+    found = [(int(i), int(j), int(mistakes[i, j])) for i, j in pairs]
+    return [pair for pair in found if pair[2] > 0]
+
+
+def check_counts(matrix: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
+    """The confusion matrix as int64 [C,C].  Raises `UsageError`, see `confusion`."""
+    matrix = np.asarray(matrix)
+    classes = len(class_names)
+    check(
+        (
+            classes > 0 and matrix.shape == (classes, classes),
+            f"the confusion matrix of {classes} class names must have the shape "
+            f"{(classes, classes)}, got {matrix.shape}",
+        ),
+        (
+            bool(np.all(matrix >= 0) and np.all(matrix == np.round(matrix))),
+            "a confusion matrix holds counts: whole numbers that are not negative",
+        ),
+    )
+    return matrix.astype(np.int64)
+
+
 def _name_classes(axis: Axes, class_names: Sequence[str]) -> None:
     """Names on both sides; among too many classes, the index of some of them."""
     classes = len(class_names)
@@ -112,8 +128,9 @@ def _name_classes(axis: Axes, class_names: Sequence[str]) -> None:
     names = [style.shorten(name, 18) for name in class_names]
     size = float(np.clip(430 / classes, 4, style.NORMAL))
     rotation = 0 if max(map(len, names)) <= 2 else 90
-    axis.set_xticks(range(classes), names, fontsize=size, rotation=rotation)
-    axis.set_yticks(range(classes), names, fontsize=size)
+    words = list(map(style.plain, names))
+    axis.set_xticks(range(classes), words, fontsize=size, rotation=rotation)
+    axis.set_yticks(range(classes), words, fontsize=size)
     style.label(axis, x="predicted class", y="true class")
     if classes <= _GRID_UP_TO:
         axis.set_xticks(np.arange(classes - 1) + 0.5, minor=True)
@@ -145,21 +162,17 @@ def _list_mistakes(axis: Axes, counts: np.ndarray, class_names: Sequence[str]) -
     """The most frequent mistakes in words."""
     axis.set_axis_off()
     style.title(axis, "the most frequent mistakes, true → predicted")
-    mistakes = counts * ~np.eye(len(counts), dtype=bool)
-    order = np.argsort(-mistakes, axis=None, kind="stable")[:_LISTED]
-    pairs = [np.unravel_index(place, counts.shape) for place in order]
     totals = counts.sum(axis=1)
     lines = [
-        f"{counts[row, column]:5d} of {totals[row]:<6d}"
-        f"{style.shorten(class_names[row], 18)} → "
-        f"{style.shorten(class_names[column], 18)}"
-        for row, column in pairs
-        if mistakes[row, column]
+        f"{number:5d} of {totals[true]:<6d}"
+        f"{style.shorten(class_names[true], 18)} → "
+        f"{style.shorten(class_names[predicted], 18)}"
+        for true, predicted, number in most_confused(counts, _LISTED)
     ]
     axis.text(
         0,
         1,
-        "\n".join(lines),
+        style.plain("\n".join(lines)),
         va="top",
         linespacing=1.7,
         family="monospace",

@@ -86,12 +86,11 @@ def card(
         figure.text(
             _GAP / width,
             1 - y / height,
-            text,
+            style.plain(text),
             size=size,
             color=colour,
             va="top",
             linespacing=1.5,
-            parse_math=False,
         )
     chart = figure.add_axes(
         (
@@ -131,14 +130,13 @@ def _balance(
     (name, numbers), *others = counts.items()
     places = np.arange(len(class_names))
     bar = min(0.8, 0.1 * len(class_names))  # the bars of two classes are no walls
-    handles: list[Any] = [
-        axis.bar(places, numbers, width=bar, color=_COLOURS[0], label=name)
-    ]
+    handles: list[Any] = [axis.bar(places, numbers, width=bar, color=_COLOURS[0])]
+    labels = [name]
     for (other, theirs), colour in zip(others, _COLOURS[1:], strict=False):
         scale = numbers.mean() / theirs.mean() if theirs.any() else 1
         ends = places - bar / 2, places + bar / 2
-        label = f"{other}, scaled × {scale:.3g}"
-        marks = axis.hlines(theirs * scale, *ends, colour, linewidth=2, label=label)
+        labels.append(f"{other}, scaled × {scale:.3g}")
+        marks = axis.hlines(theirs * scale, *ends, colour, linewidth=2)
         handles.append(marks)
     axis.spines[["top", "right", "bottom"]].set_visible(False)
     axis.spines["left"].set_color(style.PALE)
@@ -155,17 +153,17 @@ def _balance(
         level = _names_are_level(class_names)
         axis.set_xticks(
             places,
-            [style.shorten(name, 14) for name in class_names],
+            [style.plain(style.shorten(name, 14)) for name in class_names],
             rotation=0 if level else 35,
             ha="center" if level else "right",
             rotation_mode="anchor",
-            parse_math=False,
         )
     else:
         axis.xaxis.set_major_locator(MaxNLocator(10, integer=True))
         style.label(axis, x="class (index)", y=unit)
     axis.legend(
-        handles=handles,
+        handles,
+        list(map(style.plain, labels)),
         loc="lower right",
         bbox_to_anchor=(1, 1),
         ncols=2,
@@ -190,12 +188,11 @@ def _sheet(
         axis.text(
             _SIDE - 0.12,
             middle,
-            style.shorten(class_names[label], _NAME),
+            style.plain(style.shorten(class_names[label], _NAME)),
             ha="right",
             va="center",
             size=style.NORMAL,
             color=style.INK,
-            parse_math=False,  # a class may be called "$"
         )
         if colours:
             patch = (_SIDE - 0.08, middle - size / 4), 0.05, size / 2

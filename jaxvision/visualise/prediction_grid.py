@@ -132,7 +132,7 @@ def _headline(figure: Figure, of: tuple[int, int], wrong_shown: np.ndarray) -> N
 
 
 def _name(name: str) -> str:
-    return style.shorten(name, _NAME)
+    return style.plain(style.shorten(name, _NAME))
 
 
 def _percent(probability: float) -> str:

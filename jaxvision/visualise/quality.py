@@ -53,11 +53,10 @@ def findings(cells: Sequence[Cell], *, title: str, note: str = "") -> Figure:
         figure.text(
             _GAP / width,
             1 - y / height,
-            text,
+            style.plain(text),
             size=size,
             color=colour,
             va="top",
-            parse_math=False,
         )
     axis = figure.add_axes((0, 0, 1, (height - _HEAD) / height))
     axis.set(xlim=(0, width), ylim=(height - _HEAD, 0))
@@ -70,11 +69,10 @@ def findings(cells: Sequence[Cell], *, title: str, note: str = "") -> Figure:
                 axis.text(
                     left,
                     top + number * _LINE,
-                    style.shorten(line, _CHARACTERS),
+                    style.plain(style.shorten(line, _CHARACTERS)),
                     size=style.SMALL - 1,
                     color=style.INK if number else style.PALE,
                     va="top",
-                    parse_math=False,
                 )
             _show(axis, image, left, top + words)
             if i:  # the copies of a cell hang together

@@ -71,10 +71,10 @@ def _as_seen(gallery: Gallery, i: int) -> tuple[dict, dict]:
     size = prediction["segmentation"].shape
     example = {name: array[i] for name, array in gallery.example.items()}
     if example["image"].shape[:2] != size:
+        from jaxvision.visualise import style
+
         # A transform has moved the pixels: what came out of it, as bytes again.
+        stored = example["image"]
         example = {name: array[i] for name, array in gallery.input.items()}
-        image = example["image"].astype(np.float32)
-        low, high = image.min(), image.max()
-        image = 255 * (image - low) / max(float(high - low), 1e-6)
-        example["image"] = image.round().astype(np.uint8)
+        example["image"] = style.as_bytes(example["image"], stored)
     return example, prediction

@@ -1,5 +1,6 @@
 """How every picture looks, and how it reaches the disk."""
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,12 @@ DPI = 150
 
 
 def panels(count: int, *, width: float = 4.4, height: float = 3.4) -> list[Axes]:
-    """`count` axes with a light grid in one new figure, at most three in a row.
+    """`count` axes with a light grid in one new figure, two or three in a row.
 
     `width` and `height` are those of one panel, in inches.  Styles are set on the axes
     and not through `rcParams`, which would change the caller's own figures.
     """
-    columns = min(count, 3)
+    columns = 2 if count == 4 else min(count, 3)
     rows = -(-count // columns)
     figure = Figure(
         (columns * width, rows * height),
@@ -51,12 +52,12 @@ def panels(count: int, *, width: float = 4.4, height: float = 3.4) -> list[Axes]
 
 
 def title(axis: Axes, text: str) -> None:
-    axis.set_title(text, loc="left", fontsize=LARGE, color=INK, pad=8)
+    axis.set_title(plain(text), loc="left", fontsize=LARGE, color=INK, pad=8)
 
 
 def label(axis: Axes, *, x: str = "", y: str = "") -> None:
-    axis.set_xlabel(x, fontsize=NORMAL, color=INK)
-    axis.set_ylabel(y, fontsize=NORMAL, color=INK)
+    axis.set_xlabel(plain(x), fontsize=NORMAL, color=INK)
+    axis.set_ylabel(plain(y), fontsize=NORMAL, color=INK)
 
 
 def image_rule(
@@ -70,6 +71,30 @@ def image_rule(
         f"{what} must be uint8 [{','.join(axes)},1 or 3], got {image.dtype} "
         f"{image.shape}",
     )
+
+
+def as_bytes(images: np.ndarray, stored: np.ndarray) -> np.ndarray:
+    """What a model is given, [...,C], as uint8 that can be drawn, [...,1 or 3].
+
+    The range of each channel becomes that which it has in `stored`, uint8 [...,C], the
+    same images before they were normalised; the whole range of bytes where those have
+    other channels.  What is neither one channel nor three is drawn as their mean.
+    """
+    if images.dtype == np.uint8:
+        return images
+    images = images.astype(np.float32)
+    if images.shape[-1] not in (1, 3):
+        images = images.mean(axis=-1, keepdims=True)
+    axes = tuple(range(images.ndim - 1))
+    low, high = images.min(axes), images.max(axes)
+    if stored.shape[-1] != images.shape[-1]:
+        stored = np.array([[0], [255]])
+    axes = tuple(range(stored.ndim - 1))
+    darkest, brightest = (
+        level.astype(np.float32) for level in (stored.min(axes), stored.max(axes))
+    )
+    shares = (images - low) / np.maximum(high - low, 1e-6)
+    return (darkest + shares * (brightest - darkest)).round().astype(np.uint8)
 
 
 def draw(axis: Axes, image: np.ndarray, **options: Any) -> None:
@@ -92,6 +117,20 @@ def extent(
     height, width = (n / max(image.shape[:2]) * side for n in image.shape[:2])
     left, top = left + (side - width) / 2, top + (side - height) / 2
     return left, left + width, top + height, top
+
+
+def legible(text: str) -> str:
+    """`text` as it can be drawn: bytes that are no UTF-8, as in names of folders, are
+    replaced by `\N{REPLACEMENT CHARACTER}`."""
+    return re.sub("[\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", text)
+
+
+def plain(text: str) -> str:
+    """`text` for matplotlib, which would read what is between dollars as mathematics.
+
+    Whatever a user may have named goes through here: classes, runs, transforms, titles.
+    """
+    return legible(text).replace("$", r"\$")
 
 
 def shorten(text: str, width: int) -> str:

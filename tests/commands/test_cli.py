@@ -112,6 +112,28 @@ def test_usage_errors_are_one_message_without_traceback(capsys, checkout):
     assert run(capsys, "table")[0] == 2
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("table", "--readme", "experiments"),
+        ("publish", "run", "--records", "README.md"),
+        ("sweep", "experiments.none", "--workdir", "README.md"),
+        ("datasets", "synthetic", "--output", "README.md/card"),
+    ],
+)
+def test_a_path_of_the_wrong_kind_is_named(capsys, checkout, arguments):
+    code, _, err = run(capsys, *arguments)
+    assert code == 2
+    assert err.startswith("error: ") and ("README.md" in err or "experiments" in err)
+
+
+def test_words_that_cannot_be_told_apart(capsys):
+    code, _, err = run(
+        capsys, "quality", "--dataset", "synthetic", "--options", '"--epochs 2'
+    )
+    assert code == 2 and "cannot be split into words" in err
+
+
 def test_prepare_hands_over_to_the_registry(capsys, monkeypatch):
     from jaxvision.data import registry
 

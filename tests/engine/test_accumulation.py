@@ -66,7 +66,8 @@ def step_of(experiment, devices=1):
 def trained(experiment, devices=1):
     step, arguments = step_of(experiment, devices)
     state, report = step(*arguments)
-    return state.params, jax.tree.map(np.asarray, report.sums)
+    sums = jax.tree.map(np.asarray, report.sums)
+    return state.params, {**sums.task, "gradient_norm": sums.gradient_norm}
 
 
 @pytest.fixture(scope="module")

@@ -67,7 +67,7 @@ def test_what_is_saved_is_the_state_at_that_time(checkpoints, gate):
     gate.set()
     checkpoints.wait()
     restored = checkpoints.restore_latest(state)
-    assert (restored.step, restored.extra) == (1, {"batch": 5})
+    assert (restored.step, restored.extra["batch"]) == (1, 5)
     np.testing.assert_array_equal(restored.state.params["kernel"], np.ones((64, 8)))
     # The second snapshot fills the memory of the first.
     checkpoints.save(state, {}, score=None)
@@ -116,3 +116,31 @@ def test_a_log_that_cannot_be_written_leaves_no_checkpoint(tmp_path, checkpoints
         checkpoints.wait()
     assert checkpoints.steps() == []
     assert not (tmp_path / "checkpoints" / "1").exists()
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept", "best"),
+    [
+        ([0.9, None, 0.2, 0.3], [1, 3, 4], 1),  # None: it was not finite
+        ([0.9, 0.2, 0.3, None], [1, 3, 4], 1),
+        ([0.5, 0.5, 0.1, 0.1], [2, 3, 4], 2),
+        ([None, None, None, None], [3, 4], None),
+    ],
+)
+def test_what_has_no_score_ranks_last(tmp_path, checkpoints, scores, kept, best):
+    for step, score in enumerate(scores, start=1):
+        checkpoints.save(state_after(step), {}, score=score)
+    checkpoints.wait()
+    assert checkpoints.steps() == kept == snapshot.steps(tmp_path / "checkpoints")
+    # Also for a process that has not written them.
+    other = Checkpoints(tmp_path / "checkpoints", warn=print)
+    for each in (checkpoints, other):
+        found = each.restore_best(state_after(0))
+        assert (found and found.step) == best
+    other.close()
+
+
+def test_what_is_no_fault_of_the_disk_is_not_called_one(checkpoints):
+    checkpoints.save(state_after(1), {"function": print}, score=None)
+    with pytest.raises(TypeError, match="JSON serializable"):
+        checkpoints.wait()

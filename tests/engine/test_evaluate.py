@@ -30,11 +30,11 @@ def state_of(mesh, average=None):
     return TrainState(jnp.int32(7), variables["params"], {}, None, None, None, average)
 
 
-def evaluated(batch_size, devices, task=TASK, average=None, **options):
+def evaluated(batch_size, devices, task=TASK, average=None, *, with_galleries=False):
     mesh = sharding.make_mesh(devices)
     pipeline = data.evaluation(SPLITS.test, batch_size, transform=normalise(0.5, 0.25))
-    options = {"frozen": {}, "seed": 0} | options
-    return Evaluator(MODEL, task, pipeline, mesh, **options)(state_of(mesh, average))
+    evaluator = Evaluator(MODEL, task, pipeline, mesh, frozen={}, seed=0)
+    return evaluator(state_of(mesh, average), with_galleries=with_galleries)
 
 
 def keeping_everything():
@@ -222,10 +222,8 @@ for size in (500, 5000):
     pipeline = data.evaluation(
         test, 50, transform=normalise(0.5, 0.25), storage="stream", prefetch=2
     )
-    evaluator = Evaluator(
-        model, task, pipeline, mesh, frozen={}, seed=0, with_galleries=True
-    )
-    found = evaluator(state)
+    evaluator = Evaluator(model, task, pipeline, mesh, frozen={}, seed=0)
+    found = evaluator(state, with_galleries=True)
     assert len(found.galleries.worst.indices) == 48
     peaks.append(peak())
 print(peaks[1] - peaks[0])

@@ -68,7 +68,7 @@ def test_the_folder_holds_all_of_it(planted):
     assert content["provenance"]["command"] == "python -m jaxvision quality"
     page = (folder / "report.html").read_text()
     for kind in kinds:
-        assert f"src='{kind}.png'" in page
+        assert f'alt="{kind}"' in page
         image = np.asarray(Image.open(folder / f"{kind}.png").convert("L"))
         assert image.shape[1] > 1000 and (image < 100).mean() > 0.01
 

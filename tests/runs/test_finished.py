@@ -10,6 +10,7 @@ import jaxvision
 from experiments import mnist_lenet5
 from jaxvision import models, pretrained
 from jaxvision.errors import UsageError
+from jaxvision.files import read_object, replace_object
 from jaxvision.runs import load_variables, run
 
 SMOKE = dict(dataset="synthetic:28x28x1", epochs=1)
@@ -91,15 +92,18 @@ def test_what_is_no_run_is_refused(finished, tmp_path):
         jaxvision.load(tmp_path)
     with pytest.raises(UsageError, match="holds no checkpoints"):
         load_variables(tmp_path)
-    config = json.loads((finished[0] / "config.json").read_text())
+    config = read_object(finished[0] / "config.json")
     for changes, message in (
         ({"format": 1}, "has format 1, and this code reads format 2"),
         ({"program": "experiments.gone"}, "cannot be imported"),
         ({"config_colour": "red"}, "has no option colour any more"),
     ):
-        (tmp_path / "config.json").write_text(json.dumps(config | changes))
+        replace_object(tmp_path / "config.json", config | changes)
         with pytest.raises(UsageError, match=message):
             jaxvision.load(tmp_path)
+    (tmp_path / "config.json").write_bytes(b"\xff")
+    with pytest.raises(UsageError, match=r"config\.json is damaged.* writes it anew"):
+        jaxvision.load(tmp_path)
 
 
 def test_a_published_network_is_loaded_by_name(tmp_path):
@@ -117,3 +121,21 @@ def test_a_published_network_is_loaded_by_name(tmp_path):
     assert predictor.preparation.images([picture]).shape == (1, 224, 224, 3)
     with pytest.raises(UsageError, match="2 class names for 3 classes"):
         jaxvision.load("squeezenet1_1", weights=file, num_classes=3, classes=["a", "b"])
+
+
+@pytest.mark.parametrize(
+    "options, black", [({}, -1), ({"transform_input": True}, -0.485 / 0.229)]
+)
+def test_a_published_network_sees_images_as_its_weights_expect(
+    monkeypatch, options, black
+):
+    def abstract(name, weights, **options):
+        images = jax.ShapeDtypeStruct((1, 224, 224, 3), np.float32)
+        init = models.create(name, **options).init
+        return jax.eval_shape(init, jax.random.key(0), images)
+
+    monkeypatch.setattr(pretrained, "load", abstract)
+    predictor = jaxvision.load("googlenet", weights="default", **options)
+    batch = {"image": np.zeros((1, 2, 2, 3), np.uint8)}
+    found = predictor.preparation.transform(jax.random.key(0), batch)["image"]
+    np.testing.assert_allclose(found[..., 0], black, rtol=1e-6)

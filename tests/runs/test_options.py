@@ -62,8 +62,8 @@ def test_numerics_that_make_no_sense(numerics, message):
     [
         (Launch(profile="20:10"), "two steps in order, such as 10:20, got '20:10'"),
         (Launch(profile="3"), "two steps in order"),
-        (Launch(save_every_steps=0), "save_every_steps must be positive, got 0"),
-        (Launch(stall_timeout=-1.0), "stall_timeout must be positive, got -1"),
+        (Launch(save_every_steps=0), "--save-every-steps must be positive, got 0"),
+        (Launch(stall_timeout=-1.0), "--stall-timeout must be positive, got -1"),
     ],
 )
 def test_upkeep_that_makes_no_sense(options, message):
@@ -88,6 +88,21 @@ def test_operations_are_those_of_the_layers():
     in_parts = costs.flops_per_image(experiment._replace(accumulate=4), mesh,
                                      experiment.train.resident())  # fmt: skip
     assert in_parts == found
+
+
+def test_many_parameters_are_shown_by_module():
+    rows = [
+        (f"block{i}/Conv_{j}/kernel", "3×3", "·, fsdp" if j else "replicated", 9)
+        for i in range(10)
+        for j in range(3)
+    ]
+    shown = doctor._by_module(rows)
+    assert shown[:2] == [
+        ("block0", "1 array", "replicated", 9),
+        ("block0", "2 arrays", "·, fsdp", 18),
+    ]
+    assert sum(size for *_, size in shown) == 9 * len(rows)
+    assert doctor._by_module(rows[:9]) == rows[:9]
 
 
 def test_the_largest_batch_fits_and_the_next_does_not():

@@ -1,9 +1,13 @@
 """Sweeps: the grid, what is continued, and the table."""
 
 import json
+import math
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -75,6 +79,57 @@ def test_a_failed_run_does_not_stop_the_others(fake, capsys):
     assert "rate=9-seed0 ended with code 3" in out and "2 of 4 runs failed" in out
     summary = json.loads(Path("out", "sweep.json").read_text())
     assert summary[0]["seeds"] == [] and summary[1]["seeds"] == [0, 1]
+
+
+WAITING = """
+import pathlib, signal, sys
+def end(number, frame):
+    print(signal.Signals(number).name, flush=True)
+    sys.exit(130 if number == signal.SIGINT else 75)
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, end)
+pathlib.Path("begun").touch()
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)]
+)
+def test_signals_are_passed_on_once_and_end_the_sweep(fake, number, code):
+    """Also Ctrl-C, which a terminal sends to every process of its foreground group."""
+    Path("fake_experiment.py").write_text(WAITING)
+    root = Path(sweep.__file__).parents[2]
+    with subprocess.Popen(
+        [sys.executable, "-m", "jaxvision", "sweep", "fake_experiment", "--seeds", "2"],
+        env={"PYTHONPATH": f"{root}:{fake}", "PATH": ""}, text=True,
+        stdout=subprocess.PIPE, start_new_session=True,
+    ) as process:  # fmt: skip
+        deadline = time.monotonic() + 60
+        while not Path("begun").exists():
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.01)
+        os.killpg(process.pid, number)
+        said = process.communicate(timeout=60)[0]
+    assert process.returncode == code, said
+    assert said.count(number.name) == 1
+    assert "the same command continues the sweep" in said
+    assert "run 2 of 2" not in said
+
+
+def test_runs_that_end_with_nan_or_damage_do_not_end_the_sweep(fake, capsys):
+    sweep.sweep("fake_experiment", 3, ["rate=1"], Path("out"))
+    file = Path("out", "rate=1-seed1", "result.json")
+    record = json.loads(file.read_text())
+    file.write_text(json.dumps(record | {"test_accuracy": None}))  # NaN in JSON
+    Path("out", "rate=1-seed2", "result.json").write_bytes(b"\xff")
+    summary = sweep.sweep("fake_experiment", 3, ["rate=1"], Path("out"))
+    assert summary[0]["seeds"] == [0, 1, 2]  # the damaged one has run again
+    accuracy = summary[0]["metrics"]["test_accuracy"]
+    assert math.isnan(accuracy["mean"]) and math.isnan(accuracy["std"])
+    assert "nan ± nan %" in capsys.readouterr().out
+    saved = json.loads(Path("out", "sweep.json").read_text())
+    assert saved[0]["metrics"]["test_accuracy"]["mean"] is None
 
 
 @pytest.mark.parametrize(

@@ -169,10 +169,12 @@ def test_a_malformed_record_is_named_with_its_key(records, changes, message):
 
 def test_files_that_are_no_records_are_named(records):
     (records / "broken.json").write_text('{"experiment": ')
-    with pytest.raises(UsageError, match=r"broken\.json is not valid JSON"):
+    with pytest.raises(UsageError, match=r"broken\.json is damaged: it is no JSON"):
         tables.render(records)
     (records / "broken.json").write_text("[]")
-    with pytest.raises(UsageError, match=r"broken\.json must hold one JSON object"):
+    with pytest.raises(
+        UsageError, match=r"broken\.json is damaged: it holds no JSON object"
+    ):
         tables.render(records)
 
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from sklearn import calibration as sklearn_calibration
 from sklearn import metrics as sklearn_metrics
 
 from jaxvision import losses, tasks
@@ -63,10 +64,27 @@ def test_metrics_agree_with_scikit_learn(batch):
     )
     expected = sklearn_metrics.confusion_matrix(labels, predicted, labels=every)
     np.testing.assert_array_equal(got["confusion"], expected)
-    np.testing.assert_allclose(
-        got["per_class_accuracy"],
-        sklearn_metrics.recall_score(labels, predicted, average=None, labels=every),
+
+
+@pytest.mark.parametrize("absent", [(), (2,), (2, 5)], ids=str)
+def test_scores_of_classes_agree_with_scikit_learn(batch, absent):
+    """Also without examples of a class, and where it is not predicted either."""
+    labels = np.asarray(batch["label"])
+    labels = np.where(np.isin(labels, absent), 0, labels)
+    logits = batch["image"]
+    if len(absent) == 2:
+        logits = logits.at[:, 5].set(-np.inf)
+    got = measure(
+        tasks.classification(CLASSES), {"image": logits, "label": jnp.asarray(labels)}
     )
+    expected = sklearn_metrics.precision_recall_fscore_support(
+        labels,
+        np.asarray(logits).argmax(axis=1),
+        labels=range(CLASSES),
+        zero_division=np.nan,
+    )
+    for name, values in zip(("precision", "recall", "f1"), expected, strict=False):
+        np.testing.assert_allclose(got[f"per_class_{name}"], values)
 
 
 def test_calibration_error_is_that_of_guo_et_al(batch):
@@ -81,6 +99,25 @@ def test_calibration_error_is_that_of_guo_et_al(batch):
             gap = abs(correct[inside].mean() - confidence[inside].mean())
             error += inside.mean() * gap
     np.testing.assert_allclose(got["calibration_error"], error, rtol=1e-5)
+
+
+def test_bins_of_confidence_agree_with_scikit_learn():
+    """scikit-learn bins what a binary classifier says, open on the left as well."""
+    random = np.random.default_rng(0)
+    positive = random.uniform(0.5, 1, 500)
+    logits = np.log(np.stack([1 - positive, positive], axis=1)).astype(np.float32)
+    correct = random.uniform(size=500) < positive**2
+    task = tasks.classification(2, calibration_bins=10)
+    labels = jnp.asarray(correct.astype(np.int32))
+    got = measure(task, {"image": jnp.asarray(logits), "label": labels})
+    accuracy, confidence = sklearn_calibration.calibration_curve(
+        correct, positive, n_bins=10
+    )
+    filled = got["bin_count"] > 0
+    assert filled.tolist() == [False] * 5 + [True] * 5
+    assert got["bin_count"].sum() == 500 and np.isnan(got["bin_accuracy"][:5]).all()
+    np.testing.assert_allclose(got["bin_accuracy"][filled], accuracy)
+    np.testing.assert_allclose(got["bin_confidence"][filled], confidence, rtol=1e-5)
 
 
 def test_padding_never_counts_and_sums_add_up_exactly(batch):
@@ -130,9 +167,10 @@ def test_mixed_examples_are_learned_by_their_targets(batch):
     expected = optax.softmax_cross_entropy(batch["image"], targets).mean()
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
     # The log has the accuracy of the labels, and an evaluation knows no targets.
-    assert measure(task, mixed) | {"confusion": 0, "per_class_accuracy": 0} == measure(
-        task, batch
-    ) | {"confusion": 0, "per_class_accuracy": 0}
+    for one, other in zip(
+        *(measure(task, each).values() for each in (mixed, batch)), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
     assert int(sums["correct"]) == round(measure(task, batch)["accuracy"] * 101)
     with pytest.raises(UsageError, match="num_classes"):
         loss_of(task, batch | {"target": target[:, 1:]})

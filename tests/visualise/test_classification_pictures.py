@@ -14,9 +14,22 @@ WORST = Gallery(
 
 
 def test_pictures_of_a_classifier():
-    metrics = {"confusion": np.array([[6, 0], [1, 3]]), "accuracy": 0.9}
+    metrics = {
+        "confusion": np.array([[6, 0], [1, 3]]),
+        "per_class_precision": np.array([6 / 7, 1]),
+        "per_class_recall": np.array([1, 0.75]),
+        "per_class_f1": np.array([12 / 13, 6 / 7]),
+        "calibration_error": 0.02,
+        "bin_count": np.array([4, 6]),
+        "bin_confidence": np.array([0.4, 0.9]),
+        "bin_accuracy": np.array([0.5, 0.8]),
+    }
     figures = SHOW.figures(Galleries(WORST, WORST), metrics)
-    assert set(figures) == {"confusion.png", "predictions.png"}
+    assert set(figures) == {
+        "confusion.png", "classes.png", "reliability.png", "predictions.png"
+    }  # fmt: skip
+    less = SHOW.figures(Galleries(WORST, WORST), {"confusion": metrics["confusion"]})
+    assert set(less) == {"confusion.png", "predictions.png"}
     title = figures["confusion.png"].axes[0].get_title(loc="left")
     assert title == "10 examples, 1 mistake, accuracy 90.00 %"
     assert figures["predictions.png"].texts[0].get_text() == "1 mistake in 10 images"

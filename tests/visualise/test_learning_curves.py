@@ -43,7 +43,7 @@ def lines(axis):
 
 def test_panels_are_the_shared_metrics_and_loss_comes_first():
     figure = visualise.curves(history(), MEASURES)
-    assert titles(figure) == ["loss", "accuracy", "top5 accuracy"]
+    assert titles(figure) == ["loss", "accuracy", "top5 accuracy", "learning rate"]
     drawn = lines(figure.axes[0])
     np.testing.assert_allclose(drawn["train"].get_xdata(), [1, 2, 3, 4, 5])
     np.testing.assert_allclose(drawn["validation"].get_ydata()[:2], [1.5, 0.75])
@@ -60,8 +60,54 @@ def test_a_row_may_hold_both_splits():
 def test_loss_is_logarithmic_only_beyond_a_decade():
     narrow = visualise.curves(history(3), MEASURES).axes
     wide = visualise.curves(history(5), MEASURES).axes
-    assert [axis.get_yscale() for axis in narrow] == ["linear"] * 3
-    assert [axis.get_yscale() for axis in wide] == ["log", "linear", "linear"]
+    assert narrow[0].get_yscale() == "linear" and wide[0].get_yscale() == "log"
+
+
+def scale_of(values, name, key):
+    """The axes of a metric that took these values, epoch by epoch."""
+    rows = [
+        {"step": i, "epoch": i, "train/loss": 1.0, "validation/loss": 1.0, key: value}
+        for i, value in enumerate(values)
+    ]
+    figure = visualise.curves(rows, MEASURES[::-1])
+    return figure.axes[titles(figure).index(name)]
+
+
+def test_the_learning_rate_and_the_norm_of_the_gradient_are_drawn():
+    cosine = [1e-3 * np.cos(np.pi / 2 * i / 20) for i in range(20)]
+    steps = [0.1] * 9 + [0.01] * 5 + [0.001] * 4
+    rate = ("learning rate", "learning_rate")
+    assert scale_of(cosine, *rate).get_yscale() == "linear"
+    assert scale_of(steps, *rate).get_yscale() == "log"
+    axis = scale_of([3.0, 2.0, 0.1], "gradient norm", "train/gradient_norm")
+    assert axis.get_yscale() == "log"
+    assert list(axis.lines[0].get_ydata()) == [3.0, 2.0, 0.1]
+
+
+def heights(axis, *shares):
+    return [axis.transData.transform((0, share))[1] for share in shares]
+
+
+SHARE = ("top5 accuracy", "validation/top5_accuracy")
+
+
+def test_the_last_errors_are_as_high_as_the_first():
+    axis = scale_of([0.2, 0.9, 0.97, 0.985, 0.99], *SHARE)
+    low, middle, high = heights(axis, 0.96, 0.98, 0.99)
+    assert middle - low == pytest.approx(high - middle)
+    ticks = [label.get_text() for label in axis.get_yticklabels()]
+    assert sorted(ticks) == ["50 %", "80 %", "90 %", "95 %", "98 %", "99 %"]
+    # A run that stays within a few per cent needs no such axis.
+    assert scale_of([0.5, 0.6, 0.7], *SHARE).get_yscale() == "linear"
+
+
+def test_no_error_at_all_lies_above_the_least(tmp_path):
+    axis = scale_of([0.2, 0.99, 1.0], *SHARE)
+    some, none, top = heights(axis, 0.99, 1.0, axis.get_ylim()[1])
+    assert some < none < top
+    assert "100 %" in [label.get_text() for label in axis.get_yticklabels()]
+    visualise.save(axis.figure, tmp_path / "curves.png")
+    assert scale_of([1.0, 1.0], *SHARE).get_yscale() == "linear"
 
 
 @pytest.mark.parametrize(
@@ -70,8 +116,9 @@ def test_loss_is_logarithmic_only_beyond_a_decade():
 )
 def test_best_validation_is_marked(best_step, epoch, words):
     figure = visualise.curves(history(), MEASURES, best_step=best_step)
-    for axis in figure.axes:
+    for axis in figure.axes[:3]:
         assert list(lines(axis)["best on validation"].get_xdata()) == [epoch, epoch]
+    assert "best on validation" not in lines(figure.axes[3])
     assert figure.axes[1].get_title(loc="right") == words
 
 
@@ -140,11 +187,25 @@ def test_compare_with_seconds_and_many_runs():
     assert len(strokes) == 9
 
 
+def test_compare_lays_several_metrics_of_any_runs_over_each_other():
+    runs = {"long": history(4), "$short$": history(2, train=False)}
+    keys = ["validation/accuracy", "train/loss", "train/gradient_norm"]
+    figure = visualise.compare(runs, keys, ["epoch"], MEASURES)
+    assert titles(figure) == ["validation accuracy", "train loss"]
+    both, alone = figure.axes
+    assert list(lines(both)) == ["long", r"\$short\$"]
+    assert [len(line.get_xdata()) for line in both.lines] == [4, 2]
+    assert len(alone.lines[0].get_xdata()) == 4
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(
+        lines(both)
+    )
+
+
 def test_compare_refuses_what_it_cannot_draw():
     with pytest.raises(UsageError, match="unknown axis 'epochs': did you mean 'epoch'"):
         visualise.compare({"a": history()}, against=("epochs",))
     with pytest.raises(UsageError, match="no run has 'validation/los'"):
-        visualise.compare({"a": history()}, metric="validation/los")
+        visualise.compare({"a": history()}, metrics=["validation/los"])
 
 
 def test_global_style_is_left_alone():

@@ -28,7 +28,7 @@ def test_each_image_has_its_words():
     figure = findings(cells, title="Copies", note="a note")
     assert len(images_of(figure)) == 2
     texts = texts_of(figure)
-    for words in ("Copies", "a note", "train 1", "dog", "$cat_1$", "damaged"):
+    for words in ("Copies", "a note", "train 1", "dog", r"\$cat_1\$", "damaged"):
         assert words in texts
     figure.canvas.draw()
 

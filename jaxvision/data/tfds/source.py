@@ -30,6 +30,7 @@ from jaxvision.data.tfds.preparation import (
 )
 from jaxvision.data.tfds.records import Layout, Records
 from jaxvision.errors import UsageError, unknown
+from jaxvision.files import expanded
 
 
 def load(
@@ -102,7 +103,7 @@ def offered() -> dict[str, tuple[int | None, int | None, int]]:
 def data_folder(data_dir: str | None = None) -> Path:
     """Where TFDS keeps its sets: see `registry.load`."""
     folder = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return Path(folder).expanduser()
+    return expanded(folder)
 
 
 def _prepared(name: str, data_dir: str | None, others: Sequence[str]) -> Any:

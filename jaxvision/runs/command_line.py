@@ -1,0 +1,208 @@
+"""The command line of an experiment: the options of its config, and those of any run.
+
+`--help` shows the experiment's own options first, then what of the others is often
+wanted; `--help-all` shows all.  What no run can mean is refused here: numbers that are
+not finite or need more than 64 bits, and a config with a field that is called like an
+option of every experiment.
+"""
+
+import ast
+import dataclasses
+import inspect
+import itertools
+import math
+import shutil
+import sys
+import textwrap
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+
+from jaxvision.errors import check, unread
+from jaxvision.printing import make_console
+from jaxvision.runs import record, workdir
+from jaxvision.runs.options import GROUPS, RARE, Launch, Numerics
+
+HELP_ALL = "--help-all"
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """What a command line asks for."""
+
+    name: str
+    program: str
+    """The module of the experiment, as after `python -m`."""
+    arguments: list[str]
+    config: Any
+    numerics: Numerics
+    launch: Launch
+    workdir: Path
+    console: Console
+
+    def silenced(self) -> "Command":
+        """The same, without a word."""
+        silent = Console(quiet=True, force_terminal=False)
+        return dataclasses.replace(self, console=silent)
+
+
+def parse(
+    build: Callable[[Any], Any],
+    Config: type,
+    smoke: Mapping[str, Any],
+    arguments: Sequence[str] | None = None,
+    name: str | None = None,
+) -> Command:
+    """The command; the parameters are those of `jaxvision.runs.run`.
+
+    Raises `UsageError` for what no run can mean.  Options that do not exist and values
+    that cannot be read end the process with code 2 and a message.
+    """
+    program = name or record.program_name(inspect.getfile(build))
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    _check_names(Config)
+    # Smoke only changes defaults: what is given explicitly still counts.
+    defaults = Config(**smoke) if "--smoke" in arguments else Config()
+    with unread():
+        parts = _parts(program, inspect.getmodule(build), defaults, arguments)
+    config, numerics, launch = parts
+    for part in parts:
+        _check_numbers(part)
+    launch.check()
+    name = program.rpartition(".")[2]
+    return Command(
+        name=name,
+        program=program,
+        arguments=arguments,
+        config=config,
+        numerics=numerics,
+        launch=launch,
+        workdir=launch.workdir or workdir.default(name),
+        console=make_console(),
+    )
+
+
+def _parts(program: str, module, defaults, arguments: Sequence[str]):
+    """The values of `defaults`, `Numerics` and `Launch` that the arguments give."""
+    parts = (defaults, Numerics(), Launch())
+    fields = {field[0]: field for part in parts for field in _fields(part)}
+    own = [field.name for field in dataclasses.fields(defaults) if field.init]
+    groups = {"experiment": own, **GROUPS}
+    helps = {"-h", "--help", HELP_ALL} & set(arguments)
+    if helps:
+        print(_described(module), "More options of any run: --help-all", sep="\n\n")
+        if HELP_ALL not in helps:
+            groups = {key: names for key, names in groups.items() if key not in RARE}
+        arguments = ["--help"]
+    options = _dataclass("Options", [_group(*each, fields) for each in groups.items()])
+    parsed = tyro.cli(options, prog=f"python -m {program}", args=arguments)
+    given = {
+        option: value
+        for group in vars(parsed).values()
+        for option, value in vars(group).items()
+    }
+    return tuple(
+        dataclasses.replace(
+            part, **{f.name: given[f.name] for f in dataclasses.fields(part) if f.init}
+        )
+        for part in parts
+    )
+
+
+_Field = tuple[str, Any, Any]
+"""Name, annotated type and default of an option."""
+
+
+def _dataclass(name: str, fields: Sequence[_Field]) -> Any:
+    return dataclasses.make_dataclass(name, fields, frozen=True)
+
+
+def _group(name: str, names: Sequence[str], fields: Mapping[str, _Field]) -> _Field:
+    """The options of these names as one field, which the help shows together."""
+    group = _dataclass(name, [fields[each] for each in names])
+    return name, Annotated[group, tyro.conf.OmitArgPrefixes], group()
+
+
+def _described(module) -> str:
+    """The module's docstring with its text wrapped and indented lines as they are."""
+    width = shutil.get_terminal_size().columns
+    paragraphs = (inspect.getdoc(module) or "").split("\n\n")
+    return "\n\n".join(
+        text if "\n " in f"\n{text}" else textwrap.fill(" ".join(text.split()), width)
+        for text in paragraphs
+    )
+
+
+def _fields(part) -> Iterator[_Field]:
+    """Name, annotated type and default of each option of a dataclass."""
+    types = typing.get_type_hints(type(part), include_extras=True)
+    docstrings = _docstrings(type(part))
+    for field in dataclasses.fields(part):
+        if field.init:
+            value = getattr(part, field.name)
+            told = "" if value in (None, ()) else None  # None: as tyro tells a default
+            described = tyro.conf.arg(
+                help=docstrings.get(field.name), help_behavior_hint=told
+            )
+            annotated: Any = Annotated[types[field.name], described]
+            yield field.name, annotated, dataclasses.field(default=value)
+
+
+def _docstrings(Config: type) -> dict[str, str]:
+    """The strings below the fields of a class, each as one line.
+
+    Those of the classes that it inherits from count too.  (tyro would keep the line
+    breaks of the source.)  Empty where there is no source, as at a prompt.
+    """
+    found: dict[str, str] = {}
+    for each in reversed(Config.__mro__[:-1]):
+        try:
+            source = textwrap.dedent(inspect.getsource(each))
+        except (OSError, TypeError):
+            continue
+        body = typing.cast(ast.ClassDef, ast.parse(source).body[0]).body
+        for statement, after in itertools.pairwise(body):
+            match statement, after:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ):
+                    found[name] = " ".join(text.split())
+    return found
+
+
+def _check_names(Config: type) -> None:
+    built_in = {f.name for part in (Numerics, Launch) for f in dataclasses.fields(part)}
+    check(
+        *(
+            (
+                field.name not in built_in,
+                f"the field {field.name!r} of {Config.__name__} is called like an "
+                "option that every experiment has: choose another name for it",
+            )
+            for field in dataclasses.fields(Config)
+        )
+    )
+
+
+def _check_numbers(value: Any, name: str = "") -> None:
+    """Refuses numbers that are not finite, and integers beyond 64 bits."""
+    if dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            _check_numbers(getattr(value, field.name), field.name)
+    elif isinstance(value, tuple | list):
+        for each in value:
+            _check_numbers(each, name)
+    elif isinstance(value, float | int):
+        option = "--" + name.replace("_", "-")
+        check(
+            (math.isfinite(value), f"{option} must be a finite number, got {value}"),
+            (
+                not isinstance(value, int) or -(2**63) <= value < 2**63,
+                f"{option} must be an integer of 64 bits, got {value}",
+            ),
+        )
