@@ -447,7 +447,7 @@ def test_valid_sets_are_accepted(kind):
 
 @pytest.mark.parametrize("kind", SETS)
 def test_damaged_sets_are_refused_in_words_or_read(kind):
-    assert fuzz(kind, 20, random=False)["refused"]
+    assert fuzz(kind, 15, random=False)["refused"]
 
 
 @pytest.mark.slow
