@@ -5,11 +5,13 @@ Where a side shrinks, the filter widens with it, so that every pixel counts
 between the two sides, as Pillow does.
 
 `bilinear` is fast_image_resize's, Pillow's algorithm in vector instructions, and
-OpenCV's where no side shrinks.  On the 200 photographs of `benchmarks/data.py` no pixel differs
-from Pillow's by more than one level of 255, and a crop for 224 pixels takes a third of
-its time.  `bicubic` is Pillow's own, from which the former's differs by up to 15; and
-so is `bilinear` on Linux on ARM, for which it has no wheels.  `ops.resample`, which
-rounds once, is within one level of either on the device.  All release Python's lock.
+OpenCV's where no side shrinks.  On the 200 photographs of `benchmarks/data.py` no pixel
+differs from Pillow's by more than one level of 255, and a crop for 224 pixels takes a
+third of its time.  `bicubic` is Pillow's own, from which fast_image_resize's differs by
+up to 15; and so is `bilinear` on Linux on ARM, for which that has no wheels.
+
+`ops.resample`, which rounds once, is within one level of it on the device.  All of them
+release Python's lock.
 """
 
 from typing import Any, Literal, get_args
