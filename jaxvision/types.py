@@ -319,7 +319,8 @@ class Experiment(NamedTuple):
     steps: int
     seed: int = 0
     classes: Sequence[str] = ()
-    """The names of the classes, in the order of their numbers."""
+    """The names of the classes, in the order of their numbers; in regression those of
+    the numbers."""
     show: Callable[[Sequence[str]], Show] | None = None
     """`classes -> Show`, such as `visualise.classification`; None: no pictures."""
     evaluations: Mapping[str, Evaluation] = MappingProxyType({})

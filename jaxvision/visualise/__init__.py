@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxvision.visualise.classification import classification
 from jaxvision.visualise.multilabel import multilabel
+from jaxvision.visualise.regression import regression
 from jaxvision.visualise.segmentation import segmentation
 
 if TYPE_CHECKING:
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
     from jaxvision.visualise.contact_sheet import card
     from jaxvision.visualise.learning_curves import compare, curves
     from jaxvision.visualise.prediction_grid import predictions
+    from jaxvision.visualise.scatter import agreement
     from jaxvision.visualise.style import save
 
 __all__ = [
+    "agreement",
     "augmentations",
     "captioned",
     "card",
@@ -34,12 +37,14 @@ __all__ = [
     "multilabel",
     "overlay",
     "predictions",
+    "regression",
     "save",
     "segmentation",
     "shares_by_class",
 ]
 
 _MODULE_OF = {
+    "agreement": "scatter",
     "augmentations": "augmentation",
     "captioned": "annotation_overlay",
     "card": "contact_sheet",
