@@ -303,6 +303,23 @@ class Moment(NamedTuple):
     average: Variables | None
     """Those of the averaged parameters, if the experiment has them."""
     metrics: Mapping[str, Any]
+    monitored: Measure
+    """What chooses the best checkpoint, under the name that it has in the metrics."""
+    history: Sequence[Mapping[str, Any]]
+    """The numbers of every validation of the run so far, this one last: `step` and the
+    metrics that are one number.  It is kept in the checkpoints, so that a hook which
+    decides by it decides alike in a run that was interrupted."""
+
+
+class Stop(NamedTuple):
+    """What `Experiment.on_evaluation` returns to end the training.
+
+    What follows is as after the last step: the best checkpoint is tested, and the
+    record is written, with the reason as `stopped`.
+    """
+
+    reason: str
+    figures: Mapping[str, Any] = MappingProxyType({})
 
 
 class Experiment(NamedTuple):
@@ -332,9 +349,10 @@ class Experiment(NamedTuple):
     initial: Callable[[], Variables] | None = None
     """Returns arrays on the host that the model begins with, such as published weights;
     what they leave out is drawn as usual.  Is called when a run starts from nothing."""
-    on_evaluation: Callable[[Moment], Mapping[str, Any] | None] | None = None
+    on_evaluation: Callable[[Moment], Mapping[str, Any] | Stop | None] | None = None
     """Is called after each validation, in every process; the figures that it returns,
-    by file name, are saved in the run directory under `pictures/step-N`."""
+    by file name, are saved in the run directory under `pictures/step-N`.  A `Stop` ends
+    the training, such as that of `runs.early_stopping`; process 0 decides."""
     log_every: int | None = None
     """Steps between rows of training metrics; None: an epoch."""
     eval_every: int | None = None

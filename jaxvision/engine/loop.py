@@ -10,14 +10,15 @@ and all that the next step depends on is in the checkpoint.
 
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
-from jaxvision.engine import sharding
+from jaxvision.engine import processes, sharding
 from jaxvision.engine.bad_loss import Dispatch, LossCheck, RollBack, learning_rate
 from jaxvision.engine.checkpoint import Checkpoints
 from jaxvision.engine.clocks import Clocks
@@ -70,6 +71,8 @@ class Fit(NamedTuple):
     """Wall time of the processes that this run was interrupted in."""
     frozen: PyTree
     """What `Task.frozen` returned, on the devices."""
+    stopped: str | None
+    """Why the training ended before its last step, if `on_evaluation` ended it."""
 
 
 def fit(
@@ -81,14 +84,15 @@ def fit(
     compile_seconds: Callable[[], float] = lambda: 0.0,
     maintenance: Maintenance | None = None,
     share_step: Callable[[Step], Step] = lambda step: step,
-    on_evaluation: Callable[[Moment], None] = lambda moment: None,
+    on_evaluation: Callable[[Moment], str | None] = lambda moment: None,
 ) -> Fit:
     """Train the experiment in `workdir`, from its newest checkpoint if there is one.
 
     With several processes, each calls this and trains with its own devices.
     `compile_seconds` reads a clock of compilation, which is left out of speeds;
     `share_step` gives the training step to make instead of the run's own, see
-    `lockstep`; `on_evaluation` is called after each validation.
+    `lockstep`; `on_evaluation` is called after each validation, and ends the training if
+    it returns a reason.
     Raises `Diverged`, `Interrupted`, or `CheckpointError`; in each case the same call
     continues from the last good checkpoint.
     """
@@ -120,7 +124,7 @@ def _fit(
     compile_seconds: Callable[[], float],
     maintenance: Maintenance,
     share_step: Callable[[Step], Step],
-    on_evaluation: Callable[[Moment], None],
+    on_evaluation: Callable[[Moment], str | None],
 ) -> Fit:
     """`fit` without the training items that are numbered `left_out`."""
     started = time.perf_counter()
@@ -157,6 +161,8 @@ def _fit(
 
     # 2. Where we are.
     step, earlier_seconds = 0, 0.0
+    validations: list[dict[str, Any]] = []
+    stopped: str | None = None
     feed = Feed(train.items(sharding.local_rows(mesh, train.batch_size)), left_out)
     clocks = Clocks(compile_seconds)
     checkpoints = Checkpoints(workdir / "checkpoints", warn=console.print)
@@ -169,6 +175,8 @@ def _fit(
         _check_frozen(restored.extra["frozen"], frozen_digest)
         clocks.seconds = restored.extra["seconds"]
         earlier_seconds = restored.extra["wall_seconds"]
+        validations = list(restored.extra.get("validations", ()))
+        stopped = restored.extra.get("stopped")
         console.print(f"continuing after step {step} of {steps}")
 
     log = open_log(workdir, step=step)
@@ -193,6 +201,8 @@ def _fit(
             "seconds": clocks.seconds,
             "wall_seconds": earlier_seconds + time.perf_counter() - started,
             "frozen": frozen_digest,
+            "validations": list(validations),
+            "stopped": stopped,
         }
         checkpoints.save(state, extra, score=score, log=log.sync)
         requests.saved()
@@ -200,7 +210,7 @@ def _fit(
     with progress, requests, watchdog:
         try:
             clocks.start()
-            while step < steps:
+            while step < steps and stopped is None:
                 # 3. Dispatch some steps, and wait for those before.
                 end = _dispatch_end(
                     step, steps, experiment.steps_per_dispatch, log_every, eval_every
@@ -251,7 +261,9 @@ def _fit(
                         if split == "validation":
                             metrics = found
                     score = _score(metrics, monitored)
-                    on_evaluation(_moment(step, state, metrics))
+                    validations.append({"step": step, **_numbers(metrics)})
+                    moment = _moment(step, state, metrics, monitored, validations)
+                    stopped = processes.from_main(on_evaluation(moment))
                 if log_due or eval_due:
                     seconds = clocks.seconds["train"]
                     row["images_per_second"] = step * train.batch_size / seconds
@@ -262,7 +274,7 @@ def _fit(
                     progress.show(row)
                 if eval_due or save_due or leaving:
                     save(score)
-                if leaving and step < steps:
+                if leaving and step < steps and stopped is None:
                     checkpoints.wait()
                     raise (Interrupted if request == Request.STOP else Preempted)(
                         f"stopped and saved after step {step} of {steps}: run the same "
@@ -283,6 +295,7 @@ def _fit(
         trained_images=step * train.batch_size,
         earlier_seconds=earlier_seconds,
         frozen=constants.frozen,
+        stopped=stopped,
     )
 
 
@@ -294,7 +307,18 @@ def _score(metrics: Mapping[str, Any], monitored: Measure) -> float:
     return -score if monitored.better == "lower" else score
 
 
-def _moment(step: int, state: TrainState, metrics: Mapping[str, Any]) -> Moment:
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics that are one number, as JSON can hold them."""
+    return {k: float(value) for k, value in metrics.items() if np.ndim(value) == 0}
+
+
+def _moment(
+    step: int,
+    state: TrainState,
+    metrics: Mapping[str, Any],
+    monitored: Measure,
+    validations: Sequence[Mapping[str, Any]],
+) -> Moment:
     average = state.average
     return Moment(
         step=step,
@@ -303,6 +327,8 @@ def _moment(step: int, state: TrainState, metrics: Mapping[str, Any]) -> Moment:
         if average is None
         else {"params": average["params"], **average["model_state"]},
         metrics=metrics,
+        monitored=monitored,
+        history=tuple(validations),
     )
 
 

@@ -24,7 +24,7 @@ from jaxvision import visualise
 from jaxvision.engine import compilation, costs, processes, sharding
 from jaxvision.engine.lockstep import Step
 from jaxvision.engine.logging import read_rows
-from jaxvision.engine.loop import fit
+from jaxvision.engine.loop import Fit, fit
 from jaxvision.engine.profiling import memory_peak
 from jaxvision.engine.state import count, digest
 from jaxvision.engine.watchdog import EXIT_LOST, last_good, leave
@@ -36,7 +36,7 @@ from jaxvision.runs.command_line import Command
 from jaxvision.runs.exit_codes import exit_codes
 from jaxvision.runs.options import Numerics
 from jaxvision.runs.seeds import execute_seeds
-from jaxvision.types import Experiment, Moment, Reference
+from jaxvision.types import Experiment, Moment, Reference, Stop
 
 
 def run(
@@ -196,7 +196,7 @@ def _execute(
             compile_seconds=clock,
             maintenance=maintenance,
             share_step=share_step,
-            on_evaluation=_hook(experiment, workdir),
+            on_evaluation=_hook(experiment, workdir, console),
         )
         tested = testing.test(experiment, fitted, mesh, workdir)
         params, best_params = (
@@ -213,8 +213,9 @@ def _execute(
             # "mnist:test" is the test split of "mnist".
             "dataset": experiment.test.name.rpartition(":")[0] or experiment.test.name,
             "seed": experiment.seed,
-            "steps": experiment.steps,
-            "epochs": experiment.steps / experiment.train.num_batches,
+            "steps": int(fitted.last.step),
+            "epochs": int(fitted.last.step) / experiment.train.num_batches,
+            **_stopped(experiment, fitted),
             "batch_size": experiment.train.batch_size,
             "parameters": count(fitted.last.params),
             "params_digest": digest(params),
@@ -242,6 +243,13 @@ def _execute(
             replace_text(result_file, json.dumps(result, indent=2) + "\n")
     _print_result(console, result, workdir)
     return result
+
+
+def _stopped(experiment: Experiment, fitted: Fit) -> dict[str, Any]:
+    """Why the training ended early, if it did, and how many steps were planned."""
+    if fitted.stopped is None:
+        return {}
+    return {"stopped": fitted.stopped, "planned_steps": experiment.steps}
 
 
 def _utilisation(experiment: Experiment, mesh, speed: float) -> dict[str, Any]:
@@ -304,17 +312,23 @@ def _print_result(console: Console, result: Mapping[str, Any], workdir: Path) ->
     console.print(f"results and pictures are in {workdir}")
 
 
-def _hook(experiment: Experiment, workdir: Path) -> Callable[[Moment], None]:
-    """The experiment's own, with its figures saved."""
+def _hook(experiment: Experiment, workdir: Path, console: Console):
+    """The experiment's own: its figures are saved, its reason to stop is returned."""
 
-    def call(moment: Moment) -> None:
+    def call(moment: Moment) -> str | None:
         if experiment.on_evaluation is None:
-            return
-        figures = experiment.on_evaluation(moment) or {}
+            return None
+        answer = experiment.on_evaluation(moment)
+        stop = answer if isinstance(answer, Stop) else None
+        figures = (stop.figures if stop else answer) or {}
         if processes.is_main():
             folder = workdir / "pictures" / f"step-{moment.step}"
             for name, figure in figures.items():
                 folder.mkdir(parents=True, exist_ok=True)
                 visualise.save(figure, folder / name)
+        if stop is None:
+            return None
+        console.print(f"stopping after step {moment.step}: {stop.reason}", markup=False)
+        return stop.reason
 
     return call
