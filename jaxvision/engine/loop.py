@@ -85,14 +85,15 @@ def fit(
     maintenance: Maintenance | None = None,
     share_step: Callable[[Step], Step] = lambda step: step,
     on_evaluation: Callable[[Moment], str | None] = lambda moment: None,
+    on_row: Callable[[Mapping[str, Any]], None] = lambda row: None,
 ) -> Fit:
     """Train the experiment in `workdir`, from its newest checkpoint if there is one.
 
     With several processes, each calls this and trains with its own devices.
     `compile_seconds` reads a clock of compilation, which is left out of speeds;
     `share_step` gives the training step to make instead of the run's own, see
-    `lockstep`; `on_evaluation` is called after each validation, and ends the training if
-    it returns a reason.
+    `lockstep`; `on_evaluation` is called after each validation, and ends the training
+    if it returns a reason; `on_row` gets each row of the log.
     Raises `Diverged`, `Interrupted`, or `CheckpointError`; in each case the same call
     continues from the last good checkpoint.
     """
@@ -109,6 +110,7 @@ def fit(
                 maintenance or Maintenance(),
                 share_step,
                 on_evaluation,
+                on_row,
             )
         except RollBack as back:
             console.print(str(back))
@@ -125,6 +127,7 @@ def _fit(
     maintenance: Maintenance,
     share_step: Callable[[Step], Step],
     on_evaluation: Callable[[Moment], str | None],
+    on_row: Callable[[Mapping[str, Any]], None],
 ) -> Fit:
     """`fit` without the training items that are numbered `left_out`."""
     started = time.perf_counter()
@@ -271,6 +274,7 @@ def _fit(
                     row["memory_gb"] = memory_peak() / 1e9
                     row["seconds"] = seconds
                     checkpoints.run(functools.partial(log.write, row), "the log")
+                    on_row(row)
                     progress.show(row)
                 if eval_due or save_due or leaving:
                     save(score)

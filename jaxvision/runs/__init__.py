@@ -7,9 +7,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxvision.runs.stopping import early_stopping
     from jaxvision.runs.execute import run, run_cases
     from jaxvision.runs.finished import Predictor, load, load_variables
+    from jaxvision.runs.stopping import early_stopping
 
 __all__ = ["Predictor", "early_stopping", "load", "load_variables", "run", "run_cases"]
 
