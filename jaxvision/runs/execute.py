@@ -30,7 +30,7 @@ from jaxvision.engine.state import count, digest
 from jaxvision.engine.watchdog import EXIT_LOST, last_good, leave
 from jaxvision.errors import check
 from jaxvision.files import replace_text
-from jaxvision.runs import command_line, preflight, record, testing
+from jaxvision.runs import command_line, preflight, record, testing, tracking
 from jaxvision.runs import workdir as workdirs
 from jaxvision.runs.command_line import Command
 from jaxvision.runs.exit_codes import exit_codes
@@ -187,6 +187,15 @@ def _execute(
                 workdirs.write_prediction(workdir, experiment)
         with processes.together():
             workdirs.check_seen(workdir)
+        tracker = stack.enter_context(
+            tracking.tracked(
+                launch.track if processes.is_main() else None,
+                workdir,
+                command.name,
+                identity,
+                console,
+            )
+        )
         console.print(_headline(command.name, experiment, mesh, workdir))
         fitted = fit(
             experiment,
@@ -197,6 +206,7 @@ def _execute(
             maintenance=maintenance,
             share_step=share_step,
             on_evaluation=_hook(experiment, workdir, console),
+            on_row=tracker.log,
         )
         tested = testing.test(experiment, fitted, mesh, workdir)
         params, best_params = (
@@ -241,6 +251,7 @@ def _execute(
         }
         if processes.is_main():
             replace_text(result_file, json.dumps(result, indent=2) + "\n")
+        tracker.finish(result)
     _print_result(console, result, workdir)
     return result
 

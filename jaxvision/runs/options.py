@@ -11,6 +11,7 @@ from jaxvision import optim
 from jaxvision.engine import sharding
 from jaxvision.engine.loop import Maintenance
 from jaxvision.errors import UsageError, check
+from jaxvision.runs import tracking
 from jaxvision.types import Experiment
 
 
@@ -96,6 +97,9 @@ class Launch:
     all along data."""
     smoke: bool = False
     """Shrink the experiment to a few seconds, to see that it works from end to end."""
+    track: tracking.Service | None = None
+    """Show the run in Weights & Biases or MLflow too; both keep it on this machine
+    unless their own environment variables say where else."""
     save_every_steps: int | None = None
     """Checkpoints besides those that follow validations."""
     save_every_minutes: float | None = 10.0
@@ -148,6 +152,7 @@ class Launch:
             ),
         )
         _span(self.profile)
+        tracking.check_installed(self.track)
 
     def make_mesh(self) -> sharding.Mesh:
         """The mesh that was asked for.  Raises `UsageError`."""
@@ -193,7 +198,7 @@ NAME_MAX = 255
 """Bytes in the name of a file, at most, on usual file systems."""
 
 GROUPS = {
-    "run": ("workdir", "smoke", "dry_run", "max_batch"),
+    "run": ("workdir", "smoke", "track", "dry_run", "max_batch"),
     "numbers": tuple(field.name for field in dataclasses.fields(Numerics)),
     "devices": ("devices", "mesh", "vmap_seeds"),
     "maintenance": (
