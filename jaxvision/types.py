@@ -170,6 +170,9 @@ class Optimizer(NamedTuple):
     transform: optax.GradientTransformation
     schedule: Callable[[Any], Any]
     """`step -> learning rate`; logged, and named when a run diverges."""
+    rescheduled: Callable[[Callable[[Any], Any]], "Optimizer"] | None = None
+    """`schedule -> Optimizer`: the same rule at other rates, for the range test of
+    `--find-lr`; None: there is no other."""
 
 
 class ItemIterator(Protocol):

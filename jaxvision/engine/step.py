@@ -30,7 +30,7 @@ class Report(NamedTuple):
     bad_step: Array
     """int32: the first step whose loss was not finite, or a spike; or -1."""
     bad_loss: Array
-    """float32: its loss."""
+    """float32: its loss; that of a dispatch of one step, bad or not."""
     skipped: Array | None
     """int32: steps of the run that had no effect, where bad ones are skipped."""
     request: Array | None

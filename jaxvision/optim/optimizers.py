@@ -1,5 +1,9 @@
 """Optimiser chains: gradient clipping, the rule, weight decay with its mask."""
 
+import functools
+from collections.abc import Callable
+from typing import Concatenate
+
 import jax
 import optax
 
@@ -15,6 +19,20 @@ def decay_mask(params: PyTree) -> PyTree:
     return jax.tree.map(lambda param: param.ndim > 1, params)
 
 
+def _schedulable[**P](
+    rule: Callable[Concatenate[optax.Schedule, P], Optimizer],
+) -> Callable[Concatenate[optax.Schedule, P], Optimizer]:
+    """The rule, whose optimisers can be made again with another schedule."""
+
+    @functools.wraps(rule)
+    def make(schedule: optax.Schedule, *args: P.args, **kwargs: P.kwargs) -> Optimizer:
+        again = functools.partial(make, *args, **kwargs)
+        return rule(schedule, *args, **kwargs)._replace(rescheduled=again)
+
+    return make
+
+
+@_schedulable
 def sgd(
     schedule: optax.Schedule,
     *,
@@ -48,6 +66,7 @@ def sgd(
     )
 
 
+@_schedulable
 def adam(
     schedule: optax.Schedule,
     *,
@@ -59,6 +78,7 @@ def adam(
     return adamw(schedule, b1=b1, b2=b2, weight_decay=0.0, clip=clip)
 
 
+@_schedulable
 def adamw(
     schedule: optax.Schedule,
     *,

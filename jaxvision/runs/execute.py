@@ -30,7 +30,14 @@ from jaxvision.engine.state import count, digest
 from jaxvision.engine.watchdog import EXIT_LOST, last_good, leave
 from jaxvision.errors import check
 from jaxvision.files import replace_text
-from jaxvision.runs import command_line, preflight, record, testing, tracking
+from jaxvision.runs import (
+    command_line,
+    preflight,
+    range_test,
+    record,
+    testing,
+    tracking,
+)
 from jaxvision.runs import workdir as workdirs
 from jaxvision.runs.command_line import Command
 from jaxvision.runs.exit_codes import exit_codes
@@ -177,6 +184,9 @@ def _execute(
         limit = launch.max_batch * 1e9 or costs.memory_limit()
         remake = functools.partial(_rebatched, build, command.numerics, config)
         preflight.max_batch(console, remake, mesh, experiment.train.batch_size, limit)
+        raise SystemExit(0)
+    if launch.find_lr:
+        range_test.run(console, experiment, mesh, workdir)
         raise SystemExit(0)
     device = sharding.describe(mesh)
     with contextlib.ExitStack() as stack:

@@ -110,6 +110,9 @@ class Launch:
     """Write a trace of the steps from A to B, given as A:B."""
     dry_run: bool = False
     """Train nothing; show config, data, mesh, parameters, memory, operations, time."""
+    find_lr: bool = False
+    """Save no weights; train for up to 200 steps while the learning rate rises, and
+    suggest one."""
     max_batch: float | None = None
     """Train nothing; find the largest batch that fits into so many gigabytes of each
     device.  0: into what the device has."""
@@ -198,7 +201,7 @@ NAME_MAX = 255
 """Bytes in the name of a file, at most, on usual file systems."""
 
 GROUPS = {
-    "run": ("workdir", "smoke", "track", "dry_run", "max_batch"),
+    "run": ("workdir", "smoke", "track", "dry_run", "find_lr", "max_batch"),
     "numbers": tuple(field.name for field in dataclasses.fields(Numerics)),
     "devices": ("devices", "mesh", "vmap_seeds"),
     "maintenance": (

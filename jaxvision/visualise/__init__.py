@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jaxvision.visualise.confusion_matrix import confusion
     from jaxvision.visualise.contact_sheet import card
     from jaxvision.visualise.learning_curves import compare, curves
+    from jaxvision.visualise.learning_rates import learning_rates
     from jaxvision.visualise.prediction_grid import predictions
     from jaxvision.visualise.scatter import agreement
     from jaxvision.visualise.style import save
@@ -34,6 +35,7 @@ __all__ = [
     "comparison",
     "confusion",
     "curves",
+    "learning_rates",
     "multilabel",
     "overlay",
     "predictions",
@@ -53,6 +55,7 @@ _MODULE_OF = {
     "comparison": "comparison_grid",
     "confusion": "confusion_matrix",
     "curves": "learning_curves",
+    "learning_rates": "learning_rates",
     "overlay": "annotation_overlay",
     "predictions": "prediction_grid",
     "save": "style",
