@@ -61,12 +61,15 @@ def run(
         does not read them.
       Config: a frozen dataclass.  Each field is an option; its docstring is the help.
       smoke: the values of fields that make `--smoke` take a few seconds, offline.
-      arguments: the command line; None: that of the process.
-      name: of the experiment, as a module; None: the one in which `build` is defined.
+      arguments: the command line; None: that of the process, and in an interactive
+        session none.
+      name: of the experiment, as a module; None: the one in which `build` is defined,
+        and `notebook` for a cell.
 
     Returns the content of `result.json`, the first of several with `--vmap-seeds`.
     Whatever else happens ends the process with a message and a code of its own, see
-    `EXIT_CODES`.
+    `EXIT_CODES`.  In an interactive session, such as a notebook, it raises instead, and
+    returns {} after options that only show something.
     """
     with exit_codes():
         command = command_line.parse(build, Config, smoke, arguments, name)
@@ -77,6 +80,7 @@ def run(
         result = execute(command, command.config, command.workdir)
         processes.finish()
         return result
+    return {}
 
 
 def run_cases(
@@ -111,6 +115,7 @@ def run_cases(
         command.console.print(f"comparison in {workdir / 'compare.png'}")
         processes.finish()
         return results
+    return {}
 
 
 def _start(command: Command) -> Command:

@@ -25,12 +25,27 @@ EXIT_CODES: dict[type[BaseException], int] = {
 """5 is `EXIT_LOST` and 6 `EXIT_STALLED`, which threads of their own exit with."""
 
 
+def interactive() -> bool:
+    """Whether this is a notebook or a prompt, which an error must not end."""
+    return hasattr(sys, "ps1")  # IPython and its kernels set it too
+
+
 @contextlib.contextmanager
 def exit_codes():
-    """Ends the process with a message and a code of its own for what may go wrong."""
+    """Ends the process with a message and a code of its own for what may go wrong.
+
+    In an interactive session whatever goes wrong is an exception.
+    """
     try:
         yield
+    except SystemExit as end:
+        if not interactive():
+            raise
+        if end.code:
+            raise UsageError("the arguments were refused, see above") from None
     except tuple(EXIT_CODES) as error:
+        if interactive():
+            raise
         code = next(c for kind, c in EXIT_CODES.items() if isinstance(error, kind))
         message = str(error) or "interrupted"
         if _is_one_of_several():
