@@ -60,6 +60,56 @@ def test_adamw_decays_decoupled_and_kernels_only():
     np.testing.assert_allclose(plain["bias"], PARAMS["bias"] + rate, rtol=1e-5)
 
 
+@pytest.mark.parametrize("rule", [optim.lamb, optim.lion, optim.muon])
+def test_weight_decay_is_decoupled_and_of_kernels_only(rule):
+    rate, decay = 0.1, 0.5
+    plain, decayed = (
+        next(trajectory(rule(optim.constant(rate), weight_decay=each)))
+        for each in (0.0, decay)
+    )
+    np.testing.assert_array_equal(decayed["bias"], plain["bias"])
+    assert bool((decayed["kernel"] != plain["kernel"]).all())
+    if rule is not optim.lamb:  # which scales the step, and the decay with it
+        np.testing.assert_allclose(
+            decayed["kernel"], plain["kernel"] - rate * decay * PARAMS["kernel"],
+            rtol=1e-5,
+        )  # fmt: skip
+
+
+def test_lamb_steps_are_as_long_as_the_arrays():
+    rate = 0.1
+    after = next(trajectory(optim.lamb(optim.constant(rate), weight_decay=0.0)))
+    for name, array in PARAMS.items():
+        step = np.linalg.norm(after[name] - array)
+        assert step == pytest.approx(rate * np.linalg.norm(array), rel=1e-5)
+
+
+def test_lion_steps_by_the_sign():
+    after = next(trajectory(optim.lion(optim.constant(0.1), weight_decay=0.0)))
+    for name, gradient in GRADIENTS.items():
+        np.testing.assert_allclose(
+            after[name], PARAMS[name] - 0.1 * np.sign(gradient), rtol=1e-6
+        )
+
+
+@pytest.mark.parametrize("shape", [(12, 8), (3, 3, 4, 8)])
+def test_muon_steps_of_kernels_are_orthogonal(shape):
+    random = np.random.default_rng(0)
+    params = {"kernel": jnp.zeros(shape), "position": jnp.zeros((1, 4, 8))}
+    gradients = {
+        name: jnp.asarray(random.normal(size=array.shape), jnp.float32)
+        for name, array in params.items()
+    }
+    transform = optim.muon(optim.constant(1.0), weight_decay=0.0).transform
+    updates, _ = transform.update(gradients, transform.init(params), params)
+    values = np.linalg.svd(updates["kernel"].reshape(-1, 8), compute_uv=False)
+    assert values.max() < 2 * values.min()  # of the gradient: several times
+    # What is no kernel takes a step of NAdam: along the sign of the gradient at first.
+    step = updates["position"] * -np.sign(gradients["position"])
+    np.testing.assert_allclose(step, step[0, 0, 0], rtol=1e-4)
+    assert (step > 0).all()
+
+
 def test_clipping_bounds_the_global_norm():
     norm = float(jnp.sqrt(0.5**2 + 0.25**2 + 1.0))
     clipped = next(trajectory(optim.sgd(optim.constant(1.0), clip=norm / 2)))
@@ -99,6 +149,11 @@ def test_schedules_pass_through_the_points_that_name_them():
         (lambda: optim.sgd(optim.constant(1), weight_decay=-1), "weight_decay"),
         (lambda: optim.adamw(optim.constant(1), b1=1.0), "b1"),
         (lambda: optim.adam(optim.constant(1), clip=0.0), "clip"),
+        (lambda: optim.lion(optim.constant(1), b2=2), "b1 and b2"),
+        (lambda: optim.lamb(optim.constant(1), weight_decay=-1), "weight_decay"),
+        (lambda: optim.muon(optim.constant(1), momentum=1), "momentum"),
+        (lambda: optim.scaled(optim.sgd(optim.constant(1)), 0), "factor"),
+        (lambda: optim.layerwise(optim.sgd(optim.constant(1)), [""], decay=2), "decay"),
         (lambda: optim.ema(1.0), "decay"),
         (lambda: optim.swa(start=-1), "start"),
         (lambda: optim.swa(start=1, every=0), "every"),

@@ -1,7 +1,8 @@
 """Optimisers and the schedules of their learning rates."""
 
 from jaxvision.optim.averages import ema, swa
-from jaxvision.optim.optimizers import adam, adamw, decay_mask, sgd
+from jaxvision.optim.groups import groups, layerwise, scaled
+from jaxvision.optim.optimizers import adam, adamw, decay_mask, lamb, lion, muon, sgd
 from jaxvision.optim.schedules import constant, one_cycle, step, warmup_cosine
 
 __all__ = [
@@ -10,7 +11,13 @@ __all__ = [
     "constant",
     "decay_mask",
     "ema",
+    "groups",
+    "lamb",
+    "layerwise",
+    "lion",
+    "muon",
     "one_cycle",
+    "scaled",
     "sgd",
     "step",
     "swa",
