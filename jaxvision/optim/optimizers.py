@@ -27,8 +27,9 @@ def _schedulable[**P](
 
     @functools.wraps(rule)
     def make(schedule: optax.Schedule, *args: P.args, **kwargs: P.kwargs) -> Optimizer:
-        again = functools.partial(make, *args, **kwargs)
-        return rule(schedule, *args, **kwargs)._replace(rescheduled=again)
+        return rule(schedule, *args, **kwargs)._replace(
+            rescheduled=lambda other: make(other, *args, **kwargs)
+        )
 
     return make
 

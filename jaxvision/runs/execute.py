@@ -338,23 +338,26 @@ def _print_result(console: Console, result: Mapping[str, Any], workdir: Path) ->
     console.print(f"results and pictures are in {workdir}")
 
 
-def _hook(experiment: Experiment, workdir: Path, console: Console):
+def _hook(
+    experiment: Experiment, workdir: Path, console: Console
+) -> Callable[[Moment], str | None]:
     """The experiment's own: its figures are saved, its reason to stop is returned."""
 
     def call(moment: Moment) -> str | None:
         if experiment.on_evaluation is None:
             return None
         answer = experiment.on_evaluation(moment)
-        stop = answer if isinstance(answer, Stop) else None
-        figures = (stop.figures if stop else answer) or {}
+        if isinstance(answer, Stop):
+            reason, figures = answer.reason, answer.figures
+            words = f"stopping after step {moment.step}: {reason}"
+            console.print(words, markup=False)
+        else:
+            reason, figures = None, answer or {}
         if processes.is_main():
             folder = workdir / "pictures" / f"step-{moment.step}"
             for name, figure in figures.items():
                 folder.mkdir(parents=True, exist_ok=True)
                 visualise.save(figure, folder / name)
-        if stop is None:
-            return None
-        console.print(f"stopping after step {moment.step}: {stop.reason}", markup=False)
-        return stop.reason
+        return reason
 
     return call

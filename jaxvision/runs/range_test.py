@@ -47,20 +47,27 @@ def run(console: Console, experiment: Experiment, mesh: Mesh, workdir: Path) -> 
     """The test; writes `learning_rates.png` and `learning_rates.json` to `workdir`,
     prints the suggestion, and saves nothing else.
 
-    Raises `UsageError` for an optimiser whose schedule cannot be replaced.
+    Raises `UsageError` for an optimiser whose schedule cannot be replaced, and for a
+    `workdir` that cannot be made.
     """
     if experiment.optimizer.rescheduled is None:
         raise UsageError(
             "the optimiser of this experiment has no other schedule: make it with "
             "jaxvision.optim, or give it `rescheduled`, to find a learning rate"
         )
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"the run directory {workdir} cannot be written ({error.strerror}): choose "
+            "another --workdir"
+        ) from error
     schedule = optax.exponential_decay(LOWEST, STEPS - 1, HIGHEST / LOWEST)
     experiment = experiment._replace(
         optimizer=experiment.optimizer.rescheduled(schedule)
     )
     found = judge([float(schedule(i)) for i in range(STEPS)], _losses(experiment, mesh))
     if processes.is_main():
-        workdir.mkdir(parents=True, exist_ok=True)
         text = json.dumps(found._asdict(), indent=2)
         replace_text(workdir / "learning_rates.json", text + "\n")
         figure = visualise.learning_rates(*found)

@@ -6,6 +6,7 @@ that was interrupted goes on as if it had not been.
 """
 
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -89,7 +90,9 @@ def search(
     file = workdir / "search.json"
     identity = {"space": sorted(space), "sampler": sampler, "seed": sampler_seed}
     points = _known_points(file, identity)
-    console, runs, failed = Console(highlight=False, soft_wrap=True), [], []
+    console = Console(highlight=False, soft_wrap=True)
+    runs: list[Run] = []
+    failed: list[Run] = []
     done: list[Trial] = []
     for number in range(trials):
         if number == len(points):
@@ -127,7 +130,7 @@ def parse_space(space: Sequence[str]) -> dict[str, Range | list[str]]:
             ) from None
         check(
             (
-                low < high and np.isfinite([low, high]).all(),
+                low < high and math.isfinite(high - low),
                 f"--space {field}: the first number must be below the second, got "
                 f"{low} and {high}",
             ),

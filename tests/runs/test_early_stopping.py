@@ -1,7 +1,12 @@
 """Runs that end before their last step because a hook says so."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
+import jax
 import pytest
 from rich.console import Console
 
@@ -106,3 +111,29 @@ def test_the_record_says_that_a_run_was_stopped(tmp_path, seeds, capsys):
         assert result["stopped"] == "no use"
         assert result["steps"] == 8 and result["epochs"] == 1
         assert result["planned_steps"] == 24 and "test_accuracy" in result
+
+
+def disagreeing(config):
+    """Process 0 wants to stop after step 16, process 1 after step 8."""
+    last = 16 - 8 * jax.process_index()
+    return tiny.build(config)._replace(
+        on_evaluation=lambda moment: Stop("no use") if moment.step >= last else None
+    )
+
+
+@pytest.mark.slow
+def test_process_0_decides_for_all(tmp_path):
+    command = [sys.executable, "-m", "jaxvision", "launch", "--processes", "2",
+               "--devices", "1", "-m", "tests.runs.test_early_stopping",
+               "--workdir", str(tmp_path / "run")]  # fmt: skip
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        command, cwd=root, env=os.environ, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["steps"] == 16 and result["stopped"] == "no use"
+
+
+if __name__ == "__main__":
+    run(disagreeing, tiny.Config, smoke={})
