@@ -147,7 +147,14 @@ def _known_points(file: Path, identity: Mapping[str, Any]) -> list[dict[str, str
     """The points that the search in this folder has begun."""
     if not file.exists():
         return []
-    before = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        before = json.loads(file.read_text(encoding="utf-8"))
+        points = [dict(trial["point"]) for trial in before["trials"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{file} cannot be read ({error}): remove it to begin the search anew; "
+            "runs that are finished are not repeated"
+        ) from error
     differing = [
         f"{name}: was {before.get(name)}, now {value}"
         for name, value in identity.items()
@@ -160,7 +167,7 @@ def _known_points(file: Path, identity: Mapping[str, Any]) -> list[dict[str, str
             "to continue it, or choose another --workdir",
         )
     )
-    return [trial["point"] for trial in before["trials"]]
+    return points
 
 
 def _write(

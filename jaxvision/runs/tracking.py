@@ -157,7 +157,7 @@ def _mlflow(workdir, name, config, known, remember) -> _Client:
         params = [Param(key, str(value)) for key, value in config.items()]
         client.log_batch(number, params=params)
     else:
-        client.set_terminated(number, "RUNNING")
+        client.update_run(number, status="RUNNING")
 
     def log(row: Mapping[str, float]) -> None:
         now = int(1000 * time.time())

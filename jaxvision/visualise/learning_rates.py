@@ -30,7 +30,8 @@ def learning_rates(
         )
     axis.set_xscale("log")
     low, high = min(smoothed), smoothed[0]
-    axis.set_ylim(low - 0.1 * abs(high - low), high + 0.5 * abs(high - low) or None)
+    fall = (high - low) or 1.0
+    axis.set_ylim(low - 0.1 * fall, high + 0.5 * fall)  # without the explosion
     style.title(axis, "learning-rate range test")
     style.label(axis, x="learning rate", y="training loss")
     axis.legend(frameon=False, fontsize=style.NORMAL, labelcolor=style.INK)

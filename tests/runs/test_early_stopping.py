@@ -100,7 +100,10 @@ def stopping(config):
     )
 
 
-@pytest.mark.parametrize("seeds", [[], ["--vmap-seeds", "0", "1"]])
+LOCKSTEP = pytest.param(["--vmap-seeds", "0", "1"], marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("seeds", [[], LOCKSTEP])
 def test_the_record_says_that_a_run_was_stopped(tmp_path, seeds, capsys):
     workdir = tmp_path / "{seed}" if seeds else tmp_path / "0"
     arguments = ["--devices", "1", "--workdir", str(workdir), *seeds]

@@ -37,7 +37,13 @@ exec(compile(sys.stdin.read(), "/tmp/ipykernel_1/1.py", "exec"))
 """
 
 
-@pytest.mark.parametrize("kernel", [True, False], ids=["notebook", "prompt"])
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        pytest.param(True, id="notebook"),
+        pytest.param(False, id="prompt", marks=pytest.mark.slow),
+    ],
+)
 def test_a_cell_trains_without_a_command_line_and_catches_errors(kernel, tmp_path):
     # A prompt needs an empty line after each block, and has no other in it.
     text = CELL if kernel else CELL.replace("result =", "\nresult =")

@@ -156,3 +156,11 @@ def test_another_search_in_the_same_folder_is_refused(fake, optuna):
     find(1)
     with pytest.raises(UsageError, match="sampler: was tpe, now random"):
         find(1, sampler="random")
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", '{"trials": 3}', "\xff"])
+def test_a_damaged_search_is_named(fake, text):
+    file = Path("search.json")
+    file.write_text(text, encoding="latin-1")
+    with pytest.raises(UsageError, match="remove it to begin the search anew"):
+        search._known_points(file, {})
