@@ -203,7 +203,16 @@ def _load(name: Name, data_dir: str | None, exclude: str | Path | None) -> Split
         number, count, whole = name.fold
         train = _load(whole, data_dir, exclude).train
         return folds.split(train, number, count, name=name.text)
-    splits = KINDS[name.kind].load(name, data_dir)
+    kind = KINDS[name.kind]
+    try:
+        splits = kind.load(name, data_dir)
+    except OSError as error:
+        if not kind.own:
+            raise
+        where = f" {error.filename}" if error.filename else ""
+        raise UsageError(
+            f"{name.text:.200} cannot be read:{where:.200} {error.strerror or error}"
+        ) from error
     if exclude is None:
         return splits
     listed = exclusion.read(exclude)

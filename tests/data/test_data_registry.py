@@ -174,3 +174,12 @@ def test_import_is_light():
 def test_names_that_cannot_be_are_refused(name, message):
     with pytest.raises(UsageError, match=message):
         registry.load(name)
+
+
+@pytest.mark.parametrize("kind", [k for k, kind in registry.KINDS.items() if kind.own])
+def test_paths_that_the_system_refuses(kind, tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for path in ("x" * 5_000, tmp_path / "loop", "a\0b"):
+        with pytest.raises(UsageError) as caught:
+            registry.load(f"{kind}:{path}/")
+        assert len(str(caught.value)) < 20_000

@@ -7,13 +7,12 @@ from elsewhere: for prediction, and saved beside the weights.
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxvision.data.feed.crops import Box, Crop, from_recipe
-from jaxvision.data.files import decoding, fields
+from jaxvision.data.files import decoding, fields, reading
 from jaxvision.data.files.decoding import DecodeError
 from jaxvision.data.files.problems import LISTED
 from jaxvision.errors import UsageError
@@ -154,7 +153,7 @@ def _content(picture: Picture, channels: int) -> bytes | np.ndarray:
                 f"image files give 1 or 3 channels, not the expected {channels}: pass "
                 "pixels"
             )
-        return picture if isinstance(picture, bytes) else Path(picture).read_bytes()
+        return picture if isinstance(picture, bytes) else reading.read_bytes(picture)
     if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or 0 in picture.shape:
         raise DecodeError(
             f"it is {picture.dtype} {list(picture.shape)}: expected pixels uint8 "

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 
 import jax
 import numpy as np
@@ -281,3 +282,9 @@ def test_what_is_no_preparation_is_refused(damage):
         damage = damage if "version" in damage else saved | damage
     with pytest.raises(UsageError):
         Preparation.load(damage)
+
+
+def test_a_pipe_is_no_picture_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(UsageError, match=r"pipe\.jpg: it is a pipe"):
+        Preparation(3, stretch(8), PREPARE).images([tmp_path / "pipe.jpg"])
