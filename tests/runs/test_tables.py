@@ -283,9 +283,7 @@ def test_publish_wants_a_finished_run_and_a_place(tmp_path, records):
 
 def test_update_writes_between_the_markers_only(tmp_path, records):
     page = tmp_path / "results.md"
-    page.write_text(
-        "# Title\n\n<!-- results -->\nold\n<!-- /results -->\n\nThe end.\n"
-    )
+    page.write_text("# Title\n\n<!-- results -->\nold\n<!-- /results -->\n\nThe end.\n")
     put(records, record())
     assert not tables.check(page, records)
     assert tables.update(page, records)
