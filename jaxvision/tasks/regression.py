@@ -132,4 +132,5 @@ def regression(
         ),
         predict=predict,
         difficulty=difficulty,
+        reads=(target,) if isinstance(target, str) else (),
     )
