@@ -33,7 +33,7 @@ def reliability(
     bins, filled, shares = len(count), count > 0, count / count.sum()
     confidence, accuracy = (np.where(filled, x, 0) for x in (confidence, accuracy))
     left, bar = np.arange(bins) / bins, {"width": 1 / bins, "align": "edge"}
-    gap = {"color": style.VERMILION, "alpha": 0.4}
+    gap = {"fill": False, "ec": style.VERMILION, "hatch": "////", "lw": 0}
     axis, below = style.panels(2, height=3.8)
     axis.bar(left, accuracy, color=style.BLUE, ec="white", label="accuracy", **bar)
     axis.bar(
