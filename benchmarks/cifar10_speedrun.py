@@ -227,7 +227,9 @@ def batch_norm(
         wide = x_BxHxWxC.astype(jnp.float32)
         mean = wide.mean((0, 1, 2))
         variance = jnp.square(wide).mean((0, 1, 2)) - jnp.square(mean)
-        running = decay * running + (1 - decay) * jnp.stack([mean, variance])
+        count = wide.size // wide.shape[-1]
+        unbiased = variance * (count / (count - 1))  # as PyTorch stores it
+        running = decay * running + (1 - decay) * jnp.stack([mean, unbiased])
     else:
         mean, variance = running
     scale = lax.rsqrt(jnp.maximum(variance, 0) + 1e-12)

@@ -48,7 +48,7 @@ def apply(params: list[dict[str, Array]], x: Array) -> tuple[Array, Array, Array
     batch, as in training."""
     *blocks, heads = params
     for block, stride in zip(blocks, STRIDES, strict=True):
-        x = conv2d(x, block["kernel"], strides=stride)
+        x = conv2d(x, block["kernel"], strides=stride, padding=1)
         x = jax.nn.standardize(x, axis=(0, 1, 2), epsilon=1e-5)
         x = jax.nn.relu(x * block["scale"] + block["bias"])
     x = conv2d(x, heads["kernel"]) + heads["bias"]

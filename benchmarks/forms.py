@@ -54,6 +54,8 @@ class Config:
     """Networks to measure."""
     jits: tuple[str, ...] = tuple(JITS)
     """`onednn`: programs that may call oneDNN; `jax`: those of `jax.jit`."""
+    lines: tuple[str, ...] = ()
+    """Only these lines, such as `INPUT_GRADIENT phases`; none: all that are met."""
     rounds: int = 9
     """Turns of each side; the median of their ratios counts."""
     seconds: float = 0.5
@@ -95,6 +97,8 @@ def measure(row: str, jit: str, config: Config) -> dict[str, float]:
     for table, form in sorted(lines):
         if form == last(table):
             continue  # suits everything, so that nothing would be left
+        if config.lines and f"{table} {form}" not in config.lines:
+            continue
         other = make(without((table, form)))
         wall, processor = [], []
         for _ in range(config.rounds):

@@ -298,7 +298,11 @@ class Training:
         }
         network = models.create(model, num_classes=1000, dtype=dtype)
         rate = optim.constant(1e-3)
-        rule = optim.adamw(rate) if adamw else optim.sgd(rate, momentum=0.9)
+        if adamw:
+            alone = network.no_weight_decay
+            rule = optim.adamw(rate, no_weight_decay=alone)
+        else:
+            rule = optim.sgd(rate, momentum=0.9)
 
         def begin(key: Array, images: Array):
             variables = dict(network.init(key, images))

@@ -8,9 +8,8 @@ rate of 0.1 divided by 10 at one half and three quarters of the run, pad-and-cro
 and flips.  Two departures: images are normalised per channel, where the paper subtracts
 the per-pixel mean, and batch normalisation and biases are not decayed.
 
-Measured: not yet with the paper's 182 epochs.  `--schedule one_cycle --epochs 20
---weight-decay 5e-4` reached 88.4 % (one seed) in 47 minutes on two shared cores of an
-AMD EPYC, which on their own train 600 to 800 images per second.
+Measured: not yet.  What was recorded before was of a network that padded its strided
+convolutions on one side only, and was withdrawn.
 """
 
 from dataclasses import dataclass

@@ -76,6 +76,9 @@ class Model(NamedTuple):
     rebuild: Callable[..., "Model"] | None = None
     """`(dtype=…, remat=…) -> Model`: the same network with the same variables, computed
     in another precision or with activations recomputed; None: there is no other."""
+    no_weight_decay: Sequence[str] = ()
+    """Which parameters weight decay leaves alone, beside biases and norms, as patterns
+    that are searched in their paths: position embeddings, learned scales."""
 
 
 class Forward(NamedTuple):
@@ -157,6 +160,9 @@ class Task(NamedTuple):
     difficulty: Callable[[Batch, Mapping[str, Array]], Array] | None = None
     """`(batch, predictions) -> float [B]`: how wrong a prediction is.  Pictures show
     the highest first; None: they show a sample only."""
+    reads: Sequence[str] = ()
+    """What it looks at in a batch beside the image, such as `label`: an experiment
+    whose data have none is refused before it begins.  May be left empty."""
     inputs: Callable[[Batch], tuple[Array, ...]] = image_only
     """`batch ->` what the model is initialised for: with a time step, for example."""
     frozen: Callable[[], PyTree] = dict
@@ -170,6 +176,9 @@ class Optimizer(NamedTuple):
     transform: optax.GradientTransformation
     schedule: Callable[[Any], Any]
     """`step -> learning rate`; logged, and named when a run diverges."""
+    no_weight_decay: Sequence[str] | None = None
+    """What its weight decay was told to leave alone; None: it has no weight decay, or
+    decides by itself."""
 
 
 class ItemIterator(Protocol):
@@ -212,6 +221,13 @@ class Pipeline(NamedTuple):
     stored, with images in bytes."""
     transform: Callable[[Array, Batch], Batch]
     """`(key, batch) -> batch`, under jit: from bytes to what the model takes."""
+    annotations: Sequence[str] = ()
+    """What is surely in a batch as it was read; empty: ask `stored`."""
+    stored: Callable[[], Mapping[str, Any]] | None = None
+    """The shapes and types of a batch as it was read, `jax.ShapeDtypeStruct` by name,
+    without decoding an image where the source can do without; None: not known."""
+    choice: str = ""
+    """Of a test split: which examples it consists of and who says so, in words."""
     preparation: Any = None
     """A `data.feed.preparation.Preparation`, which makes the same input of images that
     are not in the set; None where that has no meaning, as in training, whose crops are
@@ -220,6 +236,27 @@ class Pipeline(NamedTuple):
     def fetch(self, resident: Mapping[str, Array], item: Batch, key: Array) -> Batch:
         """The batch of an item, gathered and transformed, under jit."""
         return self.transform(key, self.gather(resident, item))
+
+    def check_read_by(self, task: "Task") -> None:
+        """Raises `UsageError` if its batches lack what the task reads."""
+        if set(task.reads) <= {*self.annotations} or self.stored is None:
+            return
+        stored = self.stored()
+        if set(task.reads) <= stored.keys():
+            return
+        try:
+            batch = jax.eval_shape(self.transform, jax.random.key(0), stored)
+        except KeyError:  # the transform lacks it first
+            batch = stored
+        missing = [name for name in task.reads if name not in batch]
+        check(
+            (
+                not missing,
+                f"the task reads {', '.join(missing)}, and the examples of {self.name} "
+                f"have {', '.join(sorted(stored))}: choose a set that has it, or an "
+                "experiment for what this one has",
+            )
+        )
 
     def steps(self, epochs: float) -> int:
         """Training steps that make `epochs` passes.
@@ -390,7 +427,18 @@ class Experiment(NamedTuple):
     def check(self) -> None:
         """Raises `UsageError` for what does not fit together, before any long work."""
         self.monitored()
+        for pipeline in (self.train, self.validation, self.test):
+            pipeline.check_read_by(self.task)
+        for further in self.evaluations.values():
+            further.pipeline.check_read_by(further.task or self.task)
+        decay = self.optimizer.no_weight_decay
         check(
+            (
+                decay is None or set(self.model.no_weight_decay) <= set(decay),
+                f"the model's {', '.join(self.model.no_weight_decay)} are not for "
+                "weight decay: give no_weight_decay=model.no_weight_decay to the "
+                "optimizer",
+            ),
             *(
                 (
                     name.isidentifier() and name not in ("train", "validation", "test"),
@@ -398,5 +446,5 @@ class Experiment(NamedTuple):
                     "its metrics, so it is a word other than train, validation, test",
                 )
                 for name in self.evaluations
-            )
+            ),
         )

@@ -31,10 +31,13 @@ SAME = (
 def start(workdir, build=build):
     """Exit code and result."""
     arguments = [*OPTIONS, "--workdir", str(workdir)]
+    signal.alarm(120)  # a hang ends the tests, with the word alarm
     try:
         return 0, run(build, Config, smoke={}, arguments=arguments, name="tests.tiny")
     except SystemExit as end:
         return end.code, None
+    finally:
+        signal.alarm(0)
 
 
 def interrupted(config):

@@ -60,12 +60,94 @@ def test_adamw_decays_decoupled_and_kernels_only():
     np.testing.assert_allclose(plain["bias"], PARAMS["bias"] + rate, rtol=1e-5)
 
 
+def test_weight_decay_leaves_alone_what_it_is_told():
+    params = {
+        "attention": {"kernel": jnp.ones((2, 2, 2)), "bias": jnp.ones((2, 2))},
+        "norms": {"scale": jnp.ones((3, 2))},
+        "pos_embedding": jnp.ones((1, 2)),
+    }
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    for rule in (optim.sgd, optim.adamw):
+        optimizer = rule(
+            optim.constant(0.5), weight_decay=0.5, no_weight_decay=["pos_emb"]
+        )
+        state = optimizer.transform.init(params)
+        updates, _ = optimizer.transform.update(zeros, state, params)
+        np.testing.assert_allclose(updates.pop("attention").pop("kernel"), -0.25)
+        assert not any(update.any() for update in jax.tree.leaves(updates))
+
+
 def test_clipping_bounds_the_global_norm():
     norm = float(jnp.sqrt(0.5**2 + 0.25**2 + 1.0))
     clipped = next(trajectory(optim.sgd(optim.constant(1.0), clip=norm / 2)))
     np.testing.assert_allclose(
         clipped["bias"], PARAMS["bias"] - GRADIENTS["bias"] / 2, rtol=1e-6
     )
+
+
+def test_lamb_steps_are_as_long_as_the_parameters_and_lion_takes_signs():
+    rate, decay = 0.1, 0.5
+    lamb = next(trajectory(optim.lamb(optim.constant(rate), weight_decay=decay)))
+    direction = np.sign(GRADIENTS["kernel"]) + decay * np.asarray(PARAMS["kernel"])
+    length = np.linalg.norm(PARAMS["kernel"]) / np.linalg.norm(direction)
+    wanted = PARAMS["kernel"] - rate * length * direction
+    np.testing.assert_allclose(lamb["kernel"], wanted, rtol=1e-4)
+    lion = next(trajectory(optim.lion(optim.constant(rate), weight_decay=decay)))
+    wanted = PARAMS["kernel"] - rate * direction
+    np.testing.assert_allclose(lion["kernel"], wanted, rtol=1e-5)
+    np.testing.assert_allclose(lion["bias"], PARAMS["bias"] + rate, rtol=1e-5)
+
+
+def test_muon_makes_kernels_orthogonal_and_leaves_the_rest_to_adam():
+    draw = np.random.default_rng(0)
+    params = {
+        "conv": {"kernel": jnp.zeros((2, 2, 3, 5))},
+        "head": {"kernel": jnp.zeros((5, 4)), "bias": jnp.zeros(4)},
+    }
+    gradients = jax.tree.map(lambda p: jnp.asarray(draw.normal(size=p.shape)), params)
+    optimizer = optim.muon(
+        optim.constant(1.0), adam=["head"], adam_schedule=optim.constant(0.01)
+    )
+    state = optimizer.transform.init(params)
+    updates, _ = optimizer.transform.update(gradients, state, params)
+    singular = np.linalg.svd(updates["conv"]["kernel"].reshape(12, 5), compute_uv=False)
+    assert 0.6 < singular.min() and singular.max() < 1.3
+    for name in ("kernel", "bias"):
+        # With Nesterov's momentum and its correction of the bias, b1 / (1 + b1) longer.
+        wanted = -0.01 * (0.9 / 1.9 + 1) * np.sign(gradients["head"][name])
+        np.testing.assert_allclose(updates["head"][name], wanted, rtol=1e-3)
+
+
+def test_groups_learn_each_in_its_way():
+    ones = jax.tree.map(jnp.ones_like, PARAMS)
+    params = {"stem": PARAMS, "body": PARAMS, "head": PARAMS}
+    gradients = dict.fromkeys(params, ones)
+    alone = dict(weight_decay=0.1, no_weight_decay=("token", "table"))
+    fast = optim.sgd(optim.constant(1.0), **alone)
+    slow = optim.sgd(optim.constant(0.1), weight_decay=0.1, no_weight_decay=("table",))
+    both = optim.groups([("stem", None), (r"head/.*", fast)], slow)
+    assert both.schedule(0) == pytest.approx(0.1)
+    assert both.no_weight_decay == ["table"]
+    state = both.transform.init(params)
+    updates, _ = both.transform.update(gradients, state, params)
+    assert not any(leaf.any() for leaf in jax.tree.leaves(updates["stem"]))
+    for name, rate in (("body", 0.1), ("head", 1.0)):
+        np.testing.assert_allclose(updates[name]["bias"], -rate, rtol=1e-6)
+        kernel = -rate * (1 + 0.1 * PARAMS["kernel"])
+        np.testing.assert_allclose(updates[name]["kernel"], kernel, rtol=1e-6)
+
+    scaled = optim.scale_rates(slow, [("stem", 0.0), ("stem|head", 0.5)])
+    state = scaled.transform.init(params)
+    updates, _ = scaled.transform.update(gradients, state, params)
+    biases = [float(updates[name]["bias"][0]) for name in params]
+    np.testing.assert_allclose(biases, [0, -0.1, -0.05], rtol=1e-6)
+    for wrong in (
+        optim.groups([("neck", None)], slow),
+        optim.scale_rates(slow, [("", 0.5), ("head", 0.1)]),
+    ):
+        with pytest.raises(UsageError, match="no parameter is left for the rule"):
+            state = wrong.transform.init(params)
+            wrong.transform.update(gradients, state, params)
 
 
 def test_schedules_pass_through_the_points_that_name_them():
@@ -99,6 +181,8 @@ def test_schedules_pass_through_the_points_that_name_them():
         (lambda: optim.sgd(optim.constant(1), weight_decay=-1), "weight_decay"),
         (lambda: optim.adamw(optim.constant(1), b1=1.0), "b1"),
         (lambda: optim.adam(optim.constant(1), clip=0.0), "clip"),
+        (lambda: optim.lion(optim.constant(1), b2=1.0), "b2"),
+        (lambda: optim.muon(optim.constant(1), momentum=1.0), "momentum"),
         (lambda: optim.ema(1.0), "decay"),
         (lambda: optim.swa(start=-1), "start"),
         (lambda: optim.swa(start=1, every=0), "every"),

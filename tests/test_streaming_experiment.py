@@ -50,6 +50,7 @@ def test_an_experiment_can_stream(quiet):
     correct = result["test_accuracy"] * 18
     assert correct == pytest.approx(round(correct))
     assert result["test_accuracy"] > 0.8
+    assert "as declared" in result["tested_on"]
     assert {"curves.png", "confusion.png", "predictions.png"} <= {
         path.name for path in workdir.iterdir()
     }

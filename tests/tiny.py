@@ -70,13 +70,15 @@ def build(config: Config) -> Experiment:
         train, config.batch_size, transform=augment, seed=config.seed
     )
     steps = train_data.steps(config.epochs)
+    model = MODELS[config.model]()
     return Experiment(
-        model=MODELS[config.model](),
+        model=model,
         task=tasks.classification(4, label_smoothing=0.1, top_k=2),
         optimizer=optim.sgd(
             optim.warmup_cosine(config.learning_rate, steps=steps, warmup=3),
             momentum=0.9,
             weight_decay=1e-3,
+            no_weight_decay=model.no_weight_decay,
         ),
         train=_disturbed(train_data, config),
         validation=data.evaluation(validation, 17, transform=prepare),

@@ -3,12 +3,14 @@
     python tools/make_parity_references.py [NAME …]
 
 Runs where PyTorch, torchvision 0.29 and timm are installed, and needs nothing of
-jaxvision.  Updates tests/pretrained/references.json, or the file that is named by
-PARITY_REFERENCES in the environment: for each name the size of the
-images, the number of parameters, a checksum of all names and shapes of its state dict,
-and a selection of the logits for two images; for one model of each family also features
-and gradients.  `timm/NAME` is what timm has where torchvision is the reference of NAME,
-and `NAME/output_stride=16` is torchvision's NAME with dilations instead of strides.
+jaxvision.  `parity_definitions.py` has the networks that neither of the two has.
+Updates tests/pretrained/references.json, or the file that is named by
+PARITY_REFERENCES in the environment: for each name the size of the images, the number
+of parameters, a checksum of all names and shapes of its state dict, and a selection of
+the logits for two images; for one model of each family also features and gradients, and
+for those with batch normalisation what a training pass in float64 makes of them.
+`timm/NAME` is what timm has where torchvision is the reference of NAME, and
+`NAME/output_stride=16` is torchvision's NAME with dilations instead of strides.
 """
 
 import functools
@@ -22,6 +24,7 @@ import numpy as np
 import parity_inputs as inputs
 import torch
 import torchvision
+from parity_definitions import DEFINITIONS
 
 COMMITTED = Path(__file__).parent.parent / "tests" / "pretrained" / "references.json"
 FILE = Path(os.environ.get("PARITY_REFERENCES", COMMITTED))
@@ -38,8 +41,14 @@ SIZES = {
     "alexnet": (96, 128),
     "alexnet_2012": (99, 131),
     "alexnet_fcn": (224, 260),
+    "convnet": (28, 28),
     "inception_v3": (96, 128),
+    "lenet5": (32, 32),
+    "lenet5_relu": (32, 32),
     "maxvit_t": (224, 224),
+    "mlp": (28, 28),
+    "perceptron": (28, 28),
+    **{f"resnet{n}": (32, 36) for n in (20, 32, 44, 56, 110)},
     "squeezenet1_0": (66, 98),
     "squeezenet1_1": (66, 98),
     "vit_h_14": (56, 56),
@@ -111,6 +120,8 @@ FEATURES = {
     "googlenet": "conv1 conv3 inception3b inception4e inception5b",
     "inception_v3": "Conv2d_2b_3x3 Conv2d_4a_3x3 Mixed_5d Mixed_6e Mixed_7c",
     "resnet18": "layer1 layer2 layer3 layer4",
+    "resnet20": "layer1 layer2 layer3",
+    "unet_small": "",
     "densenet121": (
         "features.denseblock1 features.denseblock2 features.denseblock3 "
         "features.denseblock4"
@@ -137,6 +148,15 @@ FEATURES = {
     "senet154": "layer1 layer2 layer3 layer4",
 }
 """Modules whose outputs we call stage1, stage2, …"""
+
+TRAINED = (
+    "vgg11_bn", "googlenet", "inception_v3", "resnet18", "resnet20", "densenet121",
+    "mobilenetv1_100", "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x0_5",
+    "mnasnet0_5", "efficientnet_b0", "efficientnet_b5", "efficientnet_v2_s",
+    "tf_efficientnet_lite0", "regnet_y_400mf", "maxvit_t", "resnetv2_18", "xception",
+    "senet154", "unet_small",
+)  # fmt: skip
+"""Networks with batch normalisation that are compared in training too."""
 
 
 def alexnet_2012():
@@ -170,6 +190,8 @@ def alexnet_fcn():
 def build(name):
     if name in ("alexnet_2012", "alexnet_fcn"):
         return globals()[name]()
+    if name in DEFINITIONS:
+        return DEFINITIONS[name]()
     options = OPTIONS.get(name, {}) | DILATED.get(name, {})
     if name.startswith("timm/"):
         import timm
@@ -229,8 +251,9 @@ def reference(name):
     else:
         images.requires_grad_()
         logits = model(images)
-        weights = inputs.uniform("logits", tuple(logits.shape))
-        (logits * torch.from_numpy(weights)).sum().backward()
+        scores = as_map(name, logits, height, width)
+        weights = inputs.uniform("logits", tuple(scores.shape))
+        (scores * torch.from_numpy(weights)).sum().backward()
         found["features"] = {
             stage: entries(as_map(name, value, height, width))
             for stage, value in taps.items()
@@ -244,7 +267,35 @@ def reference(name):
             key: entries(value.grad) for key, value in chosen(model)
         }
     found["logits"] = entries(as_map(name, logits, height, width))
+    if name in TRAINED:
+        found["trained"] = trained(name, model, images.detach())
     return found, spread, found["logits"]["scale"]
+
+
+def trained(name, model, images):
+    """Logits, gradients and new running statistics of a training pass in float64.
+
+    Nothing is dropped, and there are no auxiliary heads.
+    """
+    model.double().train().zero_grad()
+    model.aux_logits = False
+    for head in ("aux1", "aux2", "AuxLogits"):
+        if hasattr(model, head):
+            setattr(model, head, None)
+    for module in model.modules():
+        if type(module).__name__ in ("Dropout", "StochasticDepth"):
+            module.p = 0.0
+        if type(module).__name__ == "DropPath":
+            module.drop_prob = 0.0
+    scores = as_map(name, model(images.double()), *images.shape[2:])
+    weights = inputs.uniform("logits", tuple(scores.shape))
+    (scores * torch.from_numpy(weights)).sum().backward()
+    running = {k: v for k, v in model.state_dict().items() if "running_" in k}
+    return {
+        "logits": entries(scores),
+        "gradients": {key: entries(value.grad) for key, value in chosen(model)},
+        "running": {key: entries(running[key]) for key in spread_over(list(running))},
+    }
 
 
 def is_weight(key, value):
@@ -295,9 +346,14 @@ def fill(model, gain):
 def chosen(model):
     """The first, the middle and the last parameters of a model."""
     parameters = [(k, p) for k, p in model.named_parameters() if p.grad is not None]
-    middle = len(parameters) // 2
-    picked = {i % len(parameters) for i in (0, 1, middle, middle + 1, -2, -1)}
-    return [parameters[i] for i in sorted(picked)]
+    return spread_over(parameters)
+
+
+def spread_over(items):
+    """The first two, the middle two and the last two."""
+    middle = len(items) // 2
+    picked = {i % len(items) for i in (0, 1, middle, middle + 1, -2, -1)}
+    return [items[i] for i in sorted(picked)]
 
 
 def as_map(name, features, height, width):
@@ -328,7 +384,7 @@ def rounded(number):
 def main(names):
     all_names = torchvision.models.list_models(module=torchvision.models)
     twice = [f"timm/{name}" for name in ALSO_TIMM]
-    others = ["alexnet_2012", "alexnet_fcn", *DILATED]
+    others = ["alexnet_2012", "alexnet_fcn", *DEFINITIONS, *DILATED]
     for name in names or [*all_names, *TIMM, *twice, *others]:
         found, spread, size = reference(name)
         gain = found["gain"]

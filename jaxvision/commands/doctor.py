@@ -1,11 +1,13 @@
 """`python -m jaxvision doctor`."""
 
+import importlib.util
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from jaxvision.commands.printing import show_rows
+from jaxvision.errors import UsageError
 
 
 def doctor() -> Callable[[list[str]], None]:
@@ -21,6 +23,7 @@ def _doctor(passed: list[str]) -> None:
     if passed:
         import runpy
 
+        _check_there(passed[0])
         sys.argv = [passed[0], *passed[1:], "--dry-run"]
         runpy.run_module(passed[0], run_name="__main__", alter_sys=True)
         return
@@ -53,6 +56,26 @@ def _doctor(passed: list[str]) -> None:
         else f"{commit[:12]}{', with uncommitted changes' if dirty else ''}",
     }
     show_rows(rows)
+
+
+def _check_there(module: str) -> None:
+    """Raises `UsageError` unless there is a module of that name."""
+    try:
+        found = importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # of a package that is not there; no name at all
+        found = False
+    if found:
+        return
+    if module.endswith(".py"):
+        name = ".".join(Path(module.removeprefix("./")).with_suffix("").parts)
+        hint = f"write it as a module, {name}"
+    else:
+        hint = (
+            "modules are looked for in this folder; the experiments that come with "
+            "jaxvision are in a clone of its repository, not in the wheel.  Change to "
+            "the clone, or name a file of your own: my_experiment for my_experiment.py"
+        )
+    raise UsageError(f"there is no module {module!r} in {Path.cwd()}: {hint}")
 
 
 def _state(folder: Path) -> str:

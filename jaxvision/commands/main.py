@@ -68,13 +68,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: list[str], passed: list[str]) -> None:
+    if "" in arguments:  # which as a path would mean the current folder
+        raise UsageError(
+            "one of the arguments is empty, perhaps a variable of the shell that is "
+            f"not set: {' '.join(map(repr, arguments))}"
+        )
     if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
         raise unknown("command", arguments[0], COMMANDS)
     then = tyro.extras.subcommand_cli_from_dict(
         COMMANDS,
         prog="python -m jaxvision",
         description="Computer vision research in JAX. Experiments are programs of "
-        "their own: python -m experiments.mnist_lenet5 --help",
+        "their own; those of the repository are in a clone of it, not in the wheel: "
+        "python -m experiments.mnist_lenet5 --help",
         args=arguments or ["--help"],
         config=(
             tyro.conf.FlagCreatePairsOff,

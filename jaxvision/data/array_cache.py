@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from jaxvision import files
+from jaxvision.data.files import fields
+from jaxvision.errors import UsageError
 
 Arrays = dict[str, np.ndarray]
 
 SWITCH = "JAXVISION_ARRAY_CACHE"
-"""An environment variable: if it is 0, caches are neither read nor written."""
+"""An environment variable: if it is 0 or no, caches are neither read nor written."""
 
 _VERSION = 1  # to be raised when decoding yields other arrays than before
 _STAMP = "stamp"
@@ -31,7 +33,7 @@ def cached(path: Path, origins: Iterable[Path], make: Callable[[], Arrays]) -> A
     stale or damaged cache is made again, and a failure to write it is ignored, both
     silently: nothing but time is lost.
     """
-    if os.environ.get(SWITCH) == "0":
+    if not _is_on():
         return make()
     stamp = _stamp(origins)
     arrays = _read(path, stamp)
@@ -39,6 +41,13 @@ def cached(path: Path, origins: Iterable[Path], make: Callable[[], Arrays]) -> A
         arrays = make()
         _write(path, stamp, arrays)
     return arrays
+
+
+def _is_on() -> bool:
+    try:
+        return fields.truth(os.environ.get(SWITCH) or True)
+    except ValueError as error:
+        raise UsageError(f"the environment's {SWITCH}: {error}") from error
 
 
 def _stamp(origins: Iterable[Path]) -> str:

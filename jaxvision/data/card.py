@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ class Part(NamedTuple):
     size: int
     """Examples."""
     class_counts: np.ndarray
-    """int64 [K]: examples that show each class."""
+    """int64 [K]: examples that show each class, by any of their annotations."""
     sizes: Counter[tuple[int, int]]
     """How many images there are of each (height, width), upright."""
     duplicates: int
@@ -38,6 +38,8 @@ class Part(NamedTuple):
     """Examples that show none of the classes."""
     objects: np.ndarray | None = None
     """int64 [K]: objects of each class, where there are boxes; crowds count."""
+    crowds: np.ndarray | None = None
+    """int64 [K]: those of them that are `crowd`, neither to be found nor a mistake."""
     per_image: np.ndarray | None = None
     """int64 [N]: objects in each image."""
     pixels: np.ndarray | None = None
@@ -62,6 +64,8 @@ class Card(NamedTuple):
     """Training images from which mean, standard deviation and pixels were taken."""
     shared: int
     """Test images that are also in the training split."""
+    choice: str
+    """Which examples the test split consists of and who says so, as `Source.choice`."""
     contradictory: int
     """Distinct images that occur several times, in either split, and with annotations
     that differ; masks are not compared."""
@@ -110,6 +114,7 @@ def card(name: str, splits: Splits) -> Card:
         std=std,
         measured=measured,
         shared=sum(digest in in_train for digest in test.digests),
+        choice=splits.test.choice,
         contradictory=sum(len(found) > 1 for found in annotated.values()),
     )
 
@@ -125,6 +130,7 @@ def record(card: Card) -> dict[str, Any]:
         "mean": card.mean.tolist(),
         "std": card.std.tolist(),
         "mean_std_images": card.measured,
+        "tested_on": card.choice,
         "test_images_in_train": card.shared,
         "images_with_several_labels": card.contradictory,
     }
@@ -151,6 +157,7 @@ def record(card: Card) -> dict[str, Any]:
             found |= {
                 f"{split}_objects": int(part.objects.sum()),
                 f"{split}_object_counts": part.objects.tolist(),
+                f"{split}_crowds": _total(part.crowds),
                 f"{split}_objects_per_image_min": int(part.per_image.min()),
                 f"{split}_objects_per_image_median": float(np.median(part.per_image)),
                 f"{split}_objects_per_image_max": int(part.per_image.max()),
@@ -173,12 +180,16 @@ def balance(card: Card) -> tuple[str, dict[str, np.ndarray]]:
     """How common each class is, [K] for each split, and the unit of the counts.
 
     Objects where there are boxes, per cent of the known pixels where there are masks,
-    and else examples.
+    and else examples; also where there are both, since a class may have pixels and no
+    objects, such as a background.
     """
     parts = {"train": card.train, "test": card.test}
-    if card.train.objects is not None and card.test.objects is not None:
-        return "objects", {"train": card.train.objects, "test": card.test.objects}
-    if card.train.pixels is not None:
+    annotated = {"boxes", "classes", "segmentation"} & {*card.annotations}
+    if annotated and "segmentation" not in annotated:
+        return "objects", {
+            split: np.array(part.objects) for split, part in parts.items()
+        }
+    if annotated == {"segmentation"}:
         return "% of the pixels", {
             split: 100 * shares_of_pixels(part)[:-1] for split, part in parts.items()
         }
@@ -193,6 +204,7 @@ def rows(card: Card) -> dict[str, str]:
         measured = f" (of {card.measured:,} training images)"
     found = {
         "examples": _each(parts, lambda part: f"{part.size:,}"),
+        **({"test split": card.choice} if card.choice else {}),
         "images": f"{_sizes(card.train.sizes + card.test.sizes)} × {card.channels}",
         "annotations": ", ".join(card.annotations),
         "classes": f"{len(card.class_names):,}: {_names(card.class_names)}",
@@ -201,11 +213,16 @@ def rows(card: Card) -> dict[str, str]:
     if any(part.empty for part in parts.values()):
         found["of no class"] = _each(parts, lambda part: f"{part.empty:,}")
     if card.train.objects is not None:
+        objects = _object_classes(card)
         found |= {
             "objects": _each(parts, lambda part: f"{_total(part.objects):,}"),
-            "of each class": _each(parts, lambda part: _spread_of(part.objects)),
+            "of each class": _each(
+                parts, lambda part: _spread_of(np.array(part.objects)[objects])
+            ),
             "in an image": _each(parts, lambda part: _spread_of(part.per_image)),
         }
+    if any(_total(part.crowds) for part in parts.values()):
+        found["of them crowds"] = _each(parts, lambda part: f"{_total(part.crowds):,}")
     if card.train.pixels is not None:
         found["pixels"] = _shares(card.class_names, shares_of_pixels(card.train))
         found["pixels"] += measured
@@ -249,18 +266,25 @@ def examples(
     }
 
 
+def _object_classes(card: Card) -> np.ndarray:
+    """bool [K]: all classes but those that pixels alone show, such as a background."""
+    of_pixels = np.zeros(len(card.class_names), bool)
+    if card.train.pixels is not None:
+        objects = np.array(card.train.objects) + np.array(card.test.objects)
+        of_pixels = (objects == 0) & (card.train.pixels[:-1] > 0)
+    return ~of_pixels
+
+
 def _shows(
     source: Source, targets: dict[str, np.ndarray]
 ) -> Callable[[int], np.ndarray]:
     """`k -> int [n]`: the examples that show class k; with masks, of those counted."""
     if "label" in targets:
         return lambda k: np.flatnonzero(targets["label"] == k)
-    if "presence" in targets:
-        return lambda k: np.flatnonzero(targets["presence"][:, k])
-    if "classes" in targets:
-        return lambda k: np.flatnonzero((targets["classes"] == k).any(axis=1))
-    indices, counts = _masks(source)
-    return lambda k: indices[counts[:, k] > 0]
+    there = targets.keys() | _maps(source, 0).keys()
+    masks = _masks(source) if "segmentation" in there else None
+    indices, shown = _shown(source, targets, masks)
+    return lambda k: indices[shown[:, k]]
 
 
 def _streams(source: Source) -> bool:
@@ -317,29 +341,48 @@ def _part(survey: _Survey, source: Source) -> Part:
     if "label" in targets:
         counts = np.bincount(targets["label"], minlength=classes)
         return part._replace(class_counts=counts)
-    if "presence" in targets:
-        return _showing(part, targets["presence"] > 0)
     if "classes" in targets:
         real = targets["classes"] >= 0
-        category = targets["classes"][real]
-        shown = np.zeros((source.size, classes), bool)
-        shown[np.nonzero(real)[0], category] = True
-        return _showing(part, shown)._replace(
-            objects=np.bincount(category, minlength=classes),
+        crowd = real & (targets.get("crowd", np.zeros_like(real)) > 0)
+        part = part._replace(
+            objects=np.bincount(targets["classes"][real], minlength=classes),
+            crowds=np.bincount(targets["classes"][crowd], minlength=classes),
             per_image=np.count_nonzero(real, axis=1),
         )
-    _, numbers = _masks(source)
-    return _showing(part, numbers[:, :classes] > 0)._replace(
-        pixels=numbers.sum(axis=0)[[*range(classes), UNKNOWN]]
-    )
-
-
-def _showing(part: Part, shown: np.ndarray) -> Part:
-    """With the counts of bool [N,K]: which image shows which class."""
+    masks = _masks(source) if "segmentation" in survey.annotations else None
+    if masks is not None:
+        pixels = masks[1].sum(axis=0)[[*range(classes), UNKNOWN]]
+        part = part._replace(pixels=pixels)
+    _, shown = _shown(source, targets, masks)
     return part._replace(
         class_counts=shown.sum(axis=0),
         empty=int(np.count_nonzero(~shown.any(axis=1))),
     )
+
+
+def _shown(
+    source: Source,
+    targets: Mapping[str, np.ndarray],
+    masks: tuple[np.ndarray, np.ndarray] | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which examples show which classes, by any of their annotations.
+
+    Returns int [n], the examples, and bool [n,K].  They are all of the source unless
+    there are `masks` alone, as `_masks` returns them.
+    """
+    classes = len(source.class_names)
+    shown = np.zeros((source.size, classes), bool)
+    if "presence" in targets:
+        shown |= targets["presence"] > 0
+    if "classes" in targets:
+        image, slot = np.nonzero(targets["classes"] >= 0)
+        shown[image, targets["classes"][image, slot]] = True
+    indices = np.arange(source.size)
+    if masks is not None:
+        shown[masks[0]] |= masks[1][:, :classes] > 0
+        if not {"presence", "classes"} & targets.keys():
+            indices = masks[0]
+    return indices, shown[indices]
 
 
 def _masks(source: Source) -> tuple[np.ndarray, np.ndarray]:

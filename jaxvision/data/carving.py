@@ -12,6 +12,9 @@ from jaxvision.errors import UsageError
 TEST_SHARE = 0.2
 """Share of a set without a test split that becomes its test split."""
 
+SEED = 0
+"""Of the choice of these examples."""
+
 
 def carve(
     source: Source, validation: int | float, *, seed: int = 0
@@ -34,13 +37,25 @@ def carve(
     return divide(source, lambda labels: stratified(labels, size, seed), size, names)
 
 
-def with_test(source: Source, name: str, test: int | float = TEST_SHARE) -> Splits:
-    """The set `name`, whose test split is a part of `source` that `carve` holds out."""
-    train, held_out = carve(source, test)
+def with_test(
+    source: Source, name: str, reason: str, test: int | float = TEST_SHARE
+) -> Splits:
+    """The set `name`, whose test split is a part of `source` that `carve` holds out.
+
+    reason: why it has none of its own, such as `"nothing declares a test split"`.
+    """
+    train, held_out = carve(source, test, seed=SEED)
     return Splits(
         train=train._replace(name=f"{name}:train"),
-        test=held_out._replace(name=f"{name}:test"),
+        test=held_out._replace(
+            name=f"{name}:test", choice=choice_of(held_out.size, source.size, reason)
+        ),
     )
+
+
+def choice_of(size: int, whole: int, reason: str) -> str:
+    """`Source.choice` of a test split that is held out."""
+    return f"{size:,} of {whole:,} examples at random (seed {SEED}), since {reason}"
 
 
 def divide(

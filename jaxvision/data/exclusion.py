@@ -14,6 +14,7 @@ compared.
 """
 
 import functools
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -21,12 +22,14 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxvision.data.feed.streaming import quick_fingerprint
+from jaxvision.data.files import reading
 from jaxvision.data.rows import take
 from jaxvision.data.source import Source, fingerprint
 from jaxvision.errors import UsageError
 from jaxvision.files import expanded
 
 _LISTED = 10
+_NUMBER = re.compile("[0-9]{1,12}")
 
 
 class Part(NamedTuple):
@@ -113,21 +116,17 @@ def identity(source: Source) -> str:
 def read(path: str | Path) -> Exclusions:
     """The list in a file.  Raises one `UsageError` for all lines that are wrong."""
     path = expanded(path)
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the exclude list {path} cannot be read: {error}") from error
     heads: dict[str, tuple[int, str]] = {}
     rows: dict[str, set[int]] = {}
     problems: list[str] = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
+    for number, line in enumerate(reading.lines(path), start=1):
+        if not line or line.startswith("#"):
             continue
         match line.split():
-            case ["data", split, size, digest, *_] if size.isdecimal():
+            case ["data", split, size, digest, *_] if _NUMBER.fullmatch(size):
                 heads[split] = int(size), digest
                 rows[split] = set()
-            case [split, index, *_] if split in heads and index.isdecimal():
+            case [split, index, *_] if split in heads and _NUMBER.fullmatch(index):
                 if int(index) < heads[split][0]:
                     rows[split].add(int(index))
                 else:
@@ -137,7 +136,7 @@ def read(path: str | Path) -> Exclusions:
                     )
             case _:
                 problems.append(
-                    f"line {number}: {line.strip()!r} is neither 'data SPLIT EXAMPLES "
+                    f"line {number}: {line!r:.80} is neither 'data SPLIT EXAMPLES "
                     "FINGERPRINT' nor 'SPLIT INDEX REASON'"
                 )
     if not heads and not problems:

@@ -40,7 +40,10 @@ def split(source: Source, fold: int, folds: int, *, name: str) -> Splits:
         return assign(labels, folds) == fold - 1
 
     size = len(range(fold - 1, source.size, folds))
-    return Splits(*divide(source, held_out, size, (f"{name}:train", f"{name}:test")))
+    train, test = divide(source, held_out, size, (f"{name}:train", f"{name}:test"))
+    return Splits(
+        train, test._replace(choice=f"fold {fold} of {folds} of {source.name}")
+    )
 
 
 def assign(labels: np.ndarray, folds: int, *, seed: int = 0) -> np.ndarray:

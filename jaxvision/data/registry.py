@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxvision.data import exclusion, folds
-from jaxvision.data.files import arrays, coco, folder, masks, table, voc, yolo
+from jaxvision.data.files import arrays, coco, fields, folder, masks, table, voc, yolo
 from jaxvision.data.made import embedded, scenes, synthetic
 from jaxvision.data.made.signals import binaries, series, sounds, tracks
 from jaxvision.data.names import Fold, Name
@@ -177,6 +177,11 @@ def parse(text: str) -> Name:
     needs one, and a path without a prefix.  Whether there is such a set shows when it
     is loaded.
     """
+    if not fields.is_unicode(text):
+        raise UsageError(
+            f"the name of the data set is not UTF-8: {text!a}.  A record could not "
+            "hold it, so rename the folder"
+        )
     if text.startswith(folds.PREFIX):
         return _parse_fold(text)
     prefix, colon, rest = text.partition(":")
@@ -198,7 +203,16 @@ def _load(name: Name, data_dir: str | None, exclude: str | Path | None) -> Split
         number, count, whole = name.fold
         train = _load(whole, data_dir, exclude).train
         return folds.split(train, number, count, name=name.text)
-    splits = KINDS[name.kind].load(name, data_dir)
+    kind = KINDS[name.kind]
+    try:
+        splits = kind.load(name, data_dir)
+    except OSError as error:
+        if not kind.own:
+            raise
+        where = f" {error.filename}" if error.filename else ""
+        raise UsageError(
+            f"{name.text:.200} cannot be read:{where:.200} {error.strerror or error}"
+        ) from error
     if exclude is None:
         return splits
     listed = exclusion.read(exclude)
@@ -206,7 +220,7 @@ def _load(name: Name, data_dir: str | None, exclude: str | Path | None) -> Split
 
 
 def _parse_fold(text: str) -> Name:
-    match = re.fullmatch(rf"{folds.PREFIX}(\d+)/(\d+):(.+)", text)
+    match = re.fullmatch(rf"{folds.PREFIX}([0-9]{{1,9}})/([0-9]{{1,9}}):(.+)", text)
     if match is None:
         raise UsageError(
             f"{text!r} names no fold: write {folds.PREFIX}I/K:NAME, such as "

@@ -35,6 +35,11 @@ class Source(NamedTuple):
     maps: Callable[[int], dict[str, np.ndarray]] | None = None
     """`i -> {"segmentation": uint8 [H,W], "instances": uint8 [M,H,W]}`: what the i-th
     image has per pixel, of that image's own size, for streaming; None: nothing."""
+    annotations: tuple[str, ...] = ()
+    """The names of what each image has, where `targets` would take long to tell."""
+    choice: str = ""
+    """Which examples a test split consists of, and who says so, in words, such as `"the
+    folder val/, as declared"`; empty for other splits."""
 
     @property
     def dataset(self) -> str:

@@ -16,7 +16,9 @@ class Conv(nn.Module):
     """2-D convolution, [B,H,W,C] -> [B,H',W',features].
 
     Parameters `kernel` [k,k,C/groups,features] and `bias` [features] are float32;
-    the arithmetic is done in `dtype`.
+    the arithmetic is done in `dtype`.  With strides, `"SAME"` pads an even map more at
+    its end than at its beginning, as TensorFlow does; networks of PyTorch pad alike on
+    both sides, which is `padding=kernel_size // 2`.
     """
 
     features: int

@@ -18,8 +18,11 @@ class BatchNorm(nn.Module):
     """Batch normalisation of [...,C] over all axes but the last.
 
     In training by the statistics of the batch, of which `batch_stats` holds running
-    averages for the evaluation.  Parameters, statistics and values are those of
-    `flax.linen.BatchNorm`; `ops.batch_norm` describes how the computation differs.
+    averages for the evaluation.  As in PyTorch, where published weights come from, the
+    batch is normalised by its biased variance, and the running one is of the unbiased,
+    n / (n - 1) times as large for n values of a channel in the batch, over all devices.
+    `flax.linen.BatchNorm` stores the biased one, and is otherwise the same function;
+    `ops.batch_norm` describes how its computation differs.
     """
 
     use_running_average: bool
@@ -49,9 +52,10 @@ class BatchNorm(nn.Module):
         else:
             y, of_batch = ops.batch_norm(x, scale, bias, self.epsilon)
             if not self.is_initializing():
-                keep = self.momentum
+                keep, count = self.momentum, x.size // x.shape[-1]
+                unbiased = of_batch.variance * (count / max(count - 1, 1))
                 mean.value = keep * mean.value + (1 - keep) * of_batch.mean
-                variance.value = keep * variance.value + (1 - keep) * of_batch.variance
+                variance.value = keep * variance.value + (1 - keep) * unbiased
         return y.astype(self.dtype)
 
 

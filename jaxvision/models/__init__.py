@@ -8,11 +8,13 @@ maps = [outputs[level.name] for level in models.levels("resnet50").values()]
 
 from jaxvision.models.levels import Level, levels
 from jaxvision.models.linen import from_linen
+from jaxvision.models.nnx_modules import from_nnx
 from jaxvision.models.registry import (
     constants,
     create,
     default_input,
     names,
+    normalisation,
     paper,
     sources,
     timm,
@@ -24,8 +26,10 @@ __all__ = [
     "create",
     "default_input",
     "from_linen",
+    "from_nnx",
     "levels",
     "names",
+    "normalisation",
     "paper",
     "sources",
     "timm",

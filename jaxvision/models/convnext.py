@@ -77,6 +77,8 @@ class ConvNeXt(nn.Module):
     """Whether training computes the inside of blocks twice, to save memory."""
     dtype: Any = jnp.float32
 
+    no_weight_decay = ("layer_scale",)
+
     @nn.compact
     def __call__(self, images, *, train: bool):
         norm = partial(LayerNorm, epsilon=1e-6, dtype=self.dtype)

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jaxvision.layers.channels import round_channels
 from jaxvision.layers.classifier import classify
 from jaxvision.layers.conv_norm import conv_norm
+from jaxvision.layers.imagenet import HALVES, MEAN, STD
 from jaxvision.layers.inverted_residual import InvertedResidual
 from jaxvision.layers.norm import batch_norm
 from jaxvision.layers.squeeze_excite import SqueezeExcite
@@ -236,6 +237,7 @@ VARIANTS = {
         partial(EfficientNet, stages, last=1280, dropout=dropout, epsilon=1e-3),
         PAPER_V2,
         (size, size, 3),
+        normalisation=HALVES if name == "efficientnet_v2_l" else (MEAN, STD),
     )
     for name, stages, size, dropout in (
         ("efficientnet_v2_s", V2_S, 384, 0.2),

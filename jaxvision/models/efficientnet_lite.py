@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jaxvision.layers.channels import round_channels
 from jaxvision.layers.classifier import classify
 from jaxvision.layers.conv_norm import conv_norm
+from jaxvision.layers.imagenet import HALVES
 from jaxvision.layers.inverted_residual import InvertedResidual
 from jaxvision.layers.norm import batch_norm
 from jaxvision.layers.stochastic_depth import StochasticDepth
@@ -144,6 +145,7 @@ VARIANTS = {
         PAPER,
         (size, size, 3),
         sources={"timm": (), "efficientnet_lite_pytorch": _package(depth)},
+        normalisation=HALVES,
     )
     for i, width, depth, size, dropout in (
         (0, 1.0, 1.0, 224, 0.2),

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from jaxvision.layers.classifier import classify
 from jaxvision.layers.conv_norm import basic_conv
-from jaxvision.layers.imagenet import from_imagenet_statistics
+from jaxvision.layers.imagenet import HALVES, from_imagenet_statistics
 from jaxvision.models.variant import Variant
 from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import adaptive_avg_pool, global_avg_pool, max_pool
@@ -90,7 +90,7 @@ class GoogLeNet(nn.Module):
     aux_dropout: float = 0.7
     transform_input: bool = False
     """Whether to convert images that were normalised by ImageNet's mean and deviation
-    to [-1, 1], which the published weights expect."""
+    to [-1, 1], which the published weights expect.  torchvision sets it with them."""
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -139,4 +139,4 @@ class GoogLeNet(nn.Module):
         )
 
 
-VARIANTS = {"googlenet": Variant(GoogLeNet, PAPER)}
+VARIANTS = {"googlenet": Variant(GoogLeNet, PAPER, normalisation=HALVES)}

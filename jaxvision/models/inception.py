@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from jaxvision.layers.classifier import classify
 from jaxvision.layers.conv_norm import basic_conv
-from jaxvision.layers.imagenet import from_imagenet_statistics
+from jaxvision.layers.imagenet import HALVES, from_imagenet_statistics
 from jaxvision.models.variant import Variant
 from jaxvision.ops.pooling import avg_pool, global_avg_pool, max_pool
 
@@ -158,7 +158,7 @@ class InceptionV3(nn.Module):
     dropout: float = 0.5
     transform_input: bool = False
     """Whether to convert images that were normalised by ImageNet's mean and deviation
-    to [-1, 1], which the published weights expect."""
+    to [-1, 1], which the published weights expect.  torchvision sets it with them."""
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -204,4 +204,6 @@ def _blurred(x):
     return avg_pool(x, 3, 1, padding=1, count_include_pad=True)
 
 
-VARIANTS = {"inception_v3": Variant(InceptionV3, PAPER, (299, 299, 3))}
+VARIANTS = {
+    "inception_v3": Variant(InceptionV3, PAPER, (299, 299, 3), normalisation=HALVES)
+}

@@ -176,6 +176,8 @@ class MaxViT(nn.Module):
     """Whether training computes the inside of blocks twice, to save memory."""
     dtype: Any = jnp.float32
 
+    no_weight_decay = ("relative_position_bias_table",)
+
     @nn.compact
     def __call__(self, images, *, train: bool):
         multiple = 32 * self.window

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxvision.layers.channels import round_channels
 from jaxvision.layers.classifier import classify
 from jaxvision.layers.conv_norm import conv_norm
+from jaxvision.layers.imagenet import HALVES
 from jaxvision.layers.norm import batch_norm
 from jaxvision.models.variant import Variant
 from jaxvision.ops.pooling import global_avg_pool
@@ -91,4 +92,8 @@ class MobileNetV1(nn.Module):
         )
 
 
-VARIANTS = {"mobilenetv1_100": Variant(MobileNetV1, PAPER, sources={"timm": ()})}
+VARIANTS = {
+    "mobilenetv1_100": Variant(
+        MobileNetV1, PAPER, sources={"timm": ()}, normalisation=HALVES
+    )
+}

@@ -7,6 +7,7 @@ import flax.linen as nn
 import numpy as np
 
 from jaxvision.errors import unknown
+from jaxvision.layers.imagenet import MEAN, STD
 from jaxvision.models import (
     alexnet,
     convnet,
@@ -98,6 +99,17 @@ def timm(name: str) -> tuple[str | None, Mapping[str, Any]]:
 def paper(name: str) -> str:
     """Authors, year and address of the paper, or "" where there is none."""
     return _variant(name).paper
+
+
+def normalisation(name: str, **options) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """How images are normalised for the model's published weights.
+
+    Means and deviations of the channels, for pixels from 0 to 1: the arguments of
+    `ops.augment.normalise`.  `options` are those of `create`: with `transform_input`,
+    where there is one, the model converts images from ImageNet's statistics itself.
+    """
+    variant = _variant(name)
+    return (MEAN, STD) if options.get("transform_input") else variant.normalisation
 
 
 def constants(name: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -3,6 +3,9 @@
 He et al. 2016, https://arxiv.org/abs/1512.03385, section 4.2: a 3×3 convolution, three
 stages of n blocks with 16, 32 and 64 channels, global average pooling and one linear
 layer make 6n + 2 layers with weights.  Shortcuts have no parameters (option A).
+
+Layers have the names of Yerlan Idelbayev's release of trained weights,
+https://github.com/akamaster/pytorch_resnet_cifar10, whose files load as they are.
 """
 
 from functools import partial
@@ -14,7 +17,7 @@ import jax.numpy as jnp
 from jaxvision.layers.classifier import classify
 from jaxvision.layers.conv import Conv
 from jaxvision.layers.norm import batch_norm
-from jaxvision.models.variant import OURS, Variant
+from jaxvision.models.variant import Variant
 from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import global_avg_pool
 
@@ -31,9 +34,9 @@ class BasicBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        y = self.conv(self.features, strides=self.strides)(x)
-        y = relu(self.norm()(y))
-        y = self.norm()(self.conv(self.features)(y))
+        y = self.conv(self.features, strides=self.strides, name="conv1")(x)
+        y = relu(self.norm(name="bn1")(y))
+        y = self.norm(name="bn2")(self.conv(self.features, name="conv2")(y))
 
         # Option A: subsample, and fill the new channels with zeros.
         shortcut = x[:, :: self.strides, :: self.strides]
@@ -58,11 +61,13 @@ class CifarResNet(nn.Module):
 
     @nn.compact
     def __call__(self, images, *, train: bool):
-        conv = partial(Conv, use_bias=False, dtype=self.dtype)
+        # "SAME" would pad an even map at stride 2 only at its end, and put the branch
+        # one pixel off the shortcut, which takes every other pixel, the first included.
+        conv = partial(Conv, padding=1, use_bias=False, dtype=self.dtype)
         norm = batch_norm(train=train, dtype=self.dtype)
         make_block = nn.remat(BasicBlock) if self.remat else BasicBlock
 
-        x = relu(norm(name="stem_norm")(conv(self.width, name="stem")(images)))
+        x = relu(norm(name="bn1")(conv(self.width, name="conv1")(images)))
         outputs = {"stem": x}
         for stage in range(3):
             for block in range(self.blocks):
@@ -71,18 +76,21 @@ class CifarResNet(nn.Module):
                     conv=conv,
                     norm=norm,
                     strides=2 if stage > 0 and block == 0 else 1,
-                    name=f"stage{stage + 1}_block{block + 1}",
+                    name=f"layer{stage + 1}.{block}",
                 )(x)
             outputs[f"stage{stage + 1}"] = x
         x = global_avg_pool(x)
         return classify(
-            outputs, x, self.num_classes, train=train, dtype=self.dtype, name="output"
+            outputs, x, self.num_classes, train=train, dtype=self.dtype, name="linear"
         )
 
 
 VARIANTS = {
     f"resnet{6 * n + 2}": Variant(
-        partial(CifarResNet, blocks=n), PAPER, (32, 32, 3), OURS
+        partial(CifarResNet, blocks=n),
+        PAPER,
+        (32, 32, 3),
+        {"pytorch_resnet_cifar10": ()},
     )
     for n in (3, 5, 7, 9, 18)
 }

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from jaxvision.layers.conv import Conv
 from jaxvision.layers.conv_norm import he_fan_out
+from jaxvision.layers.imagenet import HALVES
 from jaxvision.layers.norm import batch_norm
 from jaxvision.models.variant import Variant
 from jaxvision.ops.activation import relu
@@ -123,7 +124,10 @@ class ResNetV2(nn.Module):
 
 VARIANTS = {
     f"resnetv2_{layers}": Variant(
-        partial(ResNetV2, block=block, depths=depths), PAPER, sources={"timm": ()}
+        partial(ResNetV2, block=block, depths=depths),
+        PAPER,
+        sources={"timm": ()},
+        normalisation=HALVES,
     )
     for layers, block, depths in (
         (18, BasicBlock, (2, 2, 2, 2)),

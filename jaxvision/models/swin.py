@@ -208,6 +208,8 @@ class Swin(nn.Module):
     """Whether training computes the inside of blocks twice, to save memory."""
     dtype: Any = jnp.float32
 
+    no_weight_decay = ("relative_position_bias_table", "logit_scale", "cpb_mlp")
+
     @nn.compact
     def __call__(self, images, *, train: bool):
         norm = partial(LayerNorm, epsilon=1e-5, dtype=self.dtype)

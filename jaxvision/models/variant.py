@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import numpy as np
 
+from jaxvision.layers.imagenet import MEAN, STD
+
 Rules = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
 """Pairs of a regular expression and its replacement, applied in turn to a name."""
 
@@ -28,6 +30,9 @@ class Variant(NamedTuple):
     sources: Mapping[str, Rules] = MappingProxyType({"torchvision": ()})
     """Who publishes weights, and how their names differ from our `path.to.weight`.
     The first is the reference implementation, whose names `pretrained.save` writes."""
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] = (MEAN, STD)
+    """Means and deviations of the channels, for pixels from 0 to 1, by which published
+    weights of this name expect images to be normalised."""
     timm: str | None = None
     """Its name in timm, where shapes of arrays do not tell timm's networks apart."""
     timm_options: Mapping[str, Any] = MappingProxyType({})

@@ -17,6 +17,7 @@ from jaxvision.errors import check
 from jaxvision.layers.attention import attend, split_heads
 from jaxvision.layers.classifier import classify
 from jaxvision.layers.conv import Conv
+from jaxvision.layers.imagenet import HALVES, MEAN, STD
 from jaxvision.layers.norm import LayerNorm
 from jaxvision.models.variant import Variant
 
@@ -77,6 +78,8 @@ class ViT(nn.Module):
     remat: bool = False
     """Whether training computes the inside of blocks twice, to save memory."""
     dtype: Any = jnp.float32
+
+    no_weight_decay = ("pos_embedding", "class_token")
 
     @nn.compact
     def __call__(self, images, *, train: bool):
@@ -162,6 +165,7 @@ VARIANTS = {
         sources={"timm": _TIMM, "torchvision": _TORCHVISION}
         if "patch" in name
         else {"torchvision": _TORCHVISION, "timm": _TIMM},
+        normalisation=HALVES if "patch" in name else (MEAN, STD),
     )
     for name, patch, depth, heads, features, size in (
         ("vit_tiny_patch16_224", 16, 12, 3, 192, 224),

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jaxvision.layers.classifier import classify
 from jaxvision.layers.conv import Conv
 from jaxvision.layers.conv_norm import he_fan_out
+from jaxvision.layers.imagenet import HALVES
 from jaxvision.layers.norm import batch_norm
 from jaxvision.models.variant import Variant
 from jaxvision.ops.activation import relu
@@ -118,4 +119,8 @@ class Xception(nn.Module):
         )
 
 
-VARIANTS = {"xception": Variant(Xception, PAPER, (299, 299, 3), sources={"timm": ()})}
+VARIANTS = {
+    "xception": Variant(
+        Xception, PAPER, (299, 299, 3), sources={"timm": ()}, normalisation=HALVES
+    )
+}

@@ -1,7 +1,16 @@
 """Optimisers and the schedules of their learning rates."""
 
 from jaxvision.optim.averages import ema, swa
-from jaxvision.optim.optimizers import adam, adamw, decay_mask, sgd
+from jaxvision.optim.groups import groups, scale_rates
+from jaxvision.optim.optimizers import (
+    adam,
+    adamw,
+    decay_mask,
+    lamb,
+    lion,
+    muon,
+    sgd,
+)
 from jaxvision.optim.schedules import constant, one_cycle, step, warmup_cosine
 
 __all__ = [
@@ -10,7 +19,12 @@ __all__ = [
     "constant",
     "decay_mask",
     "ema",
+    "groups",
+    "lamb",
+    "lion",
+    "muon",
     "one_cycle",
+    "scale_rates",
     "sgd",
     "step",
     "swa",

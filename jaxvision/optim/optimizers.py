@@ -1,5 +1,9 @@
 """Optimiser chains: gradient clipping, the rule, weight decay with its mask."""
 
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+
 import jax
 import optax
 
@@ -7,12 +11,20 @@ from jaxvision.errors import check
 from jaxvision.types import Optimizer, PyTree
 
 
-def decay_mask(params: PyTree) -> PyTree:
-    """True for what weight decay shrinks: kernels, but no biases and no norms.
+def decay_mask(params: PyTree, no_weight_decay: Sequence[str] = ()) -> PyTree:
+    """True for what weight decay shrinks: kernels, but no biases and no norms, and no
+    parameter in whose path (`a/b/kernel`) one of the patterns is found.
 
-    Biases and the scales of normalisation layers are vectors, so the rank tells.
+    Biases and the scales of normalisation layers are vectors, or are called `bias` and
+    `scale`: those of attention heads and of layers in a scan have further axes.
     """
-    return jax.tree.map(lambda param: param.ndim > 1, params)
+    alone = [re.compile(pattern) for pattern in (r"\b(bias|scale)$", *no_weight_decay)]
+
+    def shrinks(path, param) -> bool:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        return param.ndim > 1 and not any(pattern.search(name) for pattern in alone)
+
+    return jax.tree_util.tree_map_with_path(shrinks, params)
 
 
 def sgd(
@@ -21,12 +33,15 @@ def sgd(
     momentum: float = 0.0,
     nesterov: bool = False,
     weight_decay: float = 0.0,
+    no_weight_decay: Sequence[str] = (),
     clip: float | None = None,
 ) -> Optimizer:
     """Stochastic gradient descent, with momentum as `v ← m·v + g`, `p ← p - lr·v`.
 
     Weight decay is L2 regularisation as in He et al. 2016: `g ← g + λp`, before
-    momentum.  `clip` bounds the global norm of the gradient.
+    momentum.  It leaves biases, norms and `no_weight_decay` alone (see `decay_mask`);
+    the latter is `model.no_weight_decay`.  `clip` bounds the global norm of the
+    gradient.
     """
     check(
         (0 <= momentum < 1, f"momentum must be in [0, 1), got {momentum}"),
@@ -39,12 +54,13 @@ def sgd(
     return Optimizer(
         optax.chain(
             _clip(clip),
-            optax.add_decayed_weights(weight_decay, decay_mask)
+            optax.add_decayed_weights(weight_decay, _mask(no_weight_decay))
             if weight_decay
             else optax.identity(),
             optax.sgd(schedule, momentum or None, nesterov),
         ),
         schedule,
+        no_weight_decay if weight_decay else None,
     )
 
 
@@ -65,18 +81,127 @@ def adamw(
     b1: float = 0.9,
     b2: float = 0.999,
     weight_decay: float = 1e-2,
+    no_weight_decay: Sequence[str] = (),
     clip: float | None = None,
 ) -> Optimizer:
-    """Adam with decoupled weight decay, `p ← p - lr·(update + λp)`.
+    """Adam with decoupled weight decay, `p ← p - lr·(update + λp)`, on what `sgd` says.
 
     Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101.
     """
+    rule = optax.adamw
+    return _decoupled(rule, schedule, b1, b2, weight_decay, no_weight_decay, clip)
+
+
+def lamb(
+    schedule: optax.Schedule,
+    *,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    weight_decay: float = 1e-2,
+    no_weight_decay: Sequence[str] = (),
+    clip: float | None = None,
+) -> Optimizer:
+    """AdamW whose step for each parameter is as long as the parameter: large batches.
+
+    You et al. 2020, https://arxiv.org/abs/1904.00962.
+    """
+    rule = optax.lamb
+    return _decoupled(rule, schedule, b1, b2, weight_decay, no_weight_decay, clip)
+
+
+def lion(
+    schedule: optax.Schedule,
+    *,
+    b1: float = 0.9,
+    b2: float = 0.99,
+    weight_decay: float = 1e-1,
+    no_weight_decay: Sequence[str] = (),
+    clip: float | None = None,
+) -> Optimizer:
+    """The sign of a momentum: half of Adam's memory.  Rates are three to ten times
+    lower than AdamW's, and weight decay as many times higher.
+
+    Chen et al. 2023, https://arxiv.org/abs/2302.06675.
+    """
+    rule = optax.lion
+    return _decoupled(rule, schedule, b1, b2, weight_decay, no_weight_decay, clip)
+
+
+def muon(
+    schedule: optax.Schedule,
+    *,
+    adam: Sequence[str] = (),
+    adam_schedule: optax.Schedule | None = None,
+    momentum: float = 0.95,
+    weight_decay: float = 0.0,
+    no_weight_decay: Sequence[str] = (),
+    clip: float | None = None,
+) -> Optimizer:
+    """Nesterov's momentum, of each kernel the nearest orthogonal matrix.
+
+    The rows of the matrix of a convolution are its taps and input channels.  What
+    weight decay leaves alone, and parameters with a pattern of `adam` in their paths,
+    usually the first layer and the last, follow Adam with Nesterov's momentum, without
+    weight decay, at the rates of `adam_schedule` (None: the same).
+
+    Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/.
+    """
+    check(
+        (0 <= momentum < 1, f"momentum must be in [0, 1), got {momentum}"),
+        *_common(weight_decay, clip),
+    )
+
+    def matrices(params: PyTree) -> PyTree:
+        def matrix(kernel, param):
+            if not kernel:
+                return None
+            rows = tuple(range(param.ndim - 1))
+            return optax.contrib.MuonDimensionNumbers(rows, param.ndim - 1)
+
+        kernels = decay_mask(params, (*no_weight_decay, *adam))
+        return jax.tree.map(matrix, kernels, params)
+
+    rule = optax.contrib.muon(
+        schedule,
+        beta=momentum,
+        weight_decay=weight_decay,
+        weight_decay_mask=_mask(no_weight_decay),
+        adam_learning_rate=adam_schedule,
+        muon_weight_dimension_numbers=matrices,
+    )
+    return Optimizer(
+        optax.chain(_clip(clip), rule),
+        schedule,
+        no_weight_decay if weight_decay else None,
+    )
+
+
+def _decoupled(
+    rule: Callable[..., optax.GradientTransformation],
+    schedule: optax.Schedule,
+    b1: float,
+    b2: float,
+    weight_decay: float,
+    no_weight_decay: Sequence[str],
+    clip: float | None,
+) -> Optimizer:
     check(
         (0 <= b1 < 1 and 0 <= b2 < 1, f"b1 and b2 must be in [0, 1), got {b1}, {b2}"),
         *_common(weight_decay, clip),
     )
-    rule = optax.adamw(schedule, b1, b2, weight_decay=weight_decay, mask=decay_mask)
-    return Optimizer(optax.chain(_clip(clip), rule), schedule)
+    mask = _mask(no_weight_decay)
+    return Optimizer(
+        optax.chain(
+            _clip(clip),
+            rule(schedule, b1, b2, weight_decay=weight_decay, mask=mask),
+        ),
+        schedule,
+        no_weight_decay if weight_decay else None,
+    )
+
+
+def _mask(no_weight_decay: Sequence[str]) -> Callable[[PyTree], PyTree]:
+    return partial(decay_mask, no_weight_decay=no_weight_decay)
 
 
 def _common(weight_decay: float, clip: float | None) -> list[tuple[bool, str]]:

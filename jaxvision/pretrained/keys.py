@@ -22,8 +22,8 @@ LEAVES = {
 }
 
 IGNORED = re.compile(
-    r"(^|\.)(num_batches_tracked|total_ops|total_params|relative_position_index"
-    r"|relative_coords_table|attn_mask)$"
+    r"(^|\.)(num_batches_tracked|n_averaged|total_ops|total_params"
+    r"|relative_position_index|relative_coords_table|attn_mask)$"
 )
 """Names of counters, and of constants that follow from the architecture."""
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxvision import models
 from jaxvision.errors import UsageError
 from jaxvision.models import measures
-from jaxvision.pretrained import keys, published
+from jaxvision.pretrained import keys, published, torch_pickle
 from jaxvision.pretrained.reading import read
 from jaxvision.types import Variables
 
@@ -33,7 +33,8 @@ def load(
 
     `source` is a file, a Hugging Face hub id or a state dict, as in
     `reading.read`, or `"default"`: the weights of the model's reference
-    implementation, downloaded.
+    implementation, downloaded.  They expect images that are normalised by
+    `models.normalisation(name)`, which are not always ImageNet's statistics.
 
     The model may differ from the file on purpose.  With another `num_classes`, the
     layers of class scores are initialised with `key` instead (0: there are none).
@@ -99,16 +100,21 @@ def load(
 
 
 def save(path: str | Path, name: str, variables: Variables) -> None:
-    """Write the variables of model `name` as a safetensors file.
+    """Write the variables of model `name` as a file of safetensors or, `.pth`, PyTorch.
 
     Keys, shapes and the order of axes are those of the reference implementation, which
-    loads the file with `strict=True`.
+    loads the file with `strict=True`.  Only MNASNet of torchvision wants a `.pth`: it
+    asks for the version of its module, which safetensors do not hold.
     """
     from safetensors.numpy import save_file
 
     path = Path(path)
-    if path.suffix != ".safetensors":
-        raise UsageError(f"weights are saved as .safetensors, got {path}")
+    writers = {
+        ".safetensors": lambda state: save_file(state, path),
+        ".pth": lambda state: torch_pickle.write(path, state),
+    }
+    if path.suffix not in writers:
+        raise UsageError(f"weights are saved as .safetensors or .pth, got {path}")
     rules = next(iter(models.sources(name).values()))
     flat = {place: np.asarray(leaf) for place, leaf in keys.flatten(variables).items()}
     state = {
@@ -118,7 +124,7 @@ def save(path: str | Path, name: str, variables: Variables) -> None:
     if len(state) != len(flat):
         raise ValueError(f"two arrays of {name} would get the same published name")
     try:
-        save_file(state | models.constants(name, state), path)
+        writers[path.suffix](state | models.constants(name, state))
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error}") from error
 

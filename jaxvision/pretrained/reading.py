@@ -1,27 +1,36 @@
 """Reads a state dict, which maps names to arrays, from a file, a hub or memory."""
 
-from collections.abc import Mapping
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxvision.errors import UsageError
-from jaxvision.pretrained import torch_pickle
+from jaxvision.pretrained import keys, torch_pickle
 
-PYTORCH = (".pth", ".pt", ".bin", ".ckpt", ".tar")
+PYTORCH = (".pth", ".pt", ".th", ".bin", ".ckpt", ".tar")
 SUFFIXES = (".safetensors", ".npz", *PYTORCH)
 
 WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema")
 """Keys under which training scripts save the weights, beside other things."""
 
+PREFIXES = ("module.", "model.", "_orig_mod.")
+"""Of all names: of data-parallel training, of Lightning and of `torch.compile`."""
+
+USABLE = re.compile(r"bool|u?int(8|16|32|64)|float(16|32|64)|bfloat16")
+"""Types of arrays, by their names in NumPy, ml_dtypes and PyTorch."""
+
 
 def read(source: str | Path | Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The arrays of a file, a Hugging Face hub id or a state dict, by their names.
 
-    A file ends in `.safetensors`, `.npz`, or one of PyTorch's `.pth`, `.pt` and `.bin`,
-    which are read without PyTorch and never execute code.  A hub id is
-    `owner/repository`.  Raises `UsageError` for what is none of these.
+    A file ends in `.safetensors`, `.npz`, or one of PyTorch's `.pth`, `.pt`, `.th` and
+    `.bin`, which are read without PyTorch and never execute code.  A hub id is
+    `owner/repository`.  What a training script saved beside the weights is skipped, and
+    a warning names it.  Raises `UsageError` for what is none of these.
     """
     if isinstance(source, Mapping):
         return _flat(source, "the state dict")
@@ -29,6 +38,8 @@ def read(source: str | Path | Mapping[str, Any]) -> dict[str, np.ndarray]:
     if not path.exists() and _is_hub_id(str(source)):
         path = _download(str(source))
     if not path.is_file():
+        if path.suffix.lower() in SUFFIXES:
+            raise UsageError(f"there is no file {path} in {Path.cwd()}")
         raise UsageError(
             f"{source} is neither a file nor a hub id like timm/resnet50.a1_in1k: "
             f"give a file that ends in {', '.join(SUFFIXES)}"
@@ -48,8 +59,13 @@ def read(source: str | Path | Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def _is_hub_id(source: str) -> bool:
+    """Whether it is `owner/repository`, and not meant to be a file or a folder."""
     owner, _, name = source.partition("/")
-    return bool(owner and name) and "/" not in name and not source.startswith(".")
+    return bool(
+        re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", source)
+        and Path(name).suffix.lower() not in SUFFIXES
+        and not Path(owner).exists()
+    )
 
 
 def _check_kind(path: Path, suffix: str) -> None:
@@ -85,11 +101,12 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
 
 def _read_npz(path: Path) -> Mapping[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return dict(file)
-    except (ValueError, OSError) as error:
+    except Exception as error:  # in whatever way NumPy stumbles over damage
         raise UsageError(
-            f"{path} is not an .npz file of plain arrays ({error})"
+            f"{path} is not an .npz file of plain arrays, or a damaged one ({error}): "
+            "download or save it again"
         ) from error
 
 
@@ -119,25 +136,67 @@ def _download(repository: str) -> Path:
 
 
 def _flat(content: Any, where: str) -> dict[str, np.ndarray]:
-    """The state dict inside, with the `module.` of data-parallel training removed."""
-    for key in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
+    """The state dict inside, without the prefixes that all of its names share."""
+    skipped: list[Any] = []
+    while wrappers := [key for key in WRAPPERS if _is_state(content, key)]:
+        skipped += [key for key in content if key != wrappers[0]]
+        content = content[wrappers[0]]
     if not isinstance(content, Mapping) or not content:
         raise UsageError(f"{where} holds no state dict but a {type(content).__name__}")
-    others = [key for key, value in content.items() if not hasattr(value, "shape")]
-    if others:
+    found = {key: value for key, value in content.items() if _is_tensor(value)}
+    others = [key for key in content if key not in found]
+    if not found or not all(isinstance(key, str) for key in found):
         raise UsageError(
-            f"{where} holds values that are not arrays, such as {others[0]!r}: give "
-            "the state dict alone"
+            f"{where} holds no arrays by name, but {_some(content)}: give the state "
+            "dict alone"
         )
-    prefix = "module."
-    wrapped = all(key.startswith(prefix) for key in content)
-    return {
-        key.removeprefix(prefix) if wrapped else key: _array(value)
-        for key, value in content.items()
-    }
+    unusable = [f"{key}: {kind}" for key in found if (kind := _unusable(found[key]))]
+    if unusable:
+        raise UsageError(
+            f"{where} holds what is no array of real numbers ({_some(unusable)}): "
+            "convert it to float32 where it was made"
+        )
+    if skipped or others:
+        warnings.warn(
+            f"{where} holds more than weights; skipped: {_some(skipped + others)}",
+            stacklevel=2,
+        )
+    for prefix in _shared_prefixes(found):
+        found = {key.removeprefix(prefix): value for key, value in found.items()}
+    return {key: _array(value) for key, value in found.items()}
+
+
+def _some(names: Iterable[Any]) -> str:
+    names = list(map(str, names))
+    return ", ".join(names[:6]) + " …" * (len(names) > 6)
+
+
+def _is_state(content: Any, key: str) -> bool:
+    return isinstance(content, Mapping) and isinstance(content.get(key), Mapping)
+
+
+def _is_tensor(value: Any) -> bool:
+    return hasattr(value, "shape") or isinstance(value, torch_pickle.Unusable)
+
+
+def _unusable(value: Any) -> str | None:
+    """What a tensor is that cannot be used, or None."""
+    if isinstance(value, torch_pickle.Unusable):
+        return value.kind
+    if str(getattr(value, "layout", "torch.strided")) != "torch.strided":
+        return "a sparse tensor"
+    dtype = str(value.dtype).removeprefix("torch.")
+    return None if USABLE.fullmatch(dtype) else f"a tensor of {dtype}"
+
+
+def _shared_prefixes(names: Iterable[str]) -> Iterator[str]:
+    """Those of `PREFIXES` that all names begin with, one inside the other."""
+    names = [name for name in names if not keys.IGNORED.search(name)]
+    while prefix := next(
+        (p for p in PREFIXES if names and all(n.startswith(p) for n in names)), None
+    ):
+        yield prefix
+        names = [name.removeprefix(prefix) for name in names]
 
 
 def _array(value: Any) -> np.ndarray:

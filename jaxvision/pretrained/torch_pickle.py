@@ -1,9 +1,10 @@
-"""PyTorch's checkpoint files, read without PyTorch and without running their code.
+"""PyTorch's checkpoint files, read and written without PyTorch.
 
 A pickle is a program: it may name any function and call it.  This reader knows the few
-names that a checkpoint of tensors needs, and refuses a file at any other name, before
-anything is called.  Both formats are read: the zip archive of PyTorch 1.6 and later
-(one pickle, and one member for each storage) and the stream of pickles before it
+names that a checkpoint of tensors needs, has stand-ins that do nothing for the plain
+values which training scripts save beside them, and refuses a file at any other name,
+before anything is called.  Both formats are read: the zip archive of PyTorch 1.6 and
+later (one pickle, and one member for each storage) and the stream of pickles before it
 (storages after the pickle that refers to them).
 """
 
@@ -12,6 +13,8 @@ import io
 import pickle
 import struct
 import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +36,12 @@ DTYPES = {
     "CharStorage": np.int8,
     "ByteStorage": np.uint8,
     "BoolStorage": np.bool_,
+    "ComplexFloatStorage": np.complex64,
+    "ComplexDoubleStorage": np.complex128,
+    "QInt8Storage": np.int8,
+    "QUInt8Storage": np.uint8,
+    "QInt32Storage": np.int32,
+    "UntypedStorage": np.uint8,
 }
 
 
@@ -75,11 +84,78 @@ class Tensor(NamedTuple):
         return np.array(view)
 
 
+@dataclass(frozen=True)
+class Unusable:
+    """Stands for a tensor that is no plain array."""
+
+    kind: str
+
+
+class Skipped:
+    """Stands for a plain value that is no tensor, such as a namespace of arguments.
+
+    It takes whatever the pickle gives it and keeps none of it.
+    """
+
+    def __init__(self, *args, **kwargs):
+        pass
+
+    def __setstate__(self, state):
+        pass
+
+    def __setitem__(self, key, value):
+        pass
+
+    def append(self, item):
+        pass
+
+    def extend(self, items):
+        pass
+
+
+def write(path: Path, state: Mapping[str, np.ndarray]) -> None:
+    """Save arrays as a state dict that `torch.load` reads.
+
+    As for modules of PyTorch, the version of the outermost one goes with it: MNASNet of
+    torchvision asks for it, which no other kind of file can hold.
+    """
+    empty = _name("collections", "OrderedDict") + pickle.EMPTY_TUPLE + pickle.REDUCE
+    program = [pickle.PROTO + b"\x02", empty, pickle.MARK]
+    with zipfile.ZipFile(path, "w") as archive:
+        for number, (name, array) in enumerate(state.items()):
+            kind = next(kind for kind, dtype in DTYPES.items() if dtype == array.dtype)
+            strides = np.empty_like(array, order="C").strides
+            program += [
+                _plain(name), _name("torch._utils", "_rebuild_tensor_v2"), pickle.MARK,
+                pickle.MARK, _plain("storage"), _name("torch", kind),
+                _plain(str(number)), _plain("cpu"), _plain(array.size), pickle.TUPLE,
+                pickle.BINPERSID, _plain(0), _plain(array.shape),
+                _plain(tuple(step // array.itemsize for step in strides)),
+                _plain(False), empty, pickle.TUPLE, pickle.REDUCE,
+            ]  # fmt: skip
+            archive.writestr(f"weights/data/{number}", array.tobytes())
+        version = _plain({"_metadata": {"": {"version": 2}}})
+        program += [pickle.SETITEMS, version, pickle.BUILD, pickle.STOP]
+        archive.writestr("weights/data.pkl", b"".join(program))
+        archive.writestr("weights/byteorder", "little")
+        archive.writestr("weights/version", "3\n")
+
+
+def _name(module: str, name: str) -> bytes:
+    return pickle.GLOBAL + f"{module}\n{name}\n".encode()
+
+
+def _plain(value: Any) -> bytes:
+    """The part of a pickle that makes a value, without its beginning and its end."""
+    return pickle.dumps(value, protocol=2)[2:-1]
+
+
 def read(path: Path) -> Any:
-    """What was saved, with NumPy arrays for tensors.
+    """What was saved, with NumPy arrays for tensors, and `Unusable` or `Skipped` for
+    what cannot be one.
 
     Raises `UsageError` for a file that is damaged, of another kind, or that names
-    anything but tensors, numbers, text and containers of them.
+    anything but tensors and plain values.
     """
     try:
         if zipfile.is_zipfile(path):
@@ -151,6 +227,10 @@ class _Unpickler(pickle.Unpickler):
             return np.dtype(DTYPES[name])
         if (module, name) in _ALLOWED:
             return _ALLOWED[module, name]
+        if (module, name) in _SKIPPED:
+            return Skipped
+        if module == "torch" and name in _TORCH_TYPES:
+            return name
         raise UsageError(
             f"names {module}.{name}, which is not a tensor: a pickle can run any code, "
             "so it is refused and nothing was executed. If you trust it, load it with "
@@ -174,12 +254,63 @@ def _parameter(data, *_flags) -> Tensor:
     return data
 
 
+def _rebuild_v3(storage, offset, shape, strides, grad, hooks, dtype, *_) -> Unusable:
+    """Tensors of types that the first storages did not know, such as 8-bit floats."""
+    return Unusable(f"a tensor of {dtype}")
+
+
+def _unusable(kind: str) -> Callable[..., Unusable]:
+    return lambda *_: Unusable(kind)
+
+
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): collections.OrderedDict,
+    ("torch._utils", "_rebuild_tensor"): _tensor,  # before PyTorch 0.4
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_parameter"): _parameter,
     ("torch", "Size"): tuple,
+    ("torch._utils", "_rebuild_tensor_v3"): _rebuild_v3,
+    ("torch._utils", "_rebuild_sparse_tensor"): _unusable("a sparse tensor"),
+    ("torch._utils", "_rebuild_qtensor"): _unusable("a quantised tensor"),
+    ("torch._utils", "_rebuild_meta_tensor_no_storage"): _unusable(
+        "a tensor without numbers (on the meta device)"
+    ),
 }
+
+_SKIPPED = {
+    ("argparse", "Namespace"),
+    ("types", "SimpleNamespace"),
+    ("collections", "defaultdict"),
+    ("collections", "Counter"),
+    ("collections", "deque"),
+    ("datetime", "date"),
+    ("datetime", "datetime"),
+    ("datetime", "timedelta"),
+    *(("pathlib", f"{kind}Path") for kind in ("", "Posix", "Windows")),
+    *((module, name) for module in ("builtins", "__builtin__") for name in (
+        "set", "frozenset", "list", "dict", "tuple", "slice", "range", "xrange",
+        "complex", "bytearray", "int", "float", "str", "bool",
+    )),
+    ("_codecs", "encode"),
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in (
+        "scalar", "_reconstruct",
+    )),
+    *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
+    ("torch", "device"),
+    ("torch", "per_tensor_affine"),
+    ("torch", "per_channel_affine"),
+    ("torch.serialization", "_get_layout"),
+}  # fmt: skip
+"""What training scripts save beside the weights, and parts of unusable tensors."""
+
+_TORCH_TYPES = {
+    "bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64",
+    "float16", "bfloat16", "float32", "float64", "complex32", "complex64", "complex128",
+    "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz",
+    "float8_e8m0fnu", "float4_e2m1fn_x2",
+}  # fmt: skip
 
 
 def _arrays(content: Any) -> Any:

@@ -23,6 +23,11 @@ BLURRED = 4.0
 of the set, at least."""
 
 
+FALSE = 0.05
+"""Share of right labels, as the models themselves expect it, among those that the list
+leaves out, at most."""
+
+
 class Kind(NamedTuple):
     """A kind of finding."""
 
@@ -31,8 +36,8 @@ class Kind(NamedTuple):
     score: str
     """What the score of a finding is."""
     certain: bool
-    """Whether its training images are left out by the list as it is written; else
-    they are suggestions."""
+    """Whether its training images are left out by the list as it is written, if the
+    finding is certain too; else they are suggestions."""
 
 
 KINDS = {
@@ -57,7 +62,8 @@ KINDS = {
     ),
     "label": Kind(
         "Labels",
-        "Models that were not trained on the image predict another label.",
+        "Models that were not trained on the image predict another label. The list "
+        "leaves out those that are too improbable for a right one.",
         "probability of the given label",
         True,
     ),
@@ -105,6 +111,8 @@ class Finding(NamedTuple):
     reason: str
     suggested: int | None = None
     """The label that the models predict."""
+    certain: bool = True
+    """False: a suggestion, whatever its kind."""
 
 
 class Sheet(NamedTuple):
@@ -280,47 +288,89 @@ def _copied(
     return Finding(kind, examples, score, reason)
 
 
+class Judgement(NamedTuple):
+    """How far the models can be trusted with the labels."""
+
+    temperature: float
+    """By which their logits are divided, so that probabilities are frequencies."""
+    threshold: float
+    """Labels whose probability is at most this are left out."""
+    improbable: int
+    """How many labels are."""
+    expected: float
+    """How many of them would be if all labels were right."""
+
+
 def labels(
     given: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
-) -> list[Finding]:
+) -> tuple[list[Finding], Judgement]:
     """Training examples whose label is likely wrong, the least probable one first.
 
     Confident learning (Northcutt et al. 2021, https://doi.org/10.1613/jair.1.12125) as
     cleanlab has it, pruning by noise rate: it estimates how many labels of each class
-    are wrong, and takes as many of those with the least probability.
+    are wrong, and takes as many of those with the least probability.  A weak model
+    finds hard examples so, too.  Certain are those that `judge` tells from them.
 
     given: int [N] in 0..K-1; probabilities: [N,K], each of a model that was trained
     without the example.
     """
     from cleanlab.filter import find_label_issues
 
+    calibrated, judgement = judge(given, probabilities)
     order = find_label_issues(
         given,
-        probabilities.astype(np.float64),
+        calibrated,
         return_indices_ranked_by="self_confidence",
         n_jobs=1,  # others would be forked, which threads do not survive
     )
-    best = probabilities.argmax(axis=1)
+    best = calibrated.argmax(axis=1)
     return [
         Finding(
             "label",
             (Example("train", i),),
-            float(probabilities[i, given[i]]),
-            f"given {class_names[given[i]]} ({probabilities[i, given[i]]:.3f}), "
-            f"looks like {class_names[best[i]]} ({probabilities[i, best[i]]:.3f})",
+            float(calibrated[i, given[i]]),
+            f"given {class_names[given[i]]} ({calibrated[i, given[i]]:.2g}), "
+            f"looks like {class_names[best[i]]} ({calibrated[i, best[i]]:.3f})",
             int(best[i]),
+            certain=bool(calibrated[i, given[i]] <= judgement.threshold),
         )
         for i in order.tolist()
-    ]
+    ], judgement
 
 
-def certain(kind: str, number: int, sheet: Sheet) -> bool:
-    """Whether the list leaves out the training images of `number` findings of a kind.
+def judge(given: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, Judgement]:
+    """The calibrated probabilities [N,K], and which labels are too improbable.
 
-    Where more than `COMMON` of the labels are doubted, the model is rather at fault.
+    The probabilities are calibrated by a temperature (Guo et al. 2017,
+    https://arxiv.org/abs/1706.04599) on the given labels.  They then tell how many
+    right labels would have a probability of at most p: the sum of all, over examples
+    and classes, that are.  The threshold is the highest p for which this is at most
+    `FALSE` of the labels that are as improbable: the others are wrong.
     """
-    doubted = kind == "label" and number > COMMON * sheet.sizes["train"]
-    return KINDS[kind].certain and not doubted
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    logits = np.log(np.clip(probabilities.astype(np.float64), 1e-12, 1.0))
+    rows = np.arange(len(given))
+
+    def loss(log_temperature: float) -> float:
+        scaled = log_softmax(logits / np.exp(log_temperature), axis=1)
+        return -float(scaled[rows, given].mean())
+
+    temperature = float(np.exp(minimize_scalar(loss, bounds=(-3, 3)).x))
+    calibrated = np.exp(log_softmax(logits / temperature, axis=1))
+    every = np.sort(calibrated, axis=None)
+    of_given = np.sort(calibrated[rows, given])
+    up_to = np.searchsorted(every, of_given, side="right")
+    expected = np.cumsum(every)[up_to - 1]
+    observed = np.searchsorted(of_given, of_given, side="right")
+    enough = np.flatnonzero(expected <= FALSE * observed)
+    if not len(enough):
+        return calibrated, Judgement(temperature, 0.0, 0, 0.0)
+    last = enough[-1]
+    return calibrated, Judgement(
+        temperature, float(of_given[last]), int(observed[last]), float(expected[last])
+    )
 
 
 def left_out(finding: Finding, sheet: Sheet) -> list[Example]:
@@ -344,5 +394,6 @@ def as_record(finding: Finding) -> dict[str, Any]:
         "examples": [list(example) for example in finding.examples],
         "score": finding.score,
         "reason": finding.reason,
+        "certain": finding.certain and KINDS[finding.kind].certain,
         **({} if finding.suggested is None else {"suggested": finding.suggested}),
     }

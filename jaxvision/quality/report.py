@@ -19,7 +19,7 @@ from jaxvision.errors import UsageError
 from jaxvision.files import replace_text
 from jaxvision.printing import make_console
 from jaxvision.quality import findings
-from jaxvision.quality.findings import KINDS, Example, Finding, Sheet
+from jaxvision.quality.findings import KINDS, Example, Finding, Judgement, Sheet
 from jaxvision.quality.measures import Measures, image_reader, measure
 from jaxvision.runs import record
 from jaxvision.visualise import page
@@ -79,16 +79,20 @@ def make(
         )
     found, common = findings.find(whole.sheet, _tracker("comparing images", console))
     runs: list[dict[str, Any]] = []
+    judgement: Judgement | None = None
     if experiment is not None:
         from jaxvision.quality.crossval import out_of_sample
 
         workdir = output / "folds" / experiment.rpartition(".")[2]
         believed = out_of_sample(dataset, experiment, folds, options, workdir, console)
         given = whole.sheet.labels[: whole.splits["train"].size]
-        found += findings.labels(given, believed.probabilities, whole.class_names)
+        doubted, judgement = findings.labels(
+            given, believed.probabilities, whole.class_names
+        )
+        found += doubted
         runs = believed.runs
     found.sort(key=lambda finding: list(KINDS).index(finding.kind))
-    _write(whole, found, common, runs, output, command)
+    _write(whole, found, common, runs, judgement, output, command)
     return found
 
 
@@ -171,6 +175,7 @@ def _write(
     found: Sequence[Finding],
     common: Mapping[str, float],
     runs: Sequence[Mapping[str, Any]],
+    judgement: Judgement | None,
     output: Path,
     command: Sequence[str],
 ) -> None:
@@ -184,6 +189,7 @@ def _write(
         "summary": summary(found),
         "common": dict(common),
         "fold_runs": [dict(run) for run in runs],
+        "judgement": judgement and judgement._asdict(),
         "provenance": record.provenance("jaxvision", list(command)),
         "findings": [
             findings.as_record(finding)
@@ -206,7 +212,7 @@ def _write(
     page.write(
         output / "report.html",
         f"Quality of {whole.name}",
-        _page(whole, found, common, runs, output),
+        _page(whole, found, common, runs, judgement, output),
     )
 
 
@@ -215,9 +221,9 @@ def _sections(
 ) -> Iterable[tuple[str, Iterable[str]]]:
     """The exclude list by kind; doubtful kinds and test images are in comments."""
     for kind, of_kind in _by_kind(found).items():
-        certain = findings.certain(kind, len(of_kind), whole.sheet)
         lines = []
         for finding in of_kind:
+            certain = KINDS[kind].certain and finding.certain
             leave = set(findings.left_out(finding, whole.sheet))
             for example in finding.examples:
                 test = example.split == "test" and len(finding.examples) == 1
@@ -267,6 +273,7 @@ def _page(
     found: Sequence[Finding],
     common: Mapping[str, float],
     runs: Sequence[Mapping[str, Any]],
+    judgement: Judgement | None,
     output: Path,
 ) -> Iterable[page.Element]:
     words = summary(found)
@@ -298,14 +305,19 @@ def _page(
             f"Labels: {runs[0]['experiment']}, {len(runs)} folds; accuracy on the fold "
             f"held out: {accuracies}.",
         )
-        number = sum(finding.kind == "label" for finding in found)
-        if not findings.certain("label", number, whole.sheet):
-            yield page.element(
-                "p",
-                f"More than {findings.COMMON:.0%} of the labels are doubted: the model "
-                "is too weak to judge them. Only the clearest are worth a look, and "
-                "the list leaves none out.",
-            )
+    if judgement is not None:
+        yield page.element(
+            "p",
+            "The models are calibrated with a temperature of "
+            f"{judgement.temperature:.2f}. ",
+            f"{judgement.improbable:,} labels have a probability of at most "
+            f"{judgement.threshold:.1g}; if all labels were right, "
+            f"{judgement.expected:.1f} would. The list leaves them out, and the others "
+            "are suggestions."
+            if judgement.improbable
+            else "No label is less probable than is to be expected of right ones: all "
+            "are suggestions.",
+        )
     for kind, of_kind in _by_kind(found).items():
         title = f"{KINDS[kind].title}: {words[kind]}"
         yield page.element("h2", title, id=kind)

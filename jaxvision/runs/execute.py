@@ -172,13 +172,14 @@ def _execute(
     if finished is not None:
         console.print("this run is finished: there is nothing left to do")
         _print_result(console, finished)
-        if processes.is_main() and pictures.are_missing(workdir):
+        if processes.from_main(pictures.are_missing(workdir)):
             compilation.enable_cache()
 
             def remake() -> Experiment:
                 return command.numerics.apply(build(config))
 
-            pictures.draw_again(remake, finished, workdir, console.print)
+            mesh = launch.make_mesh()
+            pictures.draw_again(remake, finished, mesh, workdir, console.print)
         console.print(f"results and pictures are in {workdir}")
         return finished
 
@@ -245,6 +246,7 @@ def _execute(
             "evaluations": ["validation", "test", *experiment.evaluations],
             # "mnist:test" is the test split of "mnist".
             "dataset": experiment.test.name.rpartition(":")[0] or experiment.test.name,
+            "tested_on": experiment.test.choice,
             "seed": experiment.seed,
             "steps": experiment.steps,
             "epochs": experiment.steps / experiment.train.num_batches,
@@ -315,11 +317,13 @@ def _rebatched(build, numerics: Numerics, config, batch_size: int) -> Experiment
 def _headline(name: str, experiment: Experiment, mesh, workdir: Path) -> Text:
     device = sharding.describe(mesh)
     axes = f" ({sharding.describe_axes(mesh)})" if mesh.size > 1 else ""
+    choice = f" ({experiment.test.choice})" if experiment.test.choice else ""
     return Text.assemble(
         (name, "bold"),
         f": {experiment.train.num_examples:,} images to train, "
         f"{experiment.validation.num_examples:,} to validate, "
-        f"{experiment.test.num_examples:,} to test; {experiment.steps:,} steps of "
+        f"{experiment.test.num_examples:,} to test{choice}; "
+        f"{experiment.steps:,} steps of "
         f"{experiment.train.batch_size} on {device['device_count']} × "
         f"{device['device']}{axes}; in {workdir}",
     )

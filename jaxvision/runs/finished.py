@@ -44,9 +44,6 @@ from jaxvision.types import (
 
 Which = Literal["best", "last", "average"]
 
-IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Mean and deviation of the images that published weights expect."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Predictor:
@@ -305,7 +302,7 @@ def _published(
         preparation=Preparation(
             channels=shape[2],
             crop=data.central_crop(shape[0]),
-            transform=augment.normalise(*IMAGENET),
+            transform=augment.normalise(*models.normalisation(name, **options)),
         ),
         task=tasks.classification(count),
         classes=classes,

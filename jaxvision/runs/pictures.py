@@ -7,9 +7,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from jaxvision import visualise
-from jaxvision.engine import sharding
+from jaxvision.engine import processes, sharding
 from jaxvision.engine.evaluate import Evaluated, Evaluator
 from jaxvision.engine.logging import FILE, read_rows
 from jaxvision.engine.state import TrainState
@@ -90,23 +91,27 @@ def are_missing(workdir: Path) -> bool:
 def draw_again(
     make: Callable[[], Experiment],
     result: Mapping[str, Any],
+    mesh: Mesh,
     workdir: Path,
     warn: Callable[[str], None],
 ) -> None:
     """Draw a finished run once more, by its best checkpoint: the test set is evaluated
-    again.  Whatever is missing for that is a warning."""
+    again, by all processes.  Whatever is missing for that is a warning."""
 
     def again():
         experiment = make()
-        tested = _test_again(experiment, workdir, int(result["best_step"]))
-        draw(experiment, result, read_rows(workdir / FILE), tested, workdir, warn)
+        tested = _test_again(experiment, mesh, workdir, int(result["best_step"]))
+        if processes.is_main():
+            rows = read_rows(workdir / FILE)
+            draw(experiment, result, rows, tested, workdir, warn)
 
     warn("pictures of this run are missing: the test set is evaluated to draw them")
     _attempt("the run", again, warn)
 
 
-def _test_again(experiment: Experiment, workdir: Path, step: int) -> Evaluated:
-    mesh = sharding.make_mesh(1)
+def _test_again(
+    experiment: Experiment, mesh: Mesh, workdir: Path, step: int
+) -> Evaluated:
     variables = dict(load_variables(workdir))
     state = TrainState(
         step=jnp.int32(step),

@@ -1,6 +1,6 @@
 """What a run would do, told before it is started: `--dry-run` and `--max-batch`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,6 +14,9 @@ from jaxvision.engine.state import count
 from jaxvision.engine.step import Constants, abstract_item, make_init
 from jaxvision.errors import UsageError
 from jaxvision.types import Experiment
+
+FEW = 20
+"""Up to so many parameters are shown one by one."""
 
 ASSUMED_UTILISATION = 0.3
 """Of the peak, where a time has to be estimated without running anything."""
@@ -66,11 +69,11 @@ def examine(
         },
     )
     table = Table(box=None, header_style="bold", title="parameters", title_style="bold")
-    table.add_column("path", overflow="fold")
+    table.add_column("path", no_wrap=True)
     table.add_column("shape")
     table.add_column("split over")
     table.add_column("bytes per device", justify="right")
-    for path, shape, split, size in costs.parameter_table(state):
+    for path, shape, split, size in _by_module(costs.parameter_table(state)):
         table.add_row(path, shape, split, f"{size:,}")
     console.print(table)
 
@@ -97,6 +100,21 @@ def examine(
             "estimated time": time,
         },
     )
+
+
+def _by_module(
+    rows: Sequence[tuple[str, str, str, int]],
+) -> list[tuple[str, str, str, int]]:
+    """Of many parameters one row for those of a module that are split alike."""
+    if len(rows) <= FEW:
+        return list(rows)
+    groups: dict[tuple[str, str], list[int]] = {}
+    for path, _, split, size in rows:
+        groups.setdefault((path.partition("/")[0], split), []).append(size)
+    return [
+        (module, f"{len(sizes)} array" + "s" * (len(sizes) > 1), split, sum(sizes))
+        for (module, split), sizes in groups.items()
+    ]
 
 
 def max_batch(

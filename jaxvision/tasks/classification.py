@@ -105,4 +105,5 @@ def classification(
         ),
         predict=predict,
         difficulty=difficulty,
+        reads=("label",),
     )

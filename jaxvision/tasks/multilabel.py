@@ -88,4 +88,5 @@ def multilabel(num_classes: int, *, threshold: float = 0.5) -> Task:
         ),
         predict=predict,
         difficulty=difficulty,
+        reads=("presence",),
     )

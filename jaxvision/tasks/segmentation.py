@@ -99,4 +99,5 @@ def segmentation(
         ),
         predict=predict,
         difficulty=difficulty,
+        reads=("segmentation",),
     )

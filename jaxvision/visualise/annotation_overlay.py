@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from jaxvision.errors import check
 from jaxvision.types import UNKNOWN
-from jaxvision.visualise import style
+from jaxvision.visualise import fonts, style
 
 SIDE = 480
 """Pixels of the longer side of what is drawn, by default."""
@@ -60,11 +60,17 @@ def overlay(
     canvas = _enlarged(pixels.round().astype(np.uint8), side)
     size = canvas.size
     draw = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(size=max(side // 20, 9))
+    size_of_text = max(side // 20, 9)
     thick = max(side // 160, 1)
     for m in objects:
         _draw_object(
-            draw, example, m, class_names, size / np.array([width, height]), font, thick
+            draw,
+            example,
+            m,
+            class_names,
+            size / np.array([width, height]),
+            size_of_text,
+            thick,
         )
     if "presence" in example:
         names = [
@@ -72,7 +78,9 @@ def overlay(
             for name, there in zip(class_names, example["presence"], strict=True)
             if there
         ]
-        _write(draw, (0, size[1]), ", ".join(names) or "none", (30, 30, 30), font)
+        _write(
+            draw, (0, size[1]), ", ".join(names) or "none", (30, 30, 30), size_of_text
+        )
     return np.asarray(canvas)
 
 
@@ -86,11 +94,9 @@ def captioned(
     check(style.image_rule(image, "image"))
     canvas = _enlarged(np.broadcast_to(image, (*image.shape[:2], 3)), side)
     draw = ImageDraw.Draw(canvas)
-    font = ImageFont.load_default(size=max(side // 12, 9))
     below = float(canvas.size[1])
-    for line in map(style.legible, reversed(lines)):
-        _write(draw, (0, below), line, (30, 30, 30), font)
-        below -= draw.textbbox((0, 0), line, font=font)[3] + 3
+    for line in reversed(lines):
+        below -= _write(draw, (0, below), line, (30, 30, 30), max(side // 12, 9)) + 3
     return np.asarray(canvas)
 
 
@@ -137,7 +143,7 @@ def _draw_object(
     m: int,
     class_names: Sequence[str],
     scale: np.ndarray,
-    font: Any,
+    size_of_text: int,
     thick: int,
 ) -> None:
     paint = _colour_of(example, m)
@@ -149,7 +155,7 @@ def _draw_object(
         name = style.shorten(class_names[int(example["classes"][m])], 16)
         if "crowd" in example and example["crowd"][m]:
             name += " (crowd)"
-        _write(draw, (left, top), name, paint, font)
+        _write(draw, (left, top), name, paint, size_of_text)
     for x, y, visible in example.get("keypoints", np.zeros((m + 1, 0, 3)))[m]:
         if visible:
             radius = 1.5 * thick
@@ -164,13 +170,18 @@ def _write(
     corner: tuple[float, float],
     text: str,
     paint: tuple[int, int, int],
-    font: Any,
-) -> None:
-    """White on a patch of the colour, above the corner where there is room."""
+    size: int,
+) -> float:
+    """White on a patch of the colour, above the corner where there is room.
+
+    Returns the height of the text in pixels.
+    """
     text = style.legible(text)
+    font = fonts.for_pillow(text, size)
     _, _, width, height = draw.textbbox((0, 0), text, font=font)
     x = min(max(corner[0], 0), max(draw.im.size[0] - width - 4, 0))
     y = corner[1] - height - 2
     y = corner[1] if y < 0 else y
     draw.rectangle((x, y, x + width + 3, y + height + 2), fill=paint)
     draw.text((x + 2, y), text, fill="white", font=font)
+    return height

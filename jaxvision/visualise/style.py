@@ -1,6 +1,7 @@
 """How every picture looks, and how it reaches the disk."""
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from jaxvision import files
 from jaxvision.errors import UsageError
+from jaxvision.visualise import fonts
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart, without its yellow
 # (unreadable on white): https://jfly.uni-koeln.de/color/
@@ -152,7 +154,9 @@ def save(figure: Figure, path: str | Path) -> None:
             f"cannot save {path.name}: the folder {path.parent} does not exist; "
             "create it first"
         )
-    with files.replacing(path) as partial:
+    fonts.fit(figure)
+    with files.replacing(path) as partial, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # it was said
         figure.savefig(
             partial, format="png", dpi=DPI, facecolor="white", bbox_inches="tight"
         )

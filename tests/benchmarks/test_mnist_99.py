@@ -64,6 +64,29 @@ def test_filters_whiten_and_come_in_pairs(arrays):
     np.testing.assert_allclose(flat.T @ flat / len(flat), np.eye(6), atol=0.15)
 
 
+def test_the_network_is_its_definition_in_numpy(arrays):
+    recipe = Recipe(filters=3, channels=4, hidden=8)
+    params = mnist_99.init(jax.random.key(0), recipe)
+    filters = mnist_99.whitening(arrays.train_images, 3)
+    images = arrays.test_images[:5]
+
+    def convolve(x, kernel, strides):
+        size = kernel.shape[:2]
+        windows = np.lib.stride_tricks.sliding_window_view(x, size, (1, 2))
+        return np.einsum(
+            "bhwcij,ijco->bhwo", windows[:, ::strides, ::strides], np.asarray(kernel)
+        )
+
+    x = np.maximum(convolve((images / 255 - 0.1307) / 0.3081, filters, 2), 0)
+    x = convolve(x, params["conv"], 1)
+    x = x.reshape(5, 5, 2, 5, 2, 4).max((2, 4)) + params["conv_bias"]
+    x = np.maximum(x, 0).reshape(5, -1)
+    x = np.maximum(x @ params["hidden"] + params["hidden_bias"], 0)
+    wanted = x @ params["output"] + params["output_bias"]
+    found = mnist_99.apply(params, filters, images)
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
 def test_an_epoch_repeats_no_image():
     recipe = Recipe(steps=6, batch_size=5)
     rows = mnist_99.shuffled(jax.random.key(0), 20, recipe)

@@ -195,3 +195,27 @@ def test_doctor_tells_of_folders_and_sets(capsys, monkeypatch, tmp_path):
     assert "half_done" not in out
     assert os.path.join("a", "cache") + " (not there yet)" in out
     assert "jax 0." in out and "cpu" in out
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("experiments.x", "a clone of its repository, not in the wheel"),
+        ("nothing.at.all", "name a file of your own"),
+        ("experiments/mnist_lenet5.py", "as a module, experiments.mnist_lenet5"),
+        ("a..b", "there is no module 'a..b'"),
+    ],
+)
+def test_doctor_of_what_is_not_there(capsys, monkeypatch, tmp_path, module, words):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(capsys, "doctor", module)
+    assert code == 2
+    assert f"there is no module {module!r} in {tmp_path}" in err
+    assert words in err
+
+
+@pytest.mark.parametrize("command", ["datasets", "augment", "quality"])
+def test_an_empty_argument_is_not_the_current_folder(capsys, checkout, command):
+    code, _, err = run(capsys, command, "mnist_5k", "--output", "")
+    assert code == 2 and "is empty" in err
+    assert not (checkout / "card.json").exists()

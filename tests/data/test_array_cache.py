@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxvision.data import array_cache
+from jaxvision.errors import UsageError
 
 
 class Maker:
@@ -175,3 +176,15 @@ def test_an_error_in_making_is_the_callers(path, origins):
     with pytest.raises(ZeroDivisionError):
         array_cache.cached(path, origins, broken)
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "used"), [("no", 0), ("False", 0), ("yes", 1), ("", 1)]
+)
+def test_the_switch_is_read_by_what_it_means(tmp_path, monkeypatch, value, used):
+    monkeypatch.setenv(array_cache.SWITCH, value)
+    array_cache.cached(tmp_path / "a.npz", [], lambda: {"a": np.zeros(1)})
+    assert (tmp_path / "a.npz").exists() == used
+    monkeypatch.setenv(array_cache.SWITCH, "perhaps")
+    with pytest.raises(UsageError, match="neither true nor false"):
+        array_cache.cached(tmp_path / "a.npz", [], dict)

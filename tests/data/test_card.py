@@ -274,6 +274,43 @@ def test_objects_are_counted_and_so_are_the_images_they_are_in(streams):
 
 
 @pytest.mark.parametrize("streams", [False, True])
+def test_crowds_are_counted_beside_the_objects(streams):
+    classes = np.array([[1, 1, 0], [-1, -1, -1], [1, -1, -1]], np.int32)
+    crowd = np.array([[0, 1, 1], [0, 0, 0], [0, 0, 0]], np.uint8)
+    crowded = annotated(streams=streams, classes=classes, crowd=crowd)
+    plain = annotated(streams=streams, classes=classes, crowd=0 * crowd)
+    found = card.card("set", Splits(crowded, plain))
+    assert found.train.crowds.tolist() == [1, 1, 0]
+    assert card.rows(found)["objects"] == "train 4, test 4"
+    assert card.rows(found)["of them crowds"] == "train 2, test 0"
+    assert card.record(found)["train_crowds"] == 2
+    assert "of them crowds" not in card.rows(card.card("set", Splits(plain, plain)))
+
+
+def test_a_background_counts_where_it_has_pixels():
+    found = card.card("scenes", registry.load("scenes:32x32x3:20:8"))
+    assert found.class_names[0] == "background"
+    assert found.train.class_counts[0] == 20  # in every image, by its pixels
+    assert found.train.objects[0] == 0 < found.train.pixels[0]
+    rows = card.rows(found)
+    digits = found.train.objects[1:]
+    assert rows["of each class"].startswith(f"train {digits.min()}–{digits.max()} ")
+    assert card.balance(found)[0] == "examples"
+    assert min(
+        map(len, card.examples(registry.load("scenes:32x32x3:20").train).values())
+    )
+
+
+def test_the_card_says_which_images_are_the_test():
+    found = card.card("mnist_5k", registry.load("mnist_5k"))
+    choice = (
+        "1,000 of 5,000 examples at random (seed 0), since all are of MNIST's training "
+        "split"
+    )
+    assert card.rows(found)["test split"] == card.record(found)["tested_on"] == choice
+
+
+@pytest.mark.parametrize("streams", [False, True])
 def test_pixels_are_counted_and_unknown_ones_apart(streams):
     numbers = np.zeros((3, 6, 4), np.uint8)
     numbers[0, :3], numbers[2] = 2, 255

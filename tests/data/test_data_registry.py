@@ -160,3 +160,26 @@ def test_import_is_light():
         "sys.exit(bool({'tensorflow_datasets', 'cv2', 'PIL'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (f"fold:1/{'9' * 5_000}:mnist_5k", "names no fold"),
+        (f"fold:{'9' * 5_000}/2:mnist_5k", "names no fold"),
+        ("fold:1/999999999:mnist_5k", "too few for 999999999 folds"),
+        ("folder:/caf\udce9", "is not UTF-8"),
+    ],
+)
+def test_names_that_cannot_be_are_refused(name, message):
+    with pytest.raises(UsageError, match=message):
+        registry.load(name)
+
+
+@pytest.mark.parametrize("kind", [k for k, kind in registry.KINDS.items() if kind.own])
+def test_paths_that_the_system_refuses(kind, tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for path in ("x" * 5_000, tmp_path / "loop", "a\0b"):
+        with pytest.raises(UsageError) as caught:
+            registry.load(f"{kind}:{path}/")
+        assert len(str(caught.value)) < 20_000

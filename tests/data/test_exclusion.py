@@ -136,12 +136,23 @@ def test_something_must_be_left(arrays, tmp_path):
         ("data train 20 0123\ntrain -1 blank", "line 2"),
         ("data train 20 0123\nvalidation 1", "line 2: 'validation 1'"),
         ("data train many 0123", "line 1"),
+        (f"data train {'9' * 5_000} 0123", "line 1"),
+        (f"data train 20 0123\ntrain {'9' * 5_000}", "line 2"),
+        ("data train ² 0123", "line 1"),
         ("train/cat/1.jpg", "line 1"),
     ],
 )
 def test_every_line_that_is_wrong_is_told(text, words, tmp_path):
     (tmp_path / "list.txt").write_text(text)
     with pytest.raises(UsageError, match=words):
+        exclusion.read(tmp_path / "list.txt")
+
+
+def test_lists_in_other_encodings(tmp_path):
+    (tmp_path / "list.txt").write_bytes("data train 5 0 Käse".encode("utf-16"))
+    assert exclusion.read(tmp_path / "list.txt").parts["train"].size == 5
+    (tmp_path / "list.txt").write_bytes("data train 5 0 Käse".encode("latin-1"))
+    with pytest.raises(UsageError, match=r"list\.txt is not UTF-8: line 1"):
         exclusion.read(tmp_path / "list.txt")
 
 

@@ -129,3 +129,74 @@ def test_rebuilding_keeps_the_variables():
     assert outputs["pre_logits"].dtype == jnp.bfloat16
     with pytest.raises(UsageError, match="did you mean 'dtype'"):
         model.rebuild(dtyp=jnp.bfloat16)
+
+
+class Plain(nn.Module):
+    """As it stands in a tutorial: returns an array and knows no mode."""
+
+    conv: nn.Module
+
+    @nn.compact
+    def __call__(self, images):
+        return nn.Dense(3)(nn.relu(self.conv(images)).mean((1, 2)))
+
+
+class ModeAsKeyword(nn.Module):
+    conv: nn.Module
+
+    @nn.compact
+    def __call__(self, images, deterministic=True):
+        features = nn.Dropout(0.5, deterministic=deterministic)(self.conv(images))
+        return nn.Dense(3)(features.mean((1, 2)))
+
+
+class ModeAsField(nn.Module):
+    conv: nn.Module
+    training: bool = False
+
+    @nn.compact
+    def __call__(self, images):
+        features = self.conv(images)
+        if self.training:
+            noise = jax.random.normal(self.make_rng("noise"), features.shape)
+            features = features + noise
+        return nn.Dense(3)(features.mean((1, 2)))
+
+
+@pytest.mark.parametrize("make", [Plain, ModeAsKeyword, ModeAsField])
+def test_modules_of_others_are_wrapped_and_convolve_as_ours(make):
+    conv = nn.Conv(4, (3, 3), strides=2)
+    model = from_linen(make(conv))
+    images = jax.random.normal(jax.random.key(0), (2, 9, 9, 3))
+    variables = model.init(jax.random.key(0), images)
+    outputs, state = model.apply(variables, images)
+    assert state == {} and outputs["logits"].shape == (2, 3)
+    wanted = make(conv).apply(variables, images)
+    np.testing.assert_allclose(outputs["logits"], wanted, rtol=1e-4, atol=1e-6)
+    assert "custom_vjp" in str(jax.make_jaxpr(model.apply)(variables, images))
+    assert conv.conv_general_dilated is None
+
+    one, two = (
+        model.apply(variables, images, train=True, key=jax.random.key(seed))[0]
+        for seed in (1, 2)
+    )
+    random = make is not Plain
+    assert np.array_equal(one["logits"], outputs["logits"]) != random
+    assert np.array_equal(one["logits"], two["logits"]) != random
+
+
+@pytest.mark.parametrize(
+    "module, inputs, message",
+    [
+        (nn.Sequential([lambda x: (x, x)]), 1, "Sequential returns a tuple: return a"),
+        (Denoiser(), 1, r"Denoiser\(images, times, \*, train\) .* 1 inputs .*times"),
+        (Plain(nn.Dense(1)), 2, r"Plain\(images\) .* 2 inputs .* let Task\.inputs"),
+        (Plain, 1, r"such as Net\(num_classes=10\), got <class .*Plain"),
+        (object(), 1, "an NNX module is for from_nnx"),
+    ],
+)
+def test_what_a_module_lacks_is_said_in_one_line(module, inputs, message):
+    with pytest.raises(UsageError, match=message):
+        images = [jnp.ones((1, 8, 8, 3))] * inputs
+        model = from_linen(module)
+        model.apply(model.init(jax.random.key(0), *images), *images)

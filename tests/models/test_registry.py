@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvision import models
+from jaxvision import models, optim
 from jaxvision.engine.state import count
 from jaxvision.errors import UsageError
 from jaxvision.models import measures, registry
@@ -64,6 +64,34 @@ def shapes(name, batch=2, **options):
 @pytest.mark.parametrize("name", PARAMETERS | DENSE)
 def test_parameter_count_is_the_published_one(name):
     assert count(shapes(name)[0]["params"]) == (PARAMETERS | DENSE)[name]
+
+
+def test_images_are_normalised_as_published_weights_expect():
+    """By the cards of torchvision's default weights and of timm's."""
+    halves = {
+        name for name in models.names() if models.normalisation(name)[0] == (0.5,) * 3
+    }
+    assert halves == {
+        "googlenet", "inception_v3", "efficientnet_v2_l", "mobilenetv1_100", "xception",
+        "vit_tiny_patch16_224", "vit_small_patch16_224", "vit_small_patch32_224",
+        *(f"resnetv2_{layers}" for layers in (18, 34, 50, 101, 152)),
+        *(f"tf_efficientnet_lite{i}" for i in range(5)),
+    }  # fmt: skip
+    imagenet = models.normalisation("resnet50")
+    assert models.normalisation("googlenet", transform_input=True) == imagenet
+    assert models.normalisation("googlenet")[1] == (0.5,) * 3
+
+
+@pytest.mark.parametrize("name", [*PARAMETERS, *SMALLEST])
+def test_weight_decay_shrinks_kernels_alone(name):
+    params = shapes(name)[0]["params"]
+    mask = optim.decay_mask(params, models.create(name).no_weight_decay)
+    decayed = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): decays
+        for path, decays in jax.tree_util.tree_leaves_with_path(mask)
+    }
+    for path, decays in decayed.items():
+        assert decays == (path.endswith("kernel") and "cpb_mlp" not in path), path
 
 
 @pytest.mark.parametrize("name", DENSE)
@@ -252,6 +280,6 @@ def test_batch_norm_learns_its_statistics_only_in_training():
     variables = model.init(jax.random.key(1), images)
     _, trained = model.apply(variables, images, train=True)
     _, evaluated = model.apply(variables, images, train=False)
-    before = variables["batch_stats"]["stem_norm"]["mean"]
-    assert not jnp.allclose(trained["batch_stats"]["stem_norm"]["mean"], before)
-    assert jnp.array_equal(evaluated["batch_stats"]["stem_norm"]["mean"], before)
+    before = variables["batch_stats"]["bn1"]["mean"]
+    assert not jnp.allclose(trained["batch_stats"]["bn1"]["mean"], before)
+    assert jnp.array_equal(evaluated["batch_stats"]["bn1"]["mean"], before)

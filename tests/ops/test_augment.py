@@ -184,6 +184,9 @@ def test_a_traced_strength_gives_what_a_known_one_gives(make, strengths, images)
     "make, message",
     [
         (lambda: normalise(0, 0), "std"),
+        (lambda: normalise((123.68, 116.78, 103.94), 1), "divide both by 255"),
+        (lambda: normalise(0.5, (0.5, 58, 0.5)), "divide both by 255"),
+        (lambda: normalise(float("nan"), 1), "divide both by 255"),
         (lambda: pad(-1), "padding"),
         (lambda: random_shift(-1), "distance"),
         (lambda: augment.horizontal_flip(1.5), "probability"),

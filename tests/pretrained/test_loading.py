@@ -2,7 +2,9 @@
 
 import hashlib
 import http.client
+import os
 import re
+import subprocess
 
 import jax
 import jax.numpy as jnp
@@ -54,16 +56,32 @@ def assert_same(ours, theirs):
         ("lenet5", {}),
     ],
 )
-def test_a_saved_file_gives_the_same_variables(tmp_path, name, options):
+@pytest.mark.parametrize("suffix", ["safetensors", "pth"])
+def test_a_saved_file_gives_the_same_variables(tmp_path, name, options, suffix):
     state = state_dict(name, **options)
     variables = pretrained.load(name, state, **options)
     assert keys.flatten(variables).keys() == abstract(name, **options).keys()
-    path = tmp_path / "weights.safetensors"
+    path = tmp_path / f"weights.{suffix}"
     pretrained.save(path, name, variables)
     saved = pretrained.read(path)
     for key, array in state.items():
         np.testing.assert_array_equal(saved[key], array)
     assert_same(pretrained.load(name, path, **options), variables)
+
+
+@pytest.mark.parametrize("name", ["mnasnet0_5", "swin_t", "resnet18"])
+def test_torchvision_loads_a_saved_file_strictly(tmp_path, name):
+    python = os.environ.get("TORCH_PYTHON")
+    if python is None:
+        pytest.skip("TORCH_PYTHON names no interpreter with PyTorch")
+    path = tmp_path / "weights.pth"
+    pretrained.save(path, name, pretrained.load(name, state_dict(name)))
+    program = f"""if True:
+        import torch, torchvision
+        model = torchvision.models.get_model({name!r}, weights=None)
+        model.load_state_dict(torch.load({str(path)!r}), strict=True)
+    """
+    subprocess.run([python, "-c", program], check=True)
 
 
 def test_kernels_are_transposed_and_named_as_published():
@@ -250,6 +268,6 @@ def test_default_weights_are_known_for_models_that_exist():
         assert re.search(r"-[0-9a-f]{8,}\.pth$", file)
 
 
-def test_only_safetensors_are_written(tmp_path):
+def test_other_kinds_of_files_are_not_written(tmp_path):
     with pytest.raises(UsageError, match="safetensors"):
-        pretrained.save(tmp_path / "x.pth", "lenet5", {"params": {}})
+        pretrained.save(tmp_path / "x.npz", "lenet5", {"params": {}})

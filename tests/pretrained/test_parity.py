@@ -12,6 +12,7 @@ import os
 import zlib
 from pathlib import Path
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from jaxvision import models, pretrained
 from jaxvision.engine.state import count
 from jaxvision.errors import UsageError
 from jaxvision.layers.conv_norm import basic_conv
+from jaxvision.layers.stochastic_depth import StochasticDepth
 from jaxvision.models import inception
 from jaxvision.ops import convolution
 from jaxvision.pretrained import keys
@@ -42,13 +44,19 @@ SMALLEST = (
     "squeezenet1_1", "mobilenetv1_100", "mobilenet_v2", "mobilenet_v3_small",
     "shufflenet_v2_x0_5", "mnasnet0_5", "efficientnet_b0", "tf_efficientnet_lite0",
     "regnet_y_400mf", "convnext_tiny", "vit_tiny_patch16_224", "swin_t", "swin_v2_t",
-    "maxvit_t", "resnetv2_18", "xception", "senet154",
+    "maxvit_t", "resnetv2_18", "xception", "senet154", "resnet20", "lenet5",
+    "lenet5_relu", "convnet", "perceptron", "mlp", "unet_small",
 )  # fmt: skip
 
 SMALLEST_TIMM = (
     "efficientnet_b0", "mobilenet_v2", "mobilenet_v3_small", "regnet_y_400mf",
 )  # fmt: skip
 """The same of the models that are compared with timm as well."""
+
+TRAINED_TOLERANCE = 2e-6
+"""References have seven digits."""
+
+SMALLEST_TRAINED = ("resnet20", "mobilenet_v2", "unet_small")
 
 SMALLEST_DILATED = ("mobilenet_v3_large/output_stride=16",)
 
@@ -75,6 +83,16 @@ ALL_TIMM = slow_unless(
 
 ALL_DILATED = slow_unless(
     SMALLEST_DILATED, [name for name in REFERENCES if "/output_stride=" in name]
+)
+
+
+def test_every_network_is_compared():
+    """A name stands for the network of its paper, and not for one like it."""
+    assert set(models.names()) <= REFERENCES.keys()
+
+
+ALL_TRAINED = slow_unless(
+    SMALLEST_TRAINED, [name for name in REFERENCES if "trained" in REFERENCES[name]]
 )
 
 
@@ -146,7 +164,7 @@ def test_equals_its_reference(name):
         (params, at_images), outputs = run(
             jax.grad(scalar, (0, 1), has_aux=True), variables["params"], images
         )
-        ours = published(name, params) | {"images": at_images}
+        ours = published(name, {"params": params}) | {"images": at_images}
     else:
         _, outputs = run(scalar, variables["params"], images)
     if "constants" in reference:
@@ -165,6 +183,40 @@ def test_equals_its_reference(name):
     assert max(slopes.values(), default=0) <= GRADIENT_TOLERANCE, slopes
     if FOR_THE_TABLE:
         record(name, reference["parameters"], max(differences.values()))
+
+
+@pytest.mark.parametrize("name", ALL_TRAINED)
+def test_trains_as_its_reference(name, monkeypatch):
+    """In float64: what rectifiers do to gradients then is no matter of rounding."""
+    found = REFERENCES[name]
+    reference, size = found["trained"], (*found["input"], 3)
+    monkeypatch.setattr(nn.Dropout, "__call__", lambda self, x: x)
+    monkeypatch.setattr(StochasticDepth, "__call__", lambda self, x: x)
+    _, shapes = published_shapes(name, size)
+    state = {key: inputs.weight(key, s, found["gain"]) for key, s in shapes.items()}
+    variables = pretrained.load(name, state, input_shape=size)
+    with jax.enable_x64(True):
+        model = models.create(name, dtype=np.float64)
+        variables = jax.tree.map(np.float64, variables)
+
+        def loss(params, images):
+            given = {**variables, "params": params}
+            outputs, state = model.apply(given, images, train=True)
+            weights = inputs.uniform("logits", outputs["logits"].shape)
+            return (outputs["logits"] * weights).sum(), (outputs["logits"], state)
+
+        images = np.float64(inputs.images(*found["input"]))
+        slopes, (logits, state) = run(
+            jax.grad(loss, has_aux=True), variables["params"], images
+        )
+    gradients = published(name, {"params": slopes})
+    running = published(name, state)
+    differences = {
+        "logits": difference(logits, reference["logits"]),
+        **{k: difference(gradients[k], v) for k, v in reference["gradients"].items()},
+        **{k: difference(running[k], v) for k, v in reference["running"].items()},
+    }
+    assert max(differences.values()) <= TRAINED_TOLERANCE, differences
 
 
 @pytest.mark.parametrize("name", ALL_TIMM)
@@ -225,12 +277,12 @@ def record(name, parameters, largest):
     TABLE.write_text("\n".join([head, *map(table.get, sorted(table))]) + "\n")
 
 
-def published(name, params):
-    """Gradients by the names, and in the order of axes, of published weights."""
+def published(name, variables):
+    """Arrays by the names, and in the order of axes, of published weights."""
     rules = next(iter(models.sources(name).values()))
     return {
         keys.published_key(path, rules): keys.to_published(path, np.asarray(leaf))
-        for path, leaf in keys.flatten({"params": params}).items()
+        for path, leaf in keys.flatten(variables).items()
     }
 
 

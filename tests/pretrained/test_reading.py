@@ -29,7 +29,7 @@ STATE = {
 }
 
 
-@pytest.mark.parametrize("file", ["zip.pth", "legacy.pth", "wrapped.pth"])
+@pytest.mark.parametrize("file", ["zip.pth", "legacy.pth"])
 def test_reads_what_pytorch_saves_without_pytorch(file):
     found = read(FILES / file)
     assert list(found) == list(STATE)
@@ -37,6 +37,44 @@ def test_reads_what_pytorch_saves_without_pytorch(file):
         assert found[name].dtype == expected.dtype
         np.testing.assert_array_equal(found[name], expected)
     assert "torch" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    "file, skipped",
+    [
+        ("wrapped.pth", "epoch"),
+        # A namespace, NumPy's scalar and array, a path, a date, a default dict, a set.
+        ("beside.pth", "args, accuracy, array, path, time, history …"),
+        ("old.th", "best_prec1"),  # before PyTorch 0.4, data-parallel
+    ],
+)
+def test_what_training_scripts_save_beside_the_weights_is_skipped(file, skipped):
+    with pytest.warns(UserWarning, match=f"{file} holds more.*skipped: {skipped}"):
+        found = read(FILES / file)
+    assert found
+    for name, array in found.items():
+        np.testing.assert_array_equal(array, STATE[name])
+
+
+@pytest.mark.parametrize(
+    "file, kind",
+    [
+        ("complex", "complex64"),
+        ("fp8", "float8_e4m3fn"),
+        ("meta", "without numbers"),
+        ("quantised", "quantised"),
+        ("sparse", "sparse"),
+    ],
+)
+def test_a_tensor_that_cannot_be_used_is_called_what_it_is(file, kind):
+    with pytest.raises(UsageError, match=f"weight: a .*{kind}.*convert it"):
+        read(FILES / f"{file}.pth")
+
+
+@pytest.mark.parametrize("dtype", ["complex64", ml_dtypes.float8_e4m3fn, "<U3"])
+def test_an_array_that_cannot_be_used_is_called_what_it_is(dtype):
+    with pytest.raises(UsageError, match=r"weight: a tensor of .*(complex|float8|U3)"):
+        read({"weight": np.zeros(2, dtype)})
 
 
 def test_reads_safetensors_npz_and_state_dicts(tmp_path):
@@ -48,7 +86,10 @@ def test_reads_safetensors_npz_and_state_dicts(tmp_path):
         str(tmp_path / "x.npz"),
         arrays,
         {"module.a.weight": NUMBERS},
+        {"model.a.weight": NUMBERS},
+        {"module._orig_mod.a.weight": NUMBERS, "n_averaged": np.array(3)},
         {"model": {"a.weight": NUMBERS}},
+        {"model": {"state_dict": {"a.weight": NUMBERS}}},
     ):
         np.testing.assert_array_equal(read(source)["a.weight"], NUMBERS)
 
@@ -115,6 +156,18 @@ def write(path, members):
             archive.writestr(member, content)
 
 
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped"])
+def test_a_damaged_npz_file_is_refused(tmp_path, damage):
+    path = tmp_path / "x.npz"
+    np.savez_compressed(path, weight=np.arange(1000))
+    content = bytearray(path.read_bytes())
+    if damage == "flipped":
+        content[len(content) // 2] ^= 1
+    path.write_bytes(content[: {"empty": 0, "cut": 500}.get(damage)])
+    with pytest.raises(UsageError, match=r"not an \.npz file.*damaged"):
+        read(path)
+
+
 @pytest.mark.parametrize("keep", [5, 200, 700])
 @pytest.mark.parametrize("file", ["zip.pth", "legacy.pth"])
 def test_a_file_cut_short_is_refused(tmp_path, file, keep):
@@ -145,13 +198,22 @@ def test_a_file_that_is_not_what_its_suffix_says_is_named(tmp_path):
 
 
 def test_what_is_no_source_is_explained(tmp_path, monkeypatch):
-    with pytest.raises(UsageError, match="neither a file nor a hub id"):
-        read(tmp_path / "missing.pth")
+    for missing in (tmp_path / "missing.pth", "weights/missing.safetensors"):
+        with pytest.raises(UsageError, match=r"there is no file .*missing\."):
+            read(missing)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    for missing in ("runs/resnet50", tmp_path / "resnet50", "a/b/c"):
+        with pytest.raises(UsageError, match="neither a file nor a hub id"):
+            read(missing)
     (tmp_path / "weights.dat").write_bytes(b"")
     with pytest.raises(UsageError, match=r"\.safetensors"):
         read(tmp_path / "weights.dat")
-    with pytest.raises(UsageError, match="not arrays, such as 'epoch'"):
-        read({"epoch": 3, "weight": NUMBERS})
+    with pytest.warns(UserWarning, match="the state dict .* skipped: epoch"):
+        assert list(read({"epoch": 3, "weight": NUMBERS})) == ["weight"]
+    for content in ({"epoch": 3}, {0: NUMBERS}, {"encoder": {"weight": NUMBERS}}):
+        with pytest.raises(UsageError, match=r"no arrays by name, but (epoch|0|enc)"):
+            read(content)
     with pytest.raises(UsageError, match="no state dict"):
         read({})
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)

@@ -144,7 +144,7 @@ def test_wrong_labels():
     wrong = rng.permutation(2000)[:20]
     given[wrong] = (given[wrong] + 1) % 5
     names = ("ant", "bee", "cat", "dog", "eel")
-    result = findings.labels(given, probabilities.astype(np.float32), names)
+    result, judgement = findings.labels(given, probabilities.astype(np.float32), names)
     rows = [finding.examples[0].row for finding in result]
     assert len(set(rows) & set(wrong.tolist())) >= 16
     assert len(rows) <= 40
@@ -153,13 +153,24 @@ def test_wrong_labels():
     assert scores == sorted(scores)
     first = result[0]
     assert first.suggested == truth[rows[0]]
-    assert first.reason.startswith(f"given {names[given[rows[0]]]} (0.0")
+    assert first.reason.startswith(f"given {names[given[rows[0]]]} (")
     assert f"looks like {names[truth[rows[0]]]} (0.9" in first.reason
+    certain = {f.examples[0].row for f in result if f.certain}
+    assert len(certain) >= 10
+    assert len(certain - set(wrong.tolist())) <= 1
+    assert judgement.expected <= findings.FALSE * judgement.improbable
 
 
-def test_a_model_that_doubts_many_labels_decides_nothing():
-    whole = Sheet({"train": 100, "test": 900}, None, np.zeros(1000, int))
-    assert findings.certain("label", 10, whole)
-    assert not findings.certain("label", 11, whole)
-    assert findings.certain("blank", 90, whole)
-    assert not findings.certain("dark", 1, whole)
+@pytest.mark.parametrize("sharpness", [0.7, 1.0, 2.0])
+def test_a_model_that_only_finds_examples_hard_decides_nothing(sharpness):
+    """All labels are right, and many improbable, for models more or less sure."""
+    rng = np.random.default_rng(1)
+    logits = 2.5 * rng.normal(size=(4000, 5))
+    likely = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    truth = (rng.random((4000, 1)) > likely.cumsum(axis=1)).sum(axis=1).clip(max=4)
+    stated = np.exp(sharpness * logits)
+    stated /= stated.sum(axis=1, keepdims=True)
+    result, judgement = findings.labels(truth, stated, tuple("abcde"))
+    assert len(result) > 100, "many are doubted"
+    assert sum(finding.certain for finding in result) <= 2
+    assert judgement.temperature == pytest.approx(sharpness, rel=0.05)

@@ -121,3 +121,21 @@ def test_a_published_network_is_loaded_by_name(tmp_path):
     assert predictor.preparation.images([picture]).shape == (1, 224, 224, 3)
     with pytest.raises(UsageError, match="2 class names for 3 classes"):
         jaxvision.load("squeezenet1_1", weights=file, num_classes=3, classes=["a", "b"])
+
+
+@pytest.mark.parametrize(
+    "options, black", [({}, -1), ({"transform_input": True}, -0.485 / 0.229)]
+)
+def test_a_published_network_sees_images_as_its_weights_expect(
+    monkeypatch, options, black
+):
+    def abstract(name, weights, **options):
+        images = jax.ShapeDtypeStruct((1, 224, 224, 3), np.float32)
+        init = models.create(name, **options).init
+        return jax.eval_shape(init, jax.random.key(0), images)
+
+    monkeypatch.setattr(pretrained, "load", abstract)
+    predictor = jaxvision.load("googlenet", weights="default", **options)
+    batch = {"image": np.zeros((1, 2, 2, 3), np.uint8)}
+    found = predictor.preparation.transform(jax.random.key(0), batch)["image"]
+    np.testing.assert_allclose(found[..., 0], black, rtol=1e-6)

@@ -90,6 +90,21 @@ def test_operations_are_those_of_the_layers():
     assert in_parts == found
 
 
+def test_many_parameters_are_shown_by_module():
+    rows = [
+        (f"block{i}/Conv_{j}/kernel", "3×3", "·, fsdp" if j else "replicated", 9)
+        for i in range(10)
+        for j in range(3)
+    ]
+    shown = doctor._by_module(rows)
+    assert shown[:2] == [
+        ("block0", "1 array", "replicated", 9),
+        ("block0", "2 arrays", "·, fsdp", 18),
+    ]
+    assert sum(size for *_, size in shown) == 9 * len(rows)
+    assert doctor._by_module(rows[:9]) == rows[:9]
+
+
 def test_the_largest_batch_fits_and_the_next_does_not():
     mesh, console = sharding.make_mesh(2), Console(file=io.StringIO())
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxvision.data.feed.resizing import Method, check_method
 from jaxvision.data.files.decoding import DecodeError
 from jaxvision.errors import check, unknown
 
@@ -39,6 +40,9 @@ class Crop(NamedTuple):
     resized.  `draws` are uniform in [0, 1); at most `DRAWS` may be taken."""
     recipe: Recipe | None = None
     """What `from_recipe` makes it of again; None for a crop of one's own."""
+    method: Method = "bilinear"
+    """How it is resized, antialiased as Pillow does: `bilinear`, or `bicubic`, with
+    which many published weights were trained; see `resizing`."""
 
 
 DRAWS = 22
@@ -54,6 +58,7 @@ def random_resized_crop(
     *,
     scale: tuple[float, float] = (0.08, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    method: Method = "bilinear",
 ) -> Crop:
     """A box of random area and shape.  Szegedy et al. 2015, section 6.
 
@@ -91,11 +96,14 @@ def random_resized_crop(
         box_height = min(height, max(round(width / ratio[0]), 1))
         return _centred(height, width, box_height, box_width)
 
-    recipe = _recipe("random_resized_crop", size, scale=[*scale], ratio=[*ratio])
-    return Crop(_pair(size), choose, recipe)
+    return _crop(
+        random_resized_crop, size, choose, method, scale=[*scale], ratio=[*ratio]
+    )
 
 
-def central_crop(size: Size, *, resize: float = 256 / 224) -> Crop:
+def central_crop(
+    size: Size, *, resize: float = 256 / 224, method: Method = "bilinear"
+) -> Crop:
     """The largest centred box of the aspect ratio of `size`, its sides over `resize`.
 
     For squares it is what one gets by first resizing the shorter side to `resize`·S and
@@ -111,21 +119,20 @@ def central_crop(size: Size, *, resize: float = 256 / 224) -> Crop:
         box_width = max(round(target_width * scale), 1)
         return _centred(height, width, box_height, box_width)
 
-    recipe = _recipe("central_crop", size, resize=resize)
-    return Crop(_pair(size), choose, recipe)
+    return _crop(central_crop, size, choose, method, resize=resize)
 
 
-def stretch(size: Size) -> Crop:
+def stretch(size: Size, *, method: Method = "bilinear") -> Crop:
     """The whole image, resized without keeping its aspect ratio."""
 
     def choose(height: int, width: int, draws: Iterator[float]) -> Box:
         del draws
         return Box(0, 0, height, width)
 
-    return Crop(_pair(size), choose, _recipe("stretch", size))
+    return _crop(stretch, size, choose, method)
 
 
-def letterbox(size: Size) -> Crop:
+def letterbox(size: Size, *, method: Method = "bilinear") -> Crop:
     """The whole image with its aspect ratio, centred, and black on two of the sides.
 
     The class of the added pixels in a `segmentation` is 255: they do not count.
@@ -139,7 +146,7 @@ def letterbox(size: Size) -> Crop:
         box_width = max(round(target_width * scale), width)
         return _centred(height, width, box_height, box_width)
 
-    return Crop(_pair(size), choose, _recipe("letterbox", size))
+    return _crop(letterbox, size, choose, method)
 
 
 def uncropped(size: Size) -> Crop:
@@ -158,7 +165,7 @@ def uncropped(size: Size) -> Crop:
             )
         return Box(0, 0, height, width)
 
-    return Crop(wanted, choose, _recipe("uncropped", size))
+    return Crop(wanted, choose, _recipe(uncropped, size))
 
 
 RECIPES: dict[str, Callable[..., Crop]] = {
@@ -222,8 +229,20 @@ def move_objects(
     return moved
 
 
-def _recipe(name: str, size: Size, **arguments: Any) -> Recipe:
-    return {"name": name, "arguments": {"size": [*_pair(size)], **arguments}}
+def _crop(
+    make: Callable[..., Crop],
+    size: Size,
+    choose: Callable[[int, int, Iterator[float]], Box],
+    method: Method,
+    **arguments: Any,
+) -> Crop:
+    check_method(method)
+    recipe = _recipe(make, size, method=method, **arguments)
+    return Crop(_pair(size), choose, recipe, method)
+
+
+def _recipe(make: Callable[..., Crop], size: Size, **arguments: Any) -> Recipe:
+    return {"name": make.__name__, "arguments": {"size": [*_pair(size)], **arguments}}
 
 
 def _pair(size: Size) -> tuple[int, int]:

@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
+import jax
 import numpy as np
 
 from jaxvision.data.feed.crops import Crop, is_random, uncropped
@@ -16,6 +17,7 @@ from jaxvision.data.feed.preparation import Preparation
 from jaxvision.data.feed.streaming import (
     PADDING,
     Plan,
+    blank,
     draws,
     quick_fingerprint,
     stream,
@@ -118,7 +120,7 @@ def train(
             get = stream(source, shown, plan, rows, workers=workers, prefetch=prefetch)
         return TrainItems(get, num_batches, identity)
 
-    return _pipeline(source, batch_size, num_batches, chosen, items, transform)
+    return _pipeline(source, batch_size, num_batches, chosen, shown, items, transform)
 
 
 def evaluation(
@@ -169,7 +171,7 @@ def evaluation(
 
     preparation = Preparation(source.image_shape[2], shown, transform)
     return _pipeline(
-        source, batch_size, num_batches, chosen, items, transform, preparation
+        source, batch_size, num_batches, chosen, shown, items, transform, preparation
     )
 
 
@@ -226,6 +228,7 @@ def _pipeline(
     batch_size: int,
     num_batches: int,
     storage: Storage,
+    crop: Crop,
     items: Callable[..., Any],
     transform: Transform,
     preparation: Preparation | None = None,
@@ -239,6 +242,12 @@ def _pipeline(
         items=items,
         gather=_gather,
         transform=transform,
+        annotations=source.annotations,
+        stored=lambda: {
+            name: jax.ShapeDtypeStruct((batch_size, *array.shape[1:]), array.dtype)
+            for name, array in blank(source, crop, 0).items()
+        },
+        choice=source.choice,
         preparation=preparation,
     )
 

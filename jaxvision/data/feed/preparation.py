@@ -7,13 +7,12 @@ from elsewhere: for prediction, and saved beside the weights.
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxvision.data.feed.crops import Box, Crop, from_recipe
-from jaxvision.data.files import decoding
+from jaxvision.data.files import decoding, fields, reading
 from jaxvision.data.files.decoding import DecodeError
 from jaxvision.data.files.problems import LISTED
 from jaxvision.errors import UsageError
@@ -97,20 +96,28 @@ class Preparation(NamedTuple):
     def load(cls, saved: Mapping[str, Any]) -> "Preparation":
         """The preparation that `save` wrote.
 
-        Raises `UsageError` for another format version, and for names it does not know.
+        Raises `UsageError` for another format version, for names it does not know, and
+        for what is no preparation.
         """
-        version = saved.get("version")
+        version = saved.get("version") if isinstance(saved, Mapping) else None
         if version != VERSION:
             raise UsageError(
                 f"the preparation has the format version {version!r}, and this version "
                 f"of jaxvision reads {VERSION}: read it with the one that wrote it"
             )
-        transform = augment.from_recipe(saved["transform"])
-        return cls(
-            channels=saved["channels"],
-            crop=from_recipe(saved["crop"]),
-            transform=transform,
-        )
+        try:
+            return cls(
+                channels=fields.whole(saved["channels"]),
+                crop=from_recipe(saved["crop"]),
+                transform=augment.from_recipe(saved["transform"]),
+            )
+        except UsageError:
+            raise
+        except Exception as error:  # of any kind: values go to functions as they are
+            raise UsageError(
+                f"the preparation is damaged ({type(error).__name__}: {error}): save "
+                "it again from the run"
+            ) from error
 
 
 def prepare(
@@ -134,9 +141,9 @@ def prepare(
     if isinstance(content, np.ndarray):
         height, width = content.shape[:2]
         box = choose(height, width)
-        cut(content, box, out)
+        cut(content, box, out, crop.method)
         return box, height, width
-    return decode_box(content, choose, out)
+    return decode_box(content, choose, out, crop.method)
 
 
 def _content(picture: Picture, channels: int) -> bytes | np.ndarray:
@@ -146,7 +153,7 @@ def _content(picture: Picture, channels: int) -> bytes | np.ndarray:
                 f"image files give 1 or 3 channels, not the expected {channels}: pass "
                 "pixels"
             )
-        return picture if isinstance(picture, bytes) else Path(picture).read_bytes()
+        return picture if isinstance(picture, bytes) else reading.read_bytes(picture)
     if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or 0 in picture.shape:
         raise DecodeError(
             f"it is {picture.dtype} {list(picture.shape)}: expected pixels uint8 "

@@ -67,6 +67,11 @@ def stream(
     return _Prefetched(source, crop, plan, rows, workers, prefetch, stop).get
 
 
+def blank(source: Source, crop: Crop, count: int) -> dict[str, np.ndarray]:
+    """An item of `count` rows of padding, with all that the examples have."""
+    return _Examples(source, crop).blank(count)
+
+
 def quick_fingerprint(source: Source) -> str:
     """16 hex digits that change with the targets, the class names or most of the files.
 

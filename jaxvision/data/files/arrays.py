@@ -1,14 +1,14 @@
 """`npz:PATH`: one's own images as NumPy arrays."""
 
 import itertools
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from jaxvision.data.carving import with_test
-from jaxvision.data.files.problems import refuse
+from jaxvision.data.files import classes as class_files
+from jaxvision.data.files import fields, reading, split_names
+from jaxvision.data.files.problems import refuse, some
 from jaxvision.data.names import Name
 from jaxvision.data.source import Source, Splits
 from jaxvision.errors import UsageError
@@ -20,8 +20,6 @@ NAMINGS = (
     ("image", "label"),
 )
 """Accepted names of the arrays.  The last ones have no test split."""
-
-_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def load(name: Name) -> Splits:
@@ -65,44 +63,46 @@ def load(name: Name) -> Splits:
     names = class_names or tuple(map(str, range(classes)))
     sources = [source._replace(class_names=names) for source in sources]
     if len(sources) == 2:
-        return Splits(*sources)
-    return with_test(sources[0], name.text)
+        choice = f"the arrays {' and '.join(naming[2:])}, as declared"
+        return Splits(sources[0], sources[1]._replace(choice=choice))
+    split_names.refuse_unread(
+        path, [f"the array {key}" for key in keys if split_names.mentions(key)]
+    )
+    return with_test(sources[0], name.text, split_names.NOTHING.words)
 
 
 def _naming(path: Path) -> tuple[list[str], tuple[str, ...]]:
-    try:
-        with zipfile.ZipFile(path) as file:
-            keys = [member.removesuffix(".npy") for member in file.namelist()]
-    except (OSError, zipfile.BadZipFile) as error:
-        raise UsageError(
-            f"{path} is not an .npz file, or damaged ({error}): write it with "
-            "numpy.savez(path, image=images, label=labels)"
-        ) from error
+    keys = reading.array_names(path)
     for naming in NAMINGS:
         if set(naming) <= set(keys):
             return keys, naming
     wanted = "; or ".join(", ".join(naming) for naming in NAMINGS)
     raise UsageError(
-        f"{path} holds {', '.join(keys) or 'nothing'}: expected the arrays {wanted}"
+        f"{path} holds {some(keys) or 'nothing'}: expected the arrays {wanted}"
     )
 
 
 def _class_names(path: Path, keys: list[str]) -> tuple[str, ...]:
     if "class_names" not in keys:
         return ()
-    names = _array(path, "class_names")
-    if names.ndim != 1 or names.dtype.kind != "U":
+    given = reading.array(path, "class_names")
+    if given.ndim != 1 or given.dtype.kind != "U":
         raise UsageError(
-            f"class_names in {path} is {names.dtype} {list(names.shape)}: expected "
+            f"class_names in {path} is {given.dtype} {list(given.shape)}: expected "
             "strings [classes]"
         )
-    return tuple(map(str, names))
+    try:
+        names = tuple(map(fields.name, given.tolist()))
+    except ValueError as error:
+        raise UsageError(f"class_names in {path}: {error}") from error
+    class_files.check_names(path, names)
+    return names
 
 
 def _source(
     name: str, path: Path, image: str, label: str, split: str, problems: list[str]
 ) -> Source:
-    shape, dtype = _header(path, image)
+    shape, dtype = reading.array_header(path, image)
     if dtype != np.uint8:
         problems.append(f"{image} is {dtype}: expected uint8, from 0 to 255")
     if len(shape) == 4 and shape[1] in (1, 3) and shape[3] not in (1, 3):
@@ -117,14 +117,14 @@ def _source(
     elif 0 in shape:
         problems.append(f"{image} is empty: {list(shape)}")
 
-    label_shape, label_dtype = _header(path, label)
+    label_shape, label_dtype = reading.array_header(path, label)
     labels = np.zeros(0, np.int32)
-    if label_dtype.kind == "f" or (len(label_shape) == 2 and label_shape[1] > 1):
+    if len(label_shape) == 2 and label_shape[1] > 1:
         problems.append(
             f"{label} is {label_dtype} {list(label_shape)}: expected whole numbers "
             f"[N]; if it is one-hot, numpy.argmax({label}, axis=1)"
         )
-    elif label_dtype.kind not in "iu" or label_shape not in (
+    elif label_dtype.kind not in "iuf" or label_shape not in (
         shape[:1],
         (*shape[:1], 1),
     ):
@@ -133,15 +133,20 @@ def _source(
             f"as many as {image} has images: {list(shape[:1])}"
         )
     else:
-        labels = _array(path, label).reshape(-1)
-        if labels.size and labels.max() > np.iinfo(np.int32).max:
-            problems.append(f"{label} holds {labels.max()}, out of range")
+        labels = reading.array(path, label).reshape(-1)
+        limits = np.iinfo(np.int32)
+        for worst in (labels.min(initial=0), labels.max(initial=0)):
+            if not limits.min <= worst <= limits.max:
+                problems.append(f"{label} holds {worst}, out of range")
+                labels = labels[:0]
+        if (labels != np.floor(labels)).any():
+            problems.append(f"{label} is {label_dtype}: expected whole numbers [N]")
         labels = labels.astype(np.int32)
 
     image_shape = shape[1:] if len(shape) == 4 else (*shape[1:], 1)
 
     def read() -> dict[str, np.ndarray]:
-        images = _array(path, image)
+        images = reading.array(path, image)
         return {
             "image": images.reshape(-1, *image_shape),
             "label": labels.copy(),
@@ -177,32 +182,3 @@ def _check_labels(source: Source, key: str, classes: int) -> list[str]:
         if classes < 2:
             problems.append(f"{key} has one class only: classification needs two")
     return problems
-
-
-def _header(path: Path, key: str) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type of an array, without reading it."""
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as file:
-            read = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }[np.lib.format.read_magic(file)]
-            shape, _, dtype = read(file)
-            return shape, dtype
-    except _DAMAGE as error:
-        raise _damaged(path, key, error) from error
-
-
-def _array(path: Path, key: str) -> np.ndarray:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return file[key]
-    except _DAMAGE as error:
-        raise _damaged(path, key, error) from error
-
-
-def _damaged(path: Path, key: str, error: Exception) -> UsageError:
-    return UsageError(
-        f"{key} in {path} cannot be read ({error}): write it again with numpy.savez, "
-        "as an array of numbers and not of objects"
-    )

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxvision.data.files.problems import some
+from jaxvision.data.files import fields, reading
+from jaxvision.data.files.problems import refuse, some
 from jaxvision.errors import UsageError
 
 FILE = "classes.txt"
@@ -16,10 +17,17 @@ def read(path: Path) -> tuple[str, ...]:
 
     Raises `UsageError` for a file that is empty or names a class twice or not at all.
     """
-    lines = path.read_text("utf-8-sig").rstrip().splitlines()
-    names = tuple(line.strip() for line in lines)
-    check_names(path, names)
-    return names
+    names: list[str] = []
+    problems: list[str] = []
+    lines = reading.text(path).rstrip().splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            names.append(fields.name(line.strip()))
+        except ValueError as error:
+            problems.append(f"line {number}: {error}")
+    refuse(path, problems)
+    check_names(path, tuple(names))
+    return tuple(names)
 
 
 def check_names(path: Path, names: tuple[str, ...]) -> None:

@@ -3,18 +3,19 @@
 The format: https://cocodataset.org/#format-data
 """
 
-import json
-import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxvision.data.files import (
     classes,
+    fields,
     image_files,
     listing,
+    reading,
+    split_names,
 )
 from jaxvision.data.files.objects import (
     Listed,
@@ -34,12 +35,42 @@ expected a JSON file for training, and optionally one for testing:
     train2017/1.jpg                                  valid/_annotations.coco.json
     val2017/2.jpg                                    valid/2.jpg"""
 
-_WANTED = {
-    "images": ("id", "file_name"),
-    "annotations": ("image_id", "category_id", "bbox"),
-    "categories": ("id", "name"),
+
+def _box(given: Any) -> list[float]:
+    box = _list_of_numbers(given)
+    if len(box) != 4:
+        raise ValueError("a box is x, y, width, height")
+    return box
+
+
+def _list_of_numbers(given: Any) -> list[float]:
+    if not isinstance(given, list):
+        raise ValueError("it is not a list of numbers")
+    return list(map(fields.number, given))
+
+
+def _path(given: Any) -> str:
+    if not isinstance(given, str) or not fields.is_unicode(given):
+        raise ValueError("it is not a path")
+    return given
+
+
+_MEANINGS: dict[str, tuple[dict[str, Callable], dict[str, Callable]]] = {
+    "images": (
+        {"id": fields.identity, "file_name": _path},
+        {"width": fields.whole, "height": fields.whole},
+    ),
+    "annotations": (
+        {"image_id": fields.identity, "category_id": fields.identity, "bbox": _box},
+        {
+            "id": fields.identity,
+            "iscrowd": fields.truth,
+            "keypoints": _list_of_numbers,
+        },
+    ),
+    "categories": ({"id": fields.identity, "name": fields.name}, {}),
 }
-"""The lists in a file, and what each of their entries must have."""
+"""The lists in a file, what each of their entries must have, and what it may have."""
 
 
 def load(name: Name) -> Splits:
@@ -48,15 +79,18 @@ def load(name: Name) -> Splits:
     PATH is a JSON file; or a folder with a JSON file that has `train` in its name, in
     the folder itself, in `annotations/` or in `train/`; of several, the one whose name
     begins with `instances`.  The test split is the file that has `test`, `validation`,
-    `val` or `valid` in its path in place of `train`, and annotations; without one, a
-    fifth of the images becomes it.
+    `val` or `valid` in its name in place of `train`, or in that of its folder, and
+    annotations; without one, a fifth of the images becomes it.  A file with annotations
+    for testing that belongs to no file for training is refused.
 
-    Images are looked for in five folders, and taken from the first that holds one of
+    Images are looked for in six folders, and taken from the first that holds one of
     them: for `annotations/instances_train2017.json` these are `annotations/` itself,
-    the `images/` in it, and beside it `train2017/`, `images/train2017/` and `images/`.
+    the `images/` in it, beside it `train2017/`, `images/train2017/` and `images/`, and
+    the folder above.
 
     Categories become the classes from 0 on, in the order of their ids; those of the
-    training file count.  Objects with `iscrowd` are `crowd`.  If every object has a
+    training file count.  A `supercategory` without objects that has the name of a class
+    is left out.  Objects with `iscrowd` are `crowd`.  If every object has a
     `segmentation`, of polygons or run lengths, `instances` are drawn from it.  Lines of
     `exclude.txt` in the folder of the images leave out images, by their path, and
     annotations, as `train annotation 7` or `test annotation 7`.
@@ -64,7 +98,7 @@ def load(name: Name) -> Splits:
     Raises `UsageError` for files that deviate from this, duplicate and dangling ids,
     and missing images, and as `objects.annotate` does.
     """
-    files = _files(Path(name.rest).expanduser())
+    files, choice = _files(Path(name.rest).expanduser())
     problems: list[str] = []
     numbers = _numbers(files, problems)
     names = tuple(_name_of(files[0])[id_] for id_ in numbers)
@@ -99,7 +133,14 @@ def load(name: Name) -> Splits:
         listed.append(Listed(paths, shapes, objects))
     train, *test = annotate(files[0].path, names, listed, problems)
     return image_files.splits(
-        name.text, root, train, test[0] if test else None, names, remedy
+        name.text,
+        root,
+        train,
+        test[0] if test else None,
+        choice,
+        names,
+        remedy,
+        known=frozenset(path.name for path in root.glob("*.json")),
     )
 
 
@@ -116,105 +157,199 @@ class _Image(NamedTuple):
     objects: list[dict[str, Any]]
 
 
-def _files(given: Path) -> list[_File]:
-    """The training file, and the test file if there is one."""
-    path = _train_file(given) if given.is_dir() else given
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}: {_LAYOUT}")
-    train = _parse(path)
-    if not train.content["annotations"]:
-        raise UsageError(f"{path} has no annotations: {_LAYOUT}")
-    for split in listing.TEST_FOLDERS:
-        # In the last two parts alone: a folder above may well be called training.
-        inside = os.path.join(path.parent.name, path.name)
-        other = path.parent.parent / inside.replace("train", split)
-        if other != path and other.is_file():
-            test = _parse(other)
-            if test.content["annotations"]:
-                return [train, test]
-    return [train]
+class _Candidate(NamedTuple):
+    path: Path
+    role: split_names.Role | None
+    """The split that the name of the file mentions, or else that of its folder."""
+    family: tuple[str, str]
+    """The names of folder and file without the split: those of one set are equal."""
 
 
-def _train_file(root: Path) -> Path:
-    found = [
-        path
-        for folder in (root, root / "annotations", root / "train")
+def _files(given: Path) -> tuple[list[_File], str]:
+    """The training file, and the test file if there is one; `Choice.words`."""
+    if given.is_dir():
+        root, candidates = given, _candidates(given)
+        train = _train_file(root, candidates)
+    elif given.is_file():
+        root = _root(given)
+        candidates = _candidates(root)
+        train = next(
+            (found for found in candidates if found.path.samefile(given)),
+            _candidate(given),
+        )
+    else:
+        raise UsageError(f"there is no file {given}: {_LAYOUT}")
+    files = {train.path: _parse(train.path)}
+    if not files[train.path].content["annotations"]:
+        raise UsageError(f"{train.path} has no annotations: {_LAYOUT}")
+
+    others = [found for found in candidates if found.path != train.path]
+    splits = split_names.unique(
+        (
+            (_within(root, found), found.role, found)
+            for found in others
+            if found.family == train.family
+        ),
+        f"{root} has the files",
+    )
+    tests = {role: found for role, found in splits.items() if role in split_names.TESTS}
+    files |= {found.path: _parse(found.path) for found in tests.values()}
+    choice = split_names.choose(
+        tests,
+        describe=lambda found: f"the file {_within(root, found)}",
+        answered=lambda found: bool(files[found.path].content["annotations"]),
+    )
+    complete = {found.family for found in candidates if found.role == "train"}
+    split_names.refuse_unread(
+        root,
+        [
+            f"{_within(root, found)} (beside {train.path.name})"
+            for found in others
+            if found.family not in {*complete, train.family}
+            and split_names.mentions(_within(root, found))
+            and _is_annotated(found.path)
+        ],
+    )
+    used = [train, *([choice.test] if choice.test else [])]
+    return [files[found.path] for found in used], choice.words
+
+
+def _root(file: Path) -> Path:
+    """The folder of a set, given one of its files."""
+    folder = file.absolute().parent
+    above = split_names.role(folder.name) or folder.name.casefold() == "annotations"
+    return folder.parent if above else folder
+
+
+def _candidates(root: Path) -> list[_Candidate]:
+    """The JSON files that may be of a set."""
+    folders = [
+        folder
+        for folder in listing.subfolders(root)
+        if split_names.mentions(folder.name) or folder.name.lower() == "annotations"
+    ]
+    return [
+        _candidate(path, "" if folder == root else folder.name)
+        for folder in (root, *folders)
         for path in sorted(folder.glob("*.json"))
         if not listing.hidden(path.name)
     ]
-    training = [path for path in found if "train" in f"{path.parent.name}/{path.name}"]
-    chosen = training or found
-    chosen = [path for path in chosen if path.name.startswith("instances")] or chosen
+
+
+def _candidate(path: Path, folder: str = "") -> _Candidate:
+    of_folder, rest = split_names.family(folder)
+    role, stem = split_names.family(path.stem)
+    return _Candidate(path, role or of_folder, (rest, stem))
+
+
+def _train_file(root: Path, candidates: Sequence[_Candidate]) -> _Candidate:
+    training = [found for found in candidates if found.role == "train"]
+    chosen = training or [found for found in candidates if found.role is None]
+    chosen = [
+        found for found in chosen if found.path.name.startswith("instances")
+    ] or chosen
     if not chosen:
-        raise UsageError(f"{root} has no JSON file with annotations: {_LAYOUT}")
+        raise UsageError(
+            f"{root} has no JSON file with annotations for training"
+            + f", only {some([_within(root, one) for one in candidates])}"
+            * bool(candidates)
+            + f": {_LAYOUT}"
+        )
     if len(chosen) > 1:
         raise UsageError(
             f"{root} has several files of annotations, "
-            f"{some([path.relative_to(root).as_posix() for path in chosen])}: name the "
-            f"one for training, such as coco:{chosen[0]}"
+            f"{some([_within(root, found) for found in chosen])}: name the one for "
+            f"training, such as coco:{chosen[0].path}"
         )
     return chosen[0]
+
+
+def _within(root: Path, found: _Candidate) -> str:
+    return found.path.relative_to(root).as_posix()
+
+
+def _is_annotated(path: Path) -> bool:
+    """Whether a file has objects as COCO has them."""
+    try:
+        content = reading.json(path)
+    except UsageError:
+        return False
+    return isinstance(content, dict) and all(content.get(key) for key in _MEANINGS)
 
 
 def _parse(path: Path) -> _File:
     """A file whose entries have what they must have."""
 
-    def no_number(text: str) -> float:
-        raise ValueError(f"it holds {text}, which is not a number")
-
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            content = json.load(file, parse_constant=no_number)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} is not JSON, or damaged: {error}") from error
+    content = reading.json(path)
     if not isinstance(content, dict) or "images" not in content:
         raise UsageError(
             f"{path} is not a COCO file: it has no list of images beside those of "
             "annotations and categories"
         )
-    lists = {key: content.get(key, []) for key in _WANTED}
-    problems = []
-    for key, wanted in _WANTED.items():
-        if not isinstance(lists[key], list):
+    lists: dict[str, list[dict[str, Any]]] = {}
+    problems: list[str] = []
+    for key in _MEANINGS:
+        entries = content.get(key, [])
+        if not isinstance(entries, list):
             raise UsageError(f"{path} is not a COCO file: its {key} are not a list")
-        for n, entry in enumerate(lists[key]):
-            problems += [f"{key}[{n}] {what}" for what in _wrong(entry, wanted)]
+        lists[key] = [
+            _understood(key, entry, f"{key}[{n}]", problems)
+            for n, entry in enumerate(entries)
+        ]
     refuse(path, problems)
-    return _File(path, lists)
+    return _File(path, _without_roots(lists))
 
 
-def _wrong(entry: Any, wanted: Sequence[str]) -> list[str]:
-    """What is wrong with an entry of a list, whichever it is."""
+def _understood(
+    key: str, entry: Any, where: str, problems: list[str]
+) -> dict[str, Any]:
+    """An entry of a list, with the meaning of its fields in place of how they are
+    written; what has none is added to `problems`."""
+    required, optional = _MEANINGS[key]
     if not isinstance(entry, dict):
-        return [f"is {entry!r:.40}, and not an object"]
-    if missing := [what for what in wanted if what not in entry]:
-        return [f"has no {' and no '.join(missing)}"]
-    wrong = [
-        f"has the {what} {entry[what]!r:.40}, which is neither a number nor a string"
-        for what in wanted
-        if what != "bbox" and not isinstance(entry[what], int | str)
+        problems.append(f"{where} is {fields.shown(entry)}, and not an object")
+        return {}
+    if missing := [field for field in required if field not in entry]:
+        problems.append(f"{where} has no {' and no '.join(missing)}")
+        return entry
+    understood = entry.copy()
+    for field, meaning in (required | optional).items():
+        if field in required or entry.get(field) is not None:
+            try:
+                understood[field] = meaning(entry[field])
+            except ValueError as error:
+                problems.append(
+                    f"{where} has the {field} {fields.shown(entry[field])}: {error}"
+                )
+    return understood
+
+
+def _without_roots(
+    lists: dict[str, list[dict[str, Any]]],
+) -> dict[str, list[dict[str, Any]]]:
+    """Without a category above the others that has the name of one of them.
+
+    Some exports have it.  No object is of it, and the one below is the class.
+    """
+    used = {one["category_id"] for one in lists["annotations"]}
+    below = {
+        entry["name"]
+        for entry in lists["categories"]
+        if entry["name"] == entry.get("supercategory")
+    }
+    kept = [
+        entry
+        for entry in lists["categories"]
+        if entry["id"] in used
+        or entry["name"] not in below
+        or entry["name"] == entry.get("supercategory")
     ]
-    if "bbox" in wanted and not (
-        _numbers_in(entry["bbox"]) and len(entry["bbox"]) == 4
-    ):
-        wrong.append(
-            f"has the bbox {entry['bbox']!r:.60}, and not four numbers: x, y, width, "
-            "height"
-        )
-    if not _numbers_in(entry.get("keypoints") or []) and "bbox" in wanted:
-        wrong.append(f"has keypoints {entry['keypoints']!r:.60}, and not numbers")
-    return wrong
-
-
-def _numbers_in(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(each, int | float) and math.isfinite(each) for each in value
-    )
+    return lists | {"categories": kept}
 
 
 def _name_of(file: _File) -> dict[Any, str]:
-    """The categories' names by their ids, in order."""
-    names = {entry["id"]: str(entry["name"]) for entry in file.content["categories"]}
+    """The categories' names by their ids, in order: numbers before texts."""
+    names = {entry["id"]: entry["name"] for entry in file.content["categories"]}
     return dict(sorted(names.items(), key=lambda item: (str(type(item[0])), item)))
 
 
@@ -246,16 +381,24 @@ def _folder(file: _File) -> Path:
         above / split,
         above / "images" / split,
         above / "images",
+        above,
     )
-    names = [str(image["file_name"]) for image in file.content["images"]]
+    names = [image["file_name"] for image in file.content["images"]]
     for folder in folders:
-        if any((folder / name).is_file() for name in names):
+        if any(os.path.isfile(folder / _inside(folder, name)) for name in names):
             return folder
     first = names[0] if names else "any image"
     raise UsageError(
-        f"the images of {file.path} cannot be found: {first} is in none of "
+        f"the images of {file.path} cannot be found: {first:.200} is in none of "
         f"{', '.join(map(str, folders))}"
     )
+
+
+def _inside(folder: Path, name: str) -> str:
+    """The path of an image in its folder; Windows writes it with backslashes."""
+    if "\\" in name and not os.path.isfile(folder / name):
+        return name.replace("\\", "/")
+    return name
 
 
 def _images(
@@ -277,11 +420,11 @@ def _images(
     found: dict[Any, _Image] = {}
     left_out = set()
     for image in content["images"]:
-        path = (inside / str(image["file_name"])).as_posix()
+        path = os.path.normpath(inside / _inside(folder, image["file_name"]))
         if path in exclude:
             left_out.add(image["id"])
             continue
-        if not (root / path).is_file():
+        if not os.path.isfile(root / path):
             wrong.append(f"image {image['id']}: there is no file {root / path}")
         height, width = image.get("height"), image.get("width")
         size = (height, width) if height and width else None
@@ -315,7 +458,7 @@ def _object(annotation: dict[str, Any], numbers: Mapping[Any, int]) -> Object:
         where=annotation["where"],
         category=numbers[annotation["category_id"]],
         box=(x, y, x + width, y + height),
-        crowd=bool(annotation.get("iscrowd", 0)),
+        crowd=bool(annotation.get("iscrowd")),
         outline=annotation.get("segmentation") or None,
         keypoints=annotation.get("keypoints") or (),
     )

@@ -1,9 +1,14 @@
 """From an image file to pixels: every kind of file comes out as uint8 [H,W,C].
 
 The rules where there is a choice:
+- The formats are JPEG, PNG, WebP, GIF, BMP, TIFF, PPM and PGM, and no others that
+  Pillow can open, some of which it hands to other programs.
+- An image has at most `MOST_PIXELS`, unless the environment says otherwise.
 - EXIF orientation is undone: images stand as a viewer shows them.
 - Transparency of any kind is laid over white.
-- 16 bits keep their high byte.  Pixels of 32 bits have no agreed range: refused.
+- 16 bits keep their high byte.  A file whose values are all below 4,096 holds data of
+  fewer bits, would come out nearly black, and is refused.  Pixels of 32 bits have no
+  agreed range: refused.
 - CMYK and YCCK become RGB by Pillow's plain formula; colour profiles are not applied.
 - One channel from colour is luma (ITU-R BT.601); three from greyscale are equal.
 - Of an animation, or of several pages, the first image is taken.
@@ -19,7 +24,15 @@ from typing import IO, Any
 
 import numpy as np
 
+from jaxvision.data.files import reading
 from jaxvision.errors import UsageError
+
+MOST_PIXELS = 89_478_485
+"""Pixels of an image, at most: Pillow's own bound, a quarter of a GiB of RGB.  Decoding
+takes up to 24 bytes for each."""
+
+SWITCH = "JAXVISION_MAX_PIXELS"
+"""An environment variable: another bound in place of `MOST_PIXELS`."""
 
 
 class DecodeError(UsageError):
@@ -38,8 +51,10 @@ def decode(encoded: bytes, channels: int) -> np.ndarray:
     with _reasons():
         if not encoded:
             raise DecodeError("the file is empty")
-        image = _open(io.BytesIO(encoded))
+        image = open_image(io.BytesIO(_without_text(encoded)))
         upright = _UPRIGHT[_orientation(image)]
+        if image.format in _JPEG:
+            _check_complete(encoded)
         return np.ascontiguousarray(upright(_pixels(image, channels)))
 
 
@@ -62,7 +77,56 @@ def size(encoded: bytes) -> tuple[int, int]:
     Raises `DecodeError` if that cannot be read.
     """
     with _reasons():
-        return _upright_size(_open(io.BytesIO(encoded)))
+        return _upright_size(open_image(io.BytesIO(encoded)))
+
+
+def most_pixels() -> int:
+    """How many pixels an image may have.
+
+    Raises `UsageError` if the environment's `SWITCH` is no positive whole number.
+    """
+    given = os.environ.get(SWITCH, "")
+    if not given:
+        return MOST_PIXELS
+    if not given.isdecimal() or len(given) > 18 or int(given) == 0:
+        raise UsageError(f"{SWITCH} is {given!r:.40}: set it to a number of pixels")
+    return int(given)
+
+
+def open_image(file: IO[bytes]) -> Any:
+    """An image of Pillow's of which only the header has been read.
+
+    Every file that the package decodes is opened here.  Raises `DecodeError` for other
+    formats than those promised, and for an image of more than `most_pixels()`.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    most = most_pixels()
+    if Image.MAX_IMAGE_PIXELS is not None and most > Image.MAX_IMAGE_PIXELS:
+        Image.MAX_IMAGE_PIXELS = most  # it is the user who asked for more
+    bomb = Image.DecompressionBombError, Image.DecompressionBombWarning
+    too_large = (
+        f"it has more than {most:,} pixels: make it smaller, or set {SWITCH} to as "
+        "many as memory is there for"
+    )
+    file.seek(0)
+    try:
+        try:
+            image = Image.open(file, formats=_FORMATS)
+        except ValueError:  # Pillow's bound of the text in a PNG
+            file.seek(0)
+            rest = _without_text(file.read())
+            image = Image.open(io.BytesIO(rest), formats=_FORMATS)
+    except UnidentifiedImageError:
+        raise DecodeError(
+            f"not an image of the formats {', '.join(_FORMATS)}, or damaged in its "
+            "first bytes"
+        ) from None
+    except bomb as error:
+        raise DecodeError(too_large) from error
+    if image.width * image.height > most:
+        raise DecodeError(too_large)
+    return image
 
 
 def inspect(path: str | os.PathLike[str]) -> tuple[int, int, int]:
@@ -74,15 +138,17 @@ def inspect(path: str | os.PathLike[str]) -> tuple[int, int, int]:
 
     Raises `DecodeError` as `decode` does.
     """
-    with _reasons(), open(path, "rb") as file:
+    with _reasons(), reading.open_file(path) as file:
         if not os.fstat(file.fileno()).st_size:
             raise DecodeError("the file is empty")
-        image = _open(file)
+        image = open_image(file)
         height, width = _upright_size(image)
         channels = 1 if image.mode in _GREYSCALE else 3
         ending = _ENDINGS.get(image.format or "")
-        if ending is None or not _ends_with(file, ending):
-            image = _open(file)
+        deep = _has_16_bits(image)  # of which all values tell whether they are used
+        if ending is None or deep or not _ends_with(file, ending):
+            file.seek(0)
+            image = open_image(io.BytesIO(_without_text(file.read())))
             _pixels(image, channels)
         return height, width, channels
 
@@ -99,8 +165,8 @@ def numbers(
     a colour that is not in `colours`, and without them for pixels that have a colour.
     """
     with _reasons():
-        image = _open(io.BytesIO(encoded))
-        if image.format in ("JPEG", "WEBP"):
+        image = open_image(io.BytesIO(_without_text(encoded)))
+        if image.format in (*_JPEG, "WEBP"):
             raise DecodeError(
                 f"{image.format} may change the numbers of a mask: save it as PNG, "
                 "from the original"
@@ -120,26 +186,42 @@ def _grey(image: Any) -> np.ndarray:
                 "it is a colour image, and there is no label_colors.txt that assigns "
                 "classes to its colours"
             )
+    if not np.isfinite(pixels).all() or (pixels % 1 != 0).any():
+        raise DecodeError("it holds numbers that are not whole: classes go from 0 on")
     if pixels.min() < 0 or pixels.max() > 255:
-        raise DecodeError(f"it holds the number {pixels.max()}: 255 is the largest")
+        worst = pixels.min() if pixels.min() < 0 else pixels.max()
+        raise DecodeError(f"it holds the number {worst:g}: classes go from 0 to 255")
     return pixels.astype(np.uint8)
 
 
 def _looked_up(image: Any, colours: Mapping[tuple[int, int, int], int]) -> np.ndarray:
     places = np.array([1 << 16, 1 << 8, 1], np.int32)
-    codes = np.asarray(image.convert("RGB")) @ places
     known = {int(np.dot(colour, places)): number for colour, number in colours.items()}
-    found, inverse = np.unique(codes, return_inverse=True)
-    if unknown := sorted(set(found.tolist()) - known.keys()):
+    pixels = np.asarray(image.convert("RGB"))
+    classes = np.empty(pixels.shape[:2], np.uint8)
+    unknown: set[int] = set()
+    for top in range(0, len(pixels), _ROWS):  # sorting takes 16 times their memory
+        codes = pixels[top : top + _ROWS] @ places
+        found, inverse = np.unique(codes, return_inverse=True)
+        unknown |= set(found.tolist()) - known.keys()
+        table = np.array([known.get(code, 0) for code in found.tolist()], np.uint8)
+        classes[top : top + _ROWS] = table[inverse].reshape(codes.shape)
+    if unknown:
         listed = ", ".join(
-            f"{code >> 16} {code >> 8 & 255} {code & 255}" for code in unknown[:5]
+            f"{code >> 16} {code >> 8 & 255} {code & 255}"
+            for code in sorted(unknown)[:5]
         )
         raise DecodeError(f"label_colors.txt does not list its colours {listed}")
-    table = np.array([known[code] for code in found.tolist()], np.uint8)
-    return table[inverse].reshape(codes.shape)
+    return classes
 
 
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF")
+_JPEG = ("JPEG", "MPO")  # the second has more images after the first
+_ROWS = 256
 _GREYSCALE = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"})
+_PNG, _TEXTS = b"\x89PNG\r\n\x1a\n", (b"tEXt", b"zTXt", b"iTXt")
+_LACKING = ("premature end of data", "bad Huffman code", "instead of RST")
+"""Warnings of libjpeg; others are of extraneous bytes, which do no harm."""
 _ENDINGS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     1: lambda image: image,
@@ -153,16 +235,6 @@ _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def _open(file: IO[bytes]) -> Any:
-    from PIL import Image, UnidentifiedImageError
-
-    file.seek(0)
-    try:
-        return Image.open(file)
-    except UnidentifiedImageError:
-        raise DecodeError("not an image, or damaged in its first bytes") from None
-
-
 def _orientation(image: Any) -> int:
     """The EXIF orientation, 1–8, that is still to be undone; 1 is upright.
 
@@ -172,6 +244,8 @@ def _orientation(image: Any) -> int:
         return 1  # Pillow turns those while it loads them
     if image.format == "PNG" and "exif" not in image.info:
         return 1  # Pillow would decode the pixels to find EXIF after them
+    for key in ("xmp", "XML:com.adobe.xmp"):
+        image.info.pop(key, None)  # Pillow would look there as well; viewers do not
     try:
         orientation = image.getexif().get(0x0112, 1)
     except Exception:  # damaged metadata are no reason to lose the image
@@ -188,6 +262,8 @@ def _upright_size(image: Any) -> tuple[int, int]:
 def _pixels(image: Any, channels: int) -> np.ndarray:
     from PIL import Image
 
+    if _has_16_bits(image):
+        _check_depth(image)
     # Pillow opens a PGM of 16 bits in a mode of 32.
     if image.mode.startswith("I;16") or (image.mode, image.format) == ("I", "PPM"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -198,6 +274,53 @@ def _pixels(image: Any, channels: int) -> np.ndarray:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
     return pixels.reshape(*pixels.shape[:2], channels)
+
+
+def _has_16_bits(image: Any) -> bool:
+    """Must be called before the pixels are loaded."""
+    return ";16" in str(getattr(image, "tile", "")) or image.mode.startswith("I;16")
+
+
+def _check_depth(image: Any) -> None:
+    """Refuse 16 bits of which the upper four are not used."""
+    image.load()
+    if image.mode == "CMYK":
+        return  # zero is white there
+    if image.mode.startswith("I"):
+        _, highest = image.getextrema()
+    else:  # Pillow has dropped the low byte
+        opaque = image.convert(image.mode.removesuffix("A"))
+        highest = int(np.max(opaque)) << 8
+    if 0 < highest < 4096:
+        raise DecodeError(
+            f"its values of 16 bits are {highest:,} at most, so that it would be "
+            "nearly black: scale them to 0…65,535 (those of 12 bits by 16), or save "
+            "8 bits"
+        )
+
+
+def _check_complete(encoded: bytes) -> None:
+    """Refuse a JPEG that lacks some of its pixels, which Pillow fills with grey."""
+    import simplejpeg
+
+    try:
+        simplejpeg.decode_jpeg(encoded, "GRAY", min_height=1, min_width=1, min_factor=8)
+    except ValueError as error:
+        if any(words in str(error) for words in _LACKING):
+            raise DecodeError(f"it lacks some of its pixels ({error})") from error
+
+
+def _without_text(encoded: bytes) -> bytes:
+    """A PNG without its texts, of which Pillow reads a megabyte at most."""
+    if not encoded.startswith(_PNG) or not any(kind in encoded for kind in _TEXTS):
+        return encoded
+    kept, at = [_PNG], len(_PNG)
+    while at + 8 <= len(encoded):
+        end = at + 12 + int.from_bytes(encoded[at : at + 4])
+        if encoded[at + 4 : at + 8] not in _TEXTS:
+            kept.append(encoded[at:end])
+        at = end
+    return b"".join([*kept, encoded[at:]])
 
 
 def _ends_with(file: IO[bytes], ending: bytes) -> bool:

@@ -4,13 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxvision.data.files import listing
+from jaxvision.data.files import fields, listing, reading
 from jaxvision.data.files.image_files import Annotated, splits
-from jaxvision.data.files.listing import (
-    EXTENSIONS,
-    SPLIT_FOLDERS,
-    Exclude,
-)
+from jaxvision.data.files.listing import EXTENSIONS, Exclude
 from jaxvision.data.files.problems import some
 from jaxvision.data.names import Name
 from jaxvision.data.source import Splits
@@ -36,30 +32,27 @@ def load(name: Name) -> Splits:
     """The set called `folder:PATH`.
 
     PATH holds `train/` and one of `test/`, `validation/`, `val/`, each with one folder
-    per class; or the class folders alone, and then a fifth of each class becomes the
-    test split.  Where there are both, `test/` is used and `val/` is not: validation
-    examples are carved from `train/`.  Images may lie deeper; symbolic links are
-    followed, to each folder once.  Hidden files are ignored, and so are those that
-    `exclude.txt` in PATH lists.
+    per class (`split_names.NAMES` has what else these may be called); or the class
+    folders alone, and then a fifth of each class becomes the test split.  Where there
+    are both, `test/` is used and `val/` is not: validation examples are carved from
+    `train/`.  Images may lie deeper; symbolic links are followed, to each folder once.
+    Hidden and system files are ignored, and so are those that `exclude.txt` in PATH
+    lists.
 
     Classes are the folders of `train/`, sorted by their names.  If `words.txt` in PATH
     translates these, the class names are the translations, or the first of several
     synonyms if that is unambiguous.
 
-    Raises `UsageError` for another layout, fewer than two classes, a class without
-    images, one that only the test has, and images that cannot be read.
+    Raises `UsageError` for another layout, folders that look like splits and are not
+    read as such, fewer than two classes, a class without images, one that only the test
+    has, and images that cannot be read.
     """
     root = listing.folder(name.rest)
     exclude = Exclude(root)
 
-    if (root / "train").is_dir():
-        train = _classes(root, root / "train", exclude)
-        test = listing.find_test(
-            root, train, lambda split: _classes(root, split, exclude), _LAYOUT
-        )
-    else:
-        train = _classes(root, root, exclude)
-        test = None
+    train, (test, choice) = listing.classes_of_splits(
+        root, lambda split: _classes(root, split, exclude), _LAYOUT
+    )
     _check(root, train, test)
     exclude.check_all_found()
 
@@ -69,6 +62,7 @@ def load(name: Name) -> Splits:
         root,
         train=_labelled(train, indices),
         test=None if test is None else _labelled(test, indices),
+        choice=choice,
         class_names=_class_names(root, list(train)),
         remedy=exclude.remedy,
     )
@@ -77,14 +71,13 @@ def load(name: Name) -> Splits:
 def _classes(root: Path, split: Path, exclude: Exclude) -> dict[str, list[str]]:
     """The images in each folder of `split`, as paths relative to `root`, sorted."""
     return {
-        folder: [
-            path for path in listing.images(root, split / folder) if path not in exclude
-        ]
-        for folder in sorted(
-            entry.name
-            for entry in split.iterdir()
-            if entry.is_dir() and not listing.hidden(entry.name)
+        name: sorted(
+            path
+            for folder in folders
+            for path in listing.images(root, folder)
+            if path not in exclude
         )
+        for name, folders in listing.class_folders(split).items()
     }
 
 
@@ -99,11 +92,6 @@ def _check(
             + f": {_LAYOUT}"
         )
     problems = []
-    if test is None and (like := [f for f in train if f.lower() in SPLIT_FOLDERS]):
-        problems.append(
-            f"it has {some(like)} beside its class folders, or has splits but no "
-            f"train/: {_LAYOUT}"
-        )
     if len(train) == 1:
         problems.append(
             f"it has only one class, {next(iter(train))!r}, and classification "
@@ -138,10 +126,15 @@ def _class_names(root: Path, folders: list[str]) -> tuple[str, ...]:
     words: dict[str, str] = {}
     for file in WORDS:
         if (root / file).is_file():
-            for line in (root / file).read_text("utf-8-sig").splitlines():
-                folder, _, word = line.strip().partition("\t" if "\t" in line else " ")
-                if word.strip():
-                    words[folder] = word.strip()
+            for number, line in enumerate(reading.lines(root / file), start=1):
+                folder, _, word = line.partition("\t" if "\t" in line else " ")
+                try:
+                    if word.strip():
+                        words[fields.name(folder)] = fields.name(word.strip())
+                except ValueError as error:
+                    raise UsageError(
+                        f"{root / file}, line {number}: {error}"
+                    ) from error
     full = [words.get(folder, folder) for folder in folders]
     short = [
         words[folder].split(",")[0] if folder in words else folder for folder in folders

@@ -7,9 +7,10 @@ and `Source.size` is then the number of those that are left.
 """
 
 import contextlib
+import functools
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,20 +19,22 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxvision.data import array_cache, progress
-from jaxvision.data.carving import TEST_SHARE, stratified
+from jaxvision.data.carving import SEED, TEST_SHARE, choice_of, stratified
+from jaxvision.data.files import fields, reading
 from jaxvision.data.files.decoding import (
     DecodeError,
     decode,
     inspect,
 )
-from jaxvision.data.files.problems import LISTED
+from jaxvision.data.files.problems import LISTED, some
+from jaxvision.data.files.split_names import check_undivided
 from jaxvision.data.rows import Subset
 from jaxvision.data.source import Source, Splits
 from jaxvision.errors import UsageError
 from jaxvision.files import replace_text, user_cache
 
 _CACHED_FROM = 2_000  # files; fewer are inspected in a fraction of a second
-_CACHE_VERSION = 2  # to be raised when a survey gives other results than before
+_CACHE_VERSION = 3  # to be raised when a survey gives other results than before
 
 
 class Annotated(NamedTuple):
@@ -68,7 +71,7 @@ class ImageFiles:
     """What the user can do with a broken file instead of replacing it."""
 
     def __call__(self, i: int) -> bytes:
-        return (self.root / self.paths[i]).read_bytes()
+        return reading.read_bytes(self.root / self.paths[i])
 
     def decode(self, i: int) -> np.ndarray:
         try:
@@ -105,8 +108,10 @@ def splits(
     root: Path,
     train: Annotated,
     test: Annotated | None,
+    choice: str,
     class_names: tuple[str, ...],
     remedy: str,
+    known: Container[str] = (),
 ) -> Splits:
     """Sources of annotated files, once all of them look like images.
 
@@ -114,10 +119,23 @@ def splits(
     the set has the same files.  Images are RGB unless all are greyscale; the shape is
     that which all images of both splits share.
 
-    Raises `UsageError` naming the files whose header or end is not that of an image.
+    Args:
+      choice: as `split_names.Choice.words`.
+      known: as in `split_names.check_undivided`.
+
+    Raises `UsageError` naming the files whose header or end is not that of an image, or
+    whose names are not UTF-8 (neither a record nor a picture could show them), and
+    those that are in both splits, by whatever links; and where `test` is to be held
+    out, as `check_undivided`.
     """
+    _check_encoding(root, (*train.paths, *(test.paths if test else ())))
     if test is None:
+        check_undivided(name, root, train.paths, known)
+        whole = len(train.paths)
         train, test = _carve_test(name, train)
+        choice = choice_of(len(test.paths), whole, choice)
+    else:
+        _check_disjoint(name, root, train.paths, test.paths)
     if train.shapes is None or test.shapes is None:
         found = shapes(root, train.paths + test.paths, remedy)
     else:
@@ -144,6 +162,7 @@ def splits(
             targets=lambda: dict(files.targets),
             encoded=encoded,
             maps=files.maps,
+            choice=choice if split == "test" else "",
         )
 
     return Splits(train=source("train", train), test=source("test", test))
@@ -216,8 +235,38 @@ def _carve_test(name: str, train: Annotated) -> tuple[Annotated, Annotated]:
             "some out for a test, so add more, or a test split"
         )
     labels = train.targets.get("label", np.zeros(len(train.paths), np.int32))
-    held_out = stratified(labels, size, seed=0)
+    held_out = stratified(labels, size, SEED)
     return train.rows(~held_out), train.rows(held_out)
+
+
+def _check_disjoint(
+    name: str, root: Path, train: Sequence[str], test: Sequence[str]
+) -> None:
+    @functools.cache
+    def real_folder(folder: str) -> str:
+        return os.path.realpath(root / folder)
+
+    def real(path: str) -> str:
+        folder, file = os.path.split(path)
+        place = os.path.join(real_folder(folder), file)
+        return os.path.realpath(place) if os.path.islink(place) else place
+
+    trained = {real(path): path for path in train}
+    if both := [path for path in test if real(path) in trained]:
+        raise UsageError(
+            f"{name} would be tested on {len(both)} images that it is trained on, such "
+            f"as {some(both)}: give each image to one split"
+        )
+
+
+def _check_encoding(root: Path, paths: Sequence[str]) -> None:
+    foreign = [path for path in (str(root), *paths) if not fields.is_unicode(path)]
+    if foreign:
+        raise UsageError(
+            f"the names of {len(foreign)} files or folders are not UTF-8, such as "
+            f"{foreign[0]!a}: rename them, for example with "
+            "convmv -f latin1 -t utf8 -r --notest FOLDER"
+        )
 
 
 def _read(
@@ -259,13 +308,14 @@ def _read(
 def _digest(files: ImageFiles, what: str) -> str:
     """16 hex digits of which files there are, their sizes and times of modification."""
     root = str(files.root.absolute())
-    digest = hashlib.sha256(f"{_CACHE_VERSION} {what} {root}".encode())
+    digest = hashlib.sha256(f"{_CACHE_VERSION} {what} ".encode())
+    digest.update(os.fsencode(root))
     for path in files.paths:
         try:
             stat = os.stat(os.path.join(root, path))  # a Path would double the time
         except OSError:  # `inspect` will say so
             continue
-        digest.update(f"\n{path} {stat.st_size} {stat.st_mtime_ns}".encode())
+        digest.update(os.fsencode(f"\n{path} {stat.st_size} {stat.st_mtime_ns}"))
     return digest.hexdigest()[:16]
 
 

@@ -1,10 +1,12 @@
-"""Which files of a folder are images, and which of them the user leaves out."""
+"""Which files and folders belong to a set: its images, its splits, what is left out."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from jaxvision.data.files import fields, reading, split_names
 from jaxvision.data.files.problems import some
+from jaxvision.data.files.split_names import Choice, Role
 from jaxvision.errors import UsageError
 
 EXTENSIONS = frozenset(
@@ -12,11 +14,21 @@ EXTENSIONS = frozenset(
 )
 """Extensions of image files, in upper or lower case."""
 
-TEST_FOLDERS = ("test", "validation", "val", "valid")
-"""Where the test split is looked for, in this order."""
-
-SPLIT_FOLDERS = frozenset({"train", "training", *TEST_FOLDERS})
-"""Folders with these names are splits, not classes."""
+SYSTEM_FOLDERS = frozenset(
+    {
+        "__macosx",  # archives made by macOS
+        "@eadir",  # thumbnails and indices of Synology
+        "#recycle",
+        "@recycle",  # QNAP
+        "#snapshot",
+        "$recycle.bin",  # Windows
+        "system volume information",
+        "lost+found",  # ext4
+        "__pycache__",
+    }
+)
+"""Folders that systems put beside one's own files, in lower case.  They are no classes,
+and the copies of images in them are no images; hidden folders are neither."""
 
 EXCLUDE = "exclude.txt"
 """A list of files to leave out of the set, one relative path per line."""
@@ -30,7 +42,7 @@ class Exclude:
         self.remedy = f"list them in {self.path}, one path per line, to leave them out"
         self.wanted: set[str] = set()
         if self.path.exists():
-            lines = map(str.strip, self.path.read_text("utf-8-sig").splitlines())
+            lines = reading.lines(self.path)
             self.wanted = {
                 Path(line).as_posix() for line in lines if line and line[0] != "#"
             }
@@ -54,10 +66,18 @@ class Exclude:
 
 
 def images(root: Path, folder: Path) -> list[str]:
-    """The image files in and below `folder`, as paths relative to `root`, sorted.
+    """The image files in and below `folder`, as paths relative to `root`, sorted."""
+    return find(root, folder, EXTENSIONS)
+
+
+def find(root: Path, folder: Path, suffixes: Iterable[str]) -> list[str]:
+    """The files in and below `folder`, as paths relative to `root`, sorted.
+
+    suffixes: of the files, in lower case, such as `".txt"`; none: all files.
 
     Symbolic links are followed, to each folder once.  Hidden files are left out.
     """
+    wanted = frozenset(suffixes)
     found: list[str] = []
     seen: set[str] = set()
     for path, folders, names in os.walk(folder, followlinks=True):
@@ -72,50 +92,194 @@ def images(root: Path, folder: Path) -> list[str]:
         found += (
             f"{prefix}{name}"
             for name in names
-            if os.path.splitext(name)[1].lower() in EXTENSIONS and not hidden(name)
+            if not hidden(name)
+            and (not wanted or os.path.splitext(name)[1].lower() in wanted)
         )
     return sorted(found)
 
 
-def find_test[Classes: Mapping](
-    root: Path, train: Classes, classes: Callable[[Path], Classes], wanted: str
-) -> Classes | None:
-    """The first test split with a class of `train`; None if there is no test split.
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in `folder`, sorted by name, without hidden ones."""
+    return sorted(
+        path for path in folder.iterdir() if path.is_dir() and not hidden(path.name)
+    )
 
-    (A test split whose labels are secret has no class folder of `train`.)  `classes`
-    finds the classes of a folder.  Raises `UsageError`, with the expected layout
-    `wanted`, if no split fits.
+
+def class_folders(split: Path) -> dict[str, list[Path]]:
+    """The folders in `split` by their names, sorted.
+
+    Two folders whose names differ in the spelling of Unicode alone are one class.
+    Raises `UsageError` for a name that cannot be that of a class.
     """
-    there = [split for split in TEST_FOLDERS if (root / split).is_dir()]
-    for split in there:
-        test = classes(root / split)
-        if train.keys() & test.keys():
-            return test
-    if there:
-        raise UsageError(
-            f"{root} has no folder of train/ in {' or '.join(f'{f}/' for f in there)}: "
-            + wanted
-        )
-    return None
+    found: dict[str, list[Path]] = {}
+    for folder in sorted(split.iterdir()):
+        if folder.is_dir() and not hidden(folder.name):
+            try:
+                found.setdefault(fields.name(folder.name), []).append(folder)
+            except ValueError as error:
+                raise UsageError(
+                    f"a folder in {split} cannot name a class: {error}.  Rename it, "
+                    "for example with convmv -f latin1 -t utf8 -r --notest FOLDER"
+                ) from error
+    return dict(sorted(found.items()))
 
 
-def paired_folders(root: Path, first: str, second: str) -> dict[str, tuple[Path, Path]]:
-    """The folders called `first` and `second` of each split in which there are both.
+def with_suffix(folder: Path, suffix: str) -> list[Path]:
+    """The files in `folder` with this suffix, in upper or lower case, sorted."""
+    return sorted(
+        path
+        for path in folder.glob("*")
+        if path.suffix.lower() == suffix and not hidden(path.name)
+    )
 
-    They are `train/first` or `first/train`; without splits they are in `root`, and
-    their split is called "".
+
+def split_folders(root: Path) -> dict[Role, Path]:
+    """The folders in `root` that are splits.
+
+    Raises `UsageError` for two of one split and, naming them, for folders that look
+    like a split and are not read as one.
     """
-    found = {}
-    for split in ("train", *TEST_FOLDERS):
-        inside = root / split / first, root / split / second
-        outside = root / first / split, root / second / split
-        for pair in (inside, outside):
-            if all(folder.is_dir() for folder in pair):
-                found[split] = pair
-    whole = root / first, root / second
-    if not found and all(folder.is_dir() for folder in whole):
-        found[""] = whole
+    there = subfolders(root)
+    found = split_names.unique(
+        ((path.name, split_names.role(path.name), path) for path in there),
+        f"{root} has the folders",
+    )
+    looks = split_names.mentions if "train" in found else split_names.resembles
+    split_names.refuse_unread(
+        root,
+        [
+            f"{path.name}/"
+            for path in there
+            if path not in found.values() and looks(path.name)
+        ],
+    )
     return found
+
+
+def classes_of_splits[Classes: Mapping](
+    root: Path, classes: Callable[[Path], Classes], wanted: str
+) -> tuple[Classes, Choice[Classes]]:
+    """Classes of the training split, and of what is to be tested on.
+
+    Splits are folders of `root` with a folder for each class; without a training split
+    the folders of `root` are the classes.  A test split that has none of the classes
+    is one whose labels are secret, and the next one is taken.
+
+    Args:
+      classes: finds what is in the class folders of a folder.
+      wanted: the expected layout, for messages.
+
+    Raises `UsageError` for splits without a training split, for other folders beside
+    it that look like splits, by their name or by a class in them, and if there is a
+    test split, but none that has a class of the training split.
+    """
+    splits = split_folders(root)
+    if "train" not in splits:
+        if splits:
+            raise UsageError(
+                f"{root} has {some([path.name + '/' for path in splits.values()])} "
+                f"beside its class folders, or has splits but no train/: {wanted}"
+            )
+        return classes(root), split_names.NOTHING
+    train = classes(splits["train"])
+    split_names.refuse_unread(
+        root,
+        [
+            f"{path.name}/ with {some(sorted(same))}/"
+            for path in subfolders(root)
+            if path not in splits.values()
+            and (same := train.keys() & {sub.name for sub in subfolders(path)})
+        ],
+    )
+    found = {split: (path, classes(path)) for split, path in splits.items()}
+    choice = split_names.choose(
+        found,
+        describe=lambda split: f"the folder {split[0].name}/",
+        answered=lambda split: bool(train.keys() & split[1].keys()),
+    )
+    strange = [
+        path.name + "/"
+        for split, (path, there) in found.items()
+        if split != "train"
+        and not train.keys() & there.keys()
+        # One folder of images alone may be a test split whose labels are secret.
+        and (choice.test is None or sum(map(bool, there.values())) > 1)
+    ]
+    if strange:
+        raise UsageError(
+            f"{root} has no folder of {splits['train'].name}/ in "
+            f"{' or '.join(strange)}: {wanted}"
+        )
+    return train, Choice(choice.test and choice.test[1], choice.words)
+
+
+def paired_folders(
+    root: Path, first: str, second: str, wanted: str
+) -> tuple[list[tuple[Path, Path]], str]:
+    """The folders `first` and `second` of the training split, and of the test if any.
+
+    They are `train/first` and `train/second`, or `first/train` and `second/train`;
+    without splits, they are in `root`.  They may be written in upper or lower case.
+    Also returns `split_names.Choice.words`.
+
+    wanted: the expected layout, for messages.
+
+    Raises `UsageError` as `split_folders` does, for splits without a training split,
+    and if there are no such folders.
+    """
+
+    def parts(folder: Path) -> tuple[Path, Path]:
+        there = {path.name.casefold(): path for path in subfolders(folder)}
+        return there.get(first, folder / first), there.get(second, folder / second)
+
+    inside = [
+        (parts(folder)[0], split, parts(folder))
+        for split, folder in split_folders(root).items()
+        if parts(folder)[0].is_dir()
+    ]
+    outside = []
+    whole = parts(root)
+    if whole[0].is_dir():
+        others = split_folders(whole[1]) if whole[1].is_dir() else {}
+        outside = [
+            (folder, split, (folder, others.get(split, whole[1] / folder.name)))
+            for split, folder in split_folders(whole[0]).items()
+        ]
+    pairs = split_names.unique(
+        (
+            (folder.relative_to(root).as_posix(), split, pair)
+            for folder, split, pair in (*inside, *outside)
+        ),
+        f"{root} has the folders",
+    )
+    if not pairs and all(part.is_dir() for part in whole):
+        return [whole], split_names.NOTHING.words
+    if not pairs:
+        raise UsageError(f"{root} has no {first}/ and {second}/: {wanted}")
+    return chosen_pairs(root, pairs, wanted, lambda annotations: annotations.is_dir())
+
+
+def chosen_pairs(
+    root: Path,
+    pairs: Mapping[Role, tuple[Path, Path]],
+    wanted: str,
+    annotated: Callable[[Path], bool],
+) -> tuple[list[tuple[Path, Path]], str]:
+    """As `paired_folders`, of the pairs of folders that a set has.
+
+    annotated: whether there are annotations in the second folder of a split.
+    """
+    if "train" not in pairs or not annotated(pairs["train"][1]):
+        names = [pair[0].relative_to(root).as_posix() + "/" for pair in pairs.values()]
+        raise UsageError(
+            f"{root} has {some(names)}, but none in train/ with annotations: {wanted}"
+        )
+    choice = split_names.choose(
+        pairs,
+        describe=lambda pair: f"the folder {pair[0].relative_to(root).as_posix()}/",
+        answered=lambda pair: annotated(pair[1]),
+    )
+    return [pair for pair in (pairs["train"], choice.test) if pair], choice.words
 
 
 def by_stem(
@@ -148,5 +312,5 @@ def folder(given: str) -> Path:
 
 
 def hidden(name: str) -> bool:
-    """Whether a file or folder is hidden, or was added by an archiver."""
-    return name.startswith(".") or name == "__MACOSX"
+    """Whether a file or folder is hidden, or is the system's."""
+    return name.startswith(".") or name.lower() in SYSTEM_FOLDERS

@@ -10,8 +10,10 @@ import numpy as np
 
 from jaxvision.data.files import (
     classes,
+    fields,
     image_files,
     listing,
+    reading,
     voc,
 )
 from jaxvision.data.files.decoding import DecodeError, numbers
@@ -62,7 +64,7 @@ def load(name: Name) -> Splits:
     root = voc.devkit(listing.folder(name.rest))
     exclude = listing.Exclude(root)
     problems: list[str] = []
-    pairs = _pairs(root, exclude, problems)
+    pairs, choice = _pairs(root, exclude, problems)
     exclude.check_all_found()
     refuse(root, problems)
 
@@ -80,7 +82,7 @@ def load(name: Name) -> Splits:
     refuse(root, problems)
     train, *test = [split.annotated() for split in found]
     return image_files.splits(
-        name.text, root, train, test[0] if test else None, names, exclude.remedy
+        name.text, root, train, test[0] if test else None, choice, names, exclude.remedy
     )
 
 
@@ -102,7 +104,7 @@ class Masks:
     def __call__(self, i: int) -> dict[str, np.ndarray]:
         path = self.root / self.paths[i]
         try:
-            return {"segmentation": numbers(path.read_bytes(), self.colours)}
+            return {"segmentation": numbers(reading.read_bytes(path), self.colours)}
         except (DecodeError, OSError) as error:
             raise DecodeError(f"its mask {self.paths[i]}: {error}") from error
 
@@ -146,23 +148,17 @@ class _Looked(NamedTuple):
         return Annotated(self.pairs.images, {}, self.maps, self.shapes)
 
 
-def _pairs(root: Path, exclude: listing.Exclude, problems: list[str]) -> list[Pairs]:
-    """Of the training split, and of the test split if there is one."""
+def _pairs(
+    root: Path, exclude: listing.Exclude, problems: list[str]
+) -> tuple[list[Pairs], str]:
+    """Of the training split, and of the test split if there is one; and whose it is."""
     if voc.is_layout(root, "SegmentationClass"):
-        return [
-            Pairs(tuple(split), tuple(split.values()))
-            for split in voc.listed(
-                root, "Segmentation", "SegmentationClass/{}.png", exclude, problems
-            )
-        ]
-    folders = listing.paired_folders(root, "images", "masks")
-    test = next((split for split in listing.TEST_FOLDERS if split in folders), None)
-    if not folders:
-        raise UsageError(f"{root} has no images/ and masks/: {_LAYOUT}")
-    if test and "train" not in folders:
-        raise UsageError(f"{root} has images and masks in {test}/, but none in train/")
-    splits = [split for split in ("", "train", test) if split in folders]
-    return [_paired(root, *folders[split], exclude, problems) for split in splits]
+        splits, choice = voc.listed(
+            root, "Segmentation", "SegmentationClass/{}.png", exclude, problems
+        )
+        return [Pairs(tuple(one), tuple(one.values())) for one in splits], choice
+    folders, choice = listing.paired_folders(root, "images", "masks", _LAYOUT)
+    return [_paired(root, *pair, exclude, problems) for pair in folders], choice
 
 
 def _paired(
@@ -217,24 +213,27 @@ def _read_colours(path: Path) -> tuple[tuple[str, ...], Colours]:
     names: list[str] = []
     colours: Colours = {}
     problems = []
-    for line, text in enumerate(path.read_text("utf-8-sig").splitlines(), start=1):
-        if not text.strip() or text.startswith("#"):
+    for line, text in enumerate(reading.lines(path), start=1):
+        if not text or text.startswith("#"):
             continue
-        *rgb, name = text.split(maxsplit=3)
-        levels = [int(level) for level in rgb if level.isdecimal()]
-        if len(levels) != 3 or max(levels) > 255:
+        try:
+            *levels, name = text.split(maxsplit=3)
+            red, green, blue = map(fields.whole, levels)
+            name = fields.name(name)
+        except ValueError:
+            red = green = blue = -1
+        if not 0 <= min(red, green, blue) <= max(red, green, blue) <= 255:
             problems.append(
-                f"line {line}: {text!r} is not of the form 64 128 64 Animal"
+                f"line {line}: {text!r:.80} is not of the form 64 128 64 Animal"
             )
             continue
-        red, green, blue = levels
         if (red, green, blue) in colours:
-            problems.append(f"line {line}: the colour of {name.strip()} is taken")
-        if name.strip().lower() in VOID:
+            problems.append(f"line {line}: the colour of {name} is taken")
+        if name.lower() in VOID:
             colours[red, green, blue] = UNKNOWN
         else:
             colours[red, green, blue] = len(names)
-            names.append(name.strip())
+            names.append(name)
     if len(names) > UNKNOWN:
         problems.append(f"{len(names)} classes: at most {UNKNOWN} are possible")
     refuse(path, problems)
@@ -256,7 +255,10 @@ def _look(root: Path, pairs: Pairs, colours: Colours | None, remedy: str) -> _Lo
 
 def _count(path: Path, colours: Colours | None) -> list[int]:
     """Height, width and the number of pixels of each number."""
-    mask = numbers(path.read_bytes(), colours)
+    try:
+        mask = numbers(reading.read_bytes(path), colours)
+    except OSError as error:
+        raise DecodeError(error.strerror or str(error)) from error
     return [*mask.shape, *np.bincount(mask.ravel(), minlength=256).tolist()]
 
 

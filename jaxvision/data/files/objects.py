@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxvision.data.files import classes
+from jaxvision.data.files import classes, fields
 from jaxvision.data.files.image_files import Annotated
 from jaxvision.data.files.problems import refuse
 
@@ -190,11 +190,13 @@ def _wrong_keypoints(found: Object, limit: np.ndarray) -> str:
             "visibility each"
         )
     points = np.reshape(np.array(found.keypoints, float), (-1, 3))
+    if not (np.abs(points) < np.finfo(np.float32).max).all():
+        return "the numbers of a keypoint are not finite"
     if not np.isin(points[:, 2], (0, 1, 2)).all():
         return "the visibility of a keypoint must be 0, 1 or 2"
     seen = points[points[:, 2] == 2, :2]  # hidden ones may lie where nothing is seen
     inside = (seen >= -TOLERANCE) & (seen <= limit + TOLERANCE)
-    if not (np.isfinite(points).all() and inside.all()):
+    if not inside.all():
         return f"a visible keypoint is not inside its image, {limit[1]}×{limit[0]}"
     return ""
 
@@ -229,18 +231,21 @@ def _outlines_of(one: _Flat, most: int, problems: list[str]) -> Outlines:
 def _checked(outline: Any, height: int, width: int) -> Outline:
     """Raises `ValueError` or similar for an invalid outline."""
     if isinstance(outline, Mapping):
-        if list(outline["size"]) != [height, width]:
-            raise ValueError(
-                f"it is for an image of {outline['size']} and not {[height, width]}"
-            )
+        size = [*map(fields.whole, outline["size"])]
+        if size != [height, width]:
+            raise ValueError(f"it is for an image of {size} and not {[height, width]}")
         lengths = outline["counts"]
-        if not isinstance(lengths, list):
+        if isinstance(lengths, list):
+            lengths = np.array(lengths, np.float64)
+        else:
             lengths = run_lengths(lengths)
-        lengths = np.array(lengths, np.int64)
-        if (lengths < 0).any() or lengths.sum() != height * width:
-            raise ValueError(f"its run lengths add up to {lengths.sum()} pixels")
-        return lengths
-    polygons = tuple(np.array(polygon, np.float32) for polygon in outline)
+        fits = (lengths >= 0) & (lengths <= height * width)
+        if not (fits & (lengths == np.floor(lengths))).all() or lengths.ndim != 1:
+            raise ValueError("one of its run lengths is no number of its pixels")
+        if lengths.sum() != height * width:
+            raise ValueError(f"its run lengths add up to {lengths.sum():g} pixels")
+        return lengths.astype(np.int64)
+    polygons = tuple(np.array(polygon, np.float64) for polygon in outline)
     for polygon in polygons:
         if polygon.ndim != 1 or len(polygon) < 6 or len(polygon) % 2:
             raise ValueError(
@@ -250,7 +255,7 @@ def _checked(outline: Any, height: int, width: int) -> Outline:
         x, y = polygon[::2], polygon[1::2]
         if not ((abs(x) <= 2 * width).all() and (abs(y) <= 2 * height).all()):
             raise ValueError("a corner is not finite, or far outside the image")
-    return polygons
+    return tuple(polygon.astype(np.float32) for polygon in polygons)
 
 
 def _fill(outline: Outline, height: int, width: int) -> np.ndarray:

@@ -1,13 +1,16 @@
 """`csv:PATH` and `jsonl:PATH`: a table of image files and their labels."""
 
 import csv
-import json
+import io
+import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxvision.data.files import fields, reading, split_names
 from jaxvision.data.files.image_files import Annotated, splits
 from jaxvision.data.files.problems import refuse, some
 from jaxvision.data.names import Name
@@ -20,18 +23,6 @@ COLUMNS = ("path", "label", "split")
 SEPARATOR = ";"
 """Between the `labels` of an image in a CSV."""
 
-SPLITS = {
-    "train": "train",
-    "training": "train",
-    "test": "test",
-    "testing": "test",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-}
-"""Values of `split`, in upper or lower case, and the split that is meant."""
-
 _EXAMPLE = '{"path": "cat/1.jpg", "label": "cat"}'
 
 
@@ -39,8 +30,7 @@ class _Row(NamedTuple):
     line: int
     path: str
     labels: tuple[str, ...]
-    split: str
-    """One of the values of `SPLITS`, or empty."""
+    split: split_names.Role | None
 
 
 def load(name: Name) -> Splits:
@@ -59,7 +49,8 @@ def load(name: Name) -> Splits:
     the annotation `presence` then, and `label` otherwise.
 
     Classes are the labels of the training rows, sorted; by value if all are numbers, so
-    that those of 1 to 10 become the classes 0 to 9, called "1" to "10".
+    that those of 1 to 10 become the classes 0 to 9, called "1" to "10".  A whole number
+    may be written as 10.0, as pandas does.
 
     Raises `UsageError` for what is wrong with the table, listing the lines, and for
     images that cannot be read.
@@ -68,11 +59,8 @@ def load(name: Name) -> Splits:
     if not table.is_file():
         raise UsageError(f"there is no file {table}, which {name.text!r} asks for")
     problems: list[str] = []
-    try:
-        read = _csv_rows if name.kind == "csv" else _jsonl_rows
-        found = list(read(table, problems))
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{table} is not UTF-8: {error}.  Save it as UTF-8") from error
+    read = _csv_rows if name.kind == "csv" else _jsonl_rows
+    found = list(read(table, problems))
     multi = any("labels" in row for _, row in found)
     rows = list(_valid(found, table.parent, multi, problems))
 
@@ -82,10 +70,15 @@ def load(name: Name) -> Splits:
             for row in rows
             if not row.split
         ]
-    train = [row for row in rows if row.split in ("", "train")]
-    test = [row for row in rows if row.split == "test"] or [
-        row for row in rows if row.split == "validation"
-    ]
+    else:
+        _refuse_unread(table, [row for _, row in found])
+    train = [row for row in rows if row.split in (None, "train")]
+    tests = {row.split: row.split for row in rows if row.split in split_names.TESTS}
+    chosen, choice = split_names.choose(
+        tests,
+        describe=lambda split: f"the lines of {table.name} whose split is {split}",
+    )
+    test = [row for row in rows if chosen and row.split == chosen]
     classes = _classes(train)
     # Problems with classes may follow from those found so far.
     refuse(table, problems)
@@ -97,67 +90,87 @@ def load(name: Name) -> Splits:
         table.parent,
         train=_annotated(train, indices, multi),
         test=_annotated(test, indices, multi) if test else None,
+        choice=choice,
         class_names=tuple(classes),
         remedy=f"remove their lines from {table}",
+        known=(table.name,),
+    )
+
+
+def _refuse_unread(table: Path, rows: list[dict[str, Any]]) -> None:
+    """Refuse columns that look like that of the split, where none is called so."""
+    values: dict[str, set[str]] = {}
+    for row in rows:
+        for column, value in row.items():
+            values.setdefault(column, set()).add(str(value or "").strip())
+    others = values.keys() - {"path", "label", "labels"}
+    split_names.refuse_unread(
+        table,
+        [
+            f"the column {column!r}"
+            for column in others
+            if split_names.mentions(column)
+            or all(map(split_names.resembles, values[column]))
+        ],
     )
 
 
 def _csv_rows(table: Path, problems: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    with table.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
-        try:
-            _check_columns(table, list(reader.fieldnames or []))
-            for row in reader:
-                if None in row:
-                    problems.append(
-                        f"line {reader.line_num}: more values than columns; put those "
-                        "with a comma into double quotes"
-                    )
-                else:
-                    yield reader.line_num, row
-        except csv.Error as error:
-            # In the first line, that of the columns, none was counted yet.
-            problems.append(f"line {max(reader.line_num, 1)}: {error}")
+    reader = csv.DictReader(io.StringIO(reading.text(table), newline=""), strict=True)
+    try:
+        _check_columns(table, list(reader.fieldnames or []))
+        for row in reader:
+            if None in row:
+                problems.append(
+                    f"line {reader.line_num}: more values than columns; put those "
+                    "with a comma into double quotes"
+                )
+            else:
+                yield reader.line_num, row
+    except csv.Error as error:
+        # In the first line, that of the columns, none was counted yet.
+        problems.append(f"line {max(reader.line_num, 1)}: {error}")
 
 
 def _jsonl_rows(
     table: Path, problems: list[str]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     columns: dict[str, None] = {}
-    with table.open(encoding="utf-8-sig") as file:
-        for line, text in enumerate(file, start=1):
-            if not text.strip():
-                continue
-            try:
-                row = json.loads(text)
-            except json.JSONDecodeError as error:
-                problems.append(f"line {line}: not JSON: {error.msg}")
-                continue
-            if not isinstance(row, dict):
-                problems.append(f"line {line}: not an object such as " + _EXAMPLE)
-                continue
-            columns.update(dict.fromkeys(row))
-            yield line, row
+    for line, text in enumerate(reading.text(table).split("\n"), start=1):
+        if not text.strip():
+            continue
+        try:
+            row = reading.json_value(text)
+        except ValueError as error:
+            problems.append(f"line {line}: not JSON: {error}")
+            continue
+        if not isinstance(row, dict):
+            problems.append(f"line {line}: not an object such as " + _EXAMPLE)
+            continue
+        columns.update(dict.fromkeys(row))
+        yield line, row
     if not problems:
         _check_columns(table, list(columns))
 
 
 def _check_columns(table: Path, columns: list[str]) -> None:
-    given = [column for column in ("label", "labels") if column in columns]
-    if len(given) == 2:
+    if twice := sorted({name for name in columns if columns.count(name) > 1}):
+        raise UsageError(f"{table} has more than one column {some(twice)}: keep one")
+    kinds = [column for column in ("label", "labels") if column in columns]
+    if len(kinds) == 2:
         raise UsageError(
             f"{table} has a column 'label' and a column 'labels': keep 'label' if "
             "every image shows one class, and 'labels' if it may show several"
         )
-    needed = ("path", *(given or ["label"]))
+    needed = ("path", *(kinds or ["label"]))
     missing = [column for column in needed if column not in columns]
     if missing:
+        given = some([f"{name!r:.40}" for name in columns]) or "none at all"
         raise UsageError(
             f"{table} has no column {' and no column '.join(map(repr, missing))}, only "
-            f"{', '.join(map(repr, columns)) or 'none at all'}: name the columns "
-            "path,label or path,label,split in the first line of a CSV, or in each "
-            f"object of JSON Lines: {_EXAMPLE}.  For several labels to an image call "
-            "the column labels"
+            f"{given}: name the columns path,label or path,label,split in the first "
+            f"line of a CSV, or in each object of JSON Lines: {_EXAMPLE}.  For several "
+            "labels to an image call the column labels"
         )
 
 
@@ -174,19 +187,20 @@ def _valid(
         if not isinstance(path, str) or not path.strip():
             wrong.append("empty path")
         elif (normal := Path(path.strip()).as_posix()) in first:
-            wrong.append(f"{path} is already in line {first[normal]}")
+            wrong.append(f"{path:.200} is already in line {first[normal]}")
         else:
             first[normal] = line
-            if not (root / normal).is_file():
-                wrong.append(f"there is no file {root / normal}")
+            if not os.path.isfile(root / normal):
+                wrong.append(f"there is no file {root / normal!s:.400}")
 
         split = str(row.get("split") or "").strip()
-        if split and split.lower() not in SPLITS:
-            wrong.append(str(unknown("split", split, SPLITS)))
+        meant = split_names.role(split)
+        if split and meant is None:
+            known = [name for names in split_names.NAMES.values() for name in names]
+            wrong.append(str(unknown("split", split[:40], known)))
 
         problems += [f"line {line}: {what}" for what in wrong]
         if not wrong:
-            meant = SPLITS.get(split.lower(), "")
             yield _Row(line, normal, labels, meant)
 
 
@@ -194,9 +208,8 @@ def _label(row: dict[str, Any], wrong: list[str]) -> tuple[str, ...]:
     label = row.get("label")
     if isinstance(label, list | dict):
         wrong.append("more than one label: call the column labels, in every line")
-    else:
-        _check_label(label, wrong)
-    return (str(label).strip(),)
+        return ()
+    return (_class(label, wrong),)
 
 
 def _labels(row: dict[str, Any], wrong: list[str]) -> tuple[str, ...]:
@@ -206,21 +219,30 @@ def _labels(row: dict[str, Any], wrong: list[str]) -> tuple[str, ...]:
     if not isinstance(given, list):
         wrong.append("no labels: write [] for an image of no class")
         return ()
-    for label in given:
-        _check_label(label, wrong)
-    labels = tuple(str(label).strip() for label in given)
-    if twice := sorted({label for label in labels if labels.count(label) > 1}):
+    labels = tuple(_class(label, wrong) for label in given)
+    if twice := sorted(
+        {label for label in labels if label and labels.count(label) > 1}
+    ):
         wrong.append(f"more than once: {some(twice)}")
     return labels
 
 
-def _check_label(label: Any, wrong: list[str]) -> None:
-    if label is None or not str(label).strip():
+def _class(label: Any, wrong: list[str]) -> str:
+    """The name of a class, however it is written; "" and a reason if it has none."""
+    if label is None or (isinstance(label, str) and not label.strip()):
         wrong.append("empty label")
-    elif isinstance(label, float | bool | list | dict):
-        wrong.append(f"label {label!r} is neither a name nor a whole number")
-    elif _is_number(str(label)) and int(label) < 0:
-        wrong.append(f"label {label} is negative")
+        return ""
+    try:
+        name = fields.label(label)
+        if not isinstance(label, str):
+            fields.whole(label)
+    except ValueError:
+        what = "is neither a name nor a whole number"
+        wrong.append(f"label {fields.shown(label)} {what}")
+        return ""
+    if _value(name) < 0:
+        wrong.append(f"label {name} is negative")
+    return name
 
 
 def _check_classes(
@@ -245,14 +267,18 @@ def _check_classes(
 
 
 def _classes(rows: list[_Row]) -> list[str]:
+    """Sorted by their values if all are numbers, else as texts."""
     labels = {label for row in rows for label in row.labels}
-    if all(map(_is_number, labels)):
-        return sorted(labels, key=int)
-    return sorted(labels)
+    if any(map(math.isnan, map(_value, labels))):
+        return sorted(labels)
+    return sorted(labels, key=lambda label: (_value(label), label))
 
 
-def _is_number(label: str) -> bool:
-    return label.strip().removeprefix("-").isdecimal()
+def _value(label: str) -> float:
+    try:
+        return fields.number(label)
+    except ValueError:
+        return math.nan
 
 
 def _annotated(rows: list[_Row], indices: dict[str, int], multi: bool) -> Annotated:

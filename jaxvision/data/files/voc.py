@@ -3,20 +3,22 @@
 Everingham et al. 2010, https://doi.org/10.1007/s11263-009-0275-4
 """
 
-import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
-from xml.etree import ElementTree
+from typing import NamedTuple
+from xml.etree.ElementTree import Element
 
 import numpy as np
 
 from jaxvision.data.files import (
     classes,
+    fields,
     image_files,
     listing,
+    reading,
+    split_names,
 )
 from jaxvision.data.files.decoding import DecodeError, numbers
 from jaxvision.data.files.image_files import Annotated
@@ -56,8 +58,8 @@ def load(name: Name) -> Splits:
     images are in which split: `trainval` and `test` if the annotations of the latter
     are there, else `train` and `val`.  Or it holds images and XML files, in folders
     `images/` and `annotations/` or beside each other, in `train/` and `test/` or `val/`
-    or without splits; then a fifth becomes the test split.  Images in `exclude.txt` are
-    left out.
+    or without splits; then a fifth becomes the test split.  Other lists and folders
+    that look like splits are refused.  Images in `exclude.txt` are left out.
 
     Pixels count from 1 in these files, and boxes contain their last row and column: 1 1
     2 2 becomes 0 0 2 2.  Objects marked `difficult` are `crowd`.  Classes are those of
@@ -70,7 +72,7 @@ def load(name: Name) -> Splits:
     root = devkit(listing.folder(name.rest))
     exclude = listing.Exclude(root)
     problems: list[str] = []
-    pairs = _pairs(root, exclude, problems)
+    pairs, choice = _pairs(root, exclude, problems)
     exclude.check_all_found()
     refuse(root, problems)
 
@@ -90,7 +92,7 @@ def load(name: Name) -> Splits:
     )
     train, *test = annotated
     return image_files.splits(
-        name.text, root, train, test[0] if test else None, names, exclude.remedy
+        name.text, root, train, test[0] if test else None, choice, names, exclude.remedy
     )
 
 
@@ -104,7 +106,7 @@ class ObjectMasks:
 
     def __call__(self, i: int) -> dict[str, np.ndarray]:
         try:
-            mask = numbers((self.root / self.paths[i]).read_bytes())
+            mask = numbers(reading.read_bytes(self.root / self.paths[i]))
         except (DecodeError, OSError) as error:
             raise DecodeError(f"its mask {self.paths[i]}: {error}") from error
         order = np.arange(1, self.most + 1)[:, None, None]
@@ -132,17 +134,18 @@ def listed(
     annotation: str,
     exclude: listing.Exclude,
     problems: list[str],
-) -> list[Pairs]:
-    """The training split, and the test split if there is one.
+) -> tuple[list[Pairs], str]:
+    """The training split, and the test split if there is one; `Choice.words`.
 
     From the lists in `ImageSets/<kind>/`; without any, all images are for training.  A
-    list of test images of which none is annotated is ignored.
+    list of test images of which none is annotated is passed over.
 
     annotation: the path of the annotation of an image, such as `"Annotations/{}.xml"`
     with the name of the image in place of the braces.
     """
     splits = []
-    for names in _image_sets(root, kind, annotation, problems):
+    sets, choice = _image_sets(root, kind, annotation, problems)
+    for names in sets:
         found = _images(root, names, problems)
         problems += [
             f"there is no file {root / annotation.format(name)}"
@@ -156,50 +159,75 @@ def listed(
                 if path not in exclude
             }
         )
-    return splits
+    return splits, choice
+
+
+TRAINVAL = "trainval"
+"""The list of the training and validation images together."""
 
 
 def _image_sets(
     root: Path, kind: str, annotation: str, problems: list[str]
-) -> list[list[str]]:
-    """Names of the images of each split."""
-    lists = {}
-    for split in ("train", "trainval", *listing.TEST_FOLDERS):
-        path = root / "ImageSets" / kind / f"{split}.txt"
-        if path.is_file():
-            lines = map(str.strip, path.read_text("utf-8-sig").splitlines())
-            lists[split] = [line for line in lines if line]
-            if twice := [n for n, count in Counter(lists[split]).items() if count > 1]:
-                problems.append(f"{path} lists {some(twice)} more than once")
-    test = next(
-        (
-            split
-            for split in listing.TEST_FOLDERS
-            if any(
-                (root / annotation.format(name)).is_file()
-                for name in lists.get(split, ())
-            )
-        ),
-        None,
+) -> tuple[list[list[str]], str]:
+    """Names of the images of each split, and `Choice.words`."""
+    folder = root / "ImageSets" / kind
+    there = listing.with_suffix(folder, ".txt")
+    both = [path for path in there if path.stem.casefold() == TRAINVAL]
+    splits = split_names.unique(
+        ((path.name, split_names.role(path.stem), path) for path in there),
+        f"{folder} has the lists",
     )
-    if not lists:
+    known = {*splits.values(), *both}
+    elsewhere = () if known else (root / "ImageSets").rglob("*.txt")
+    split_names.refuse_unread(
+        root,
+        {
+            path.relative_to(root).as_posix()
+            for path in (*there, *elsewhere)
+            if path not in known
+            and split_names.mentions(path.stem)
+            # Beside those of images there are lists of a class: `cat_train.txt`.
+            and not (known and _is_of_class(path))
+        },
+    )
+    if not known:
         found = listing.images(root, root / "JPEGImages")
-        return [[Path(path).stem for path in found]]
-    if test == "test" and "trainval" in lists:
-        train = "trainval"
-    elif "train" in lists:
-        train = "train"
+        return [[Path(path).stem for path in found]], split_names.NOTHING.words
+    lists = {path: _lines(path, problems) for path in sorted(known)}
+    choice = split_names.choose(
+        splits,
+        describe=lambda path: f"the list {path.relative_to(root).as_posix()}",
+        answered=lambda path: any(
+            (root / annotation.format(name)).is_file() for name in lists[path]
+        ),
+    )
+    if both and (choice.test is None or choice.test == splits.get("test")):
+        train = both[0]
+    elif "train" in splits:
+        train = splits["train"]
     else:
-        train, test = "trainval", None
-    if not lists.get(train):
-        raise UsageError(
-            f"{root / 'ImageSets' / kind} has no train.txt that lists an image"
-        )
-    if test is None:
-        return [lists[train]]
-    if both := sorted(set(lists[train]) & set(lists[test])):
-        problems.append(f"{train}.txt and {test}.txt both list {some(both)}")
-    return [lists[train], lists[test]]
+        raise UsageError(f"{folder} has no train.txt: it lists the images to train on")
+    if not lists[train]:
+        raise UsageError(f"{train} lists no image")
+    if choice.test is None:
+        return [lists[train]], choice.words
+    if shared := sorted(set(lists[train]) & set(lists[choice.test])):
+        problems.append(f"{train.name} and {choice.test.name} both list {some(shared)}")
+    return [lists[train], lists[choice.test]], choice.words
+
+
+def _lines(path: Path, problems: list[str]) -> list[str]:
+    """The images that a list names."""
+    names = [line for line in reading.lines(path) if line]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        problems.append(f"{path} lists {some(twice)} more than once")
+    return names
+
+
+def _is_of_class(path: Path) -> bool:
+    """Whether a list says of each image if it shows a class: -1, 0 (difficult) or 1."""
+    lines = reading.lines(path)
+    return all(line.split()[-1] in ("-1", "0", "1") for line in lines if line)
 
 
 def _images(root: Path, names: Sequence[str], problems: list[str]) -> dict[str, str]:
@@ -218,24 +246,24 @@ def _images(root: Path, names: Sequence[str], problems: list[str]) -> dict[str, 
     return {name: found[name] for name in names if name in found}
 
 
-def _pairs(root: Path, exclude: listing.Exclude, problems: list[str]) -> list[Pairs]:
+def _pairs(
+    root: Path, exclude: listing.Exclude, problems: list[str]
+) -> tuple[list[Pairs], str]:
     if is_layout(root, "Annotations"):
         return listed(root, "Main", "Annotations/{}.xml", exclude, problems)
-    folders = listing.paired_folders(root, "images", "annotations")
-    for split in ("train", *listing.TEST_FOLDERS):
-        if split not in folders and any((root / split).glob("*.xml")):
-            folders[split] = root / split, root / split
-    if not folders and any(root.glob("*.xml")):
-        folders[""] = root, root
-    if not folders:
-        raise UsageError(
-            f"{root} has no XML files where they are looked for: {_LAYOUT}"
-        )
-    test = next((split for split in listing.TEST_FOLDERS if split in folders), None)
-    if "" not in folders and "train" not in folders:
-        raise UsageError(f"{root} has annotations in {test}/, but none in train/")
-    splits = [split for split in ("", "train", test) if split in folders]
-    return [_beside(root, *folders[split], exclude, problems) for split in splits]
+    splits = listing.split_folders(root)
+    if any(_has_xml(folder) for folder in splits.values()):
+        pairs = {split: (folder, folder) for split, folder in splits.items()}
+        folders, choice = listing.chosen_pairs(root, pairs, _LAYOUT, _has_xml)
+    elif _has_xml(root):
+        folders, choice = [(root, root)], split_names.NOTHING.words
+    else:
+        folders, choice = listing.paired_folders(root, "images", "annotations", _LAYOUT)
+    return [_beside(root, *pair, exclude, problems) for pair in folders], choice
+
+
+def _has_xml(folder: Path) -> bool:
+    return bool(listing.with_suffix(folder, ".xml"))
 
 
 def _beside(
@@ -246,7 +274,7 @@ def _beside(
     problems: list[str],
 ) -> Pairs:
     found = listing.by_stem(root, folder, listing.images(root, folder), problems)
-    xml = {path.stem: path for path in annotations.glob("*.xml")}
+    xml = {path.stem: path for path in listing.with_suffix(annotations, ".xml")}
     left_out = {stem for stem, path in found.items() if path in exclude}
     problems += [
         f"{found[stem]} has no {stem}.xml in {annotations}"
@@ -279,14 +307,17 @@ def _read(root: Path, pairs: Pairs, problems: list[str]) -> list[_File]:
     files = []
     for path in pairs.values():
         try:
-            files.append(_parse(ElementTree.parse(root / path).getroot()))
-        except (ElementTree.ParseError, OSError, ValueError) as error:
+            files.append(_parse(reading.xml(root / path)))
+        except UsageError as error:  # which says in which file
+            problems.append(str(error))
+            files.append(_File(None, []))
+        except ValueError as error:
             problems.append(f"{path}: {error}")
             files.append(_File(None, []))
     return files
 
 
-def _parse(annotation: Any) -> _File:
+def _parse(annotation: Element) -> _File:
     """Raises `ValueError` for a malformed annotation."""
     if annotation.tag != "annotation":
         raise ValueError(f"its root is <{annotation.tag}> and not <annotation>")
@@ -294,7 +325,7 @@ def _parse(annotation: Any) -> _File:
     height, width = (
         (0, 0)
         if size is None
-        else (int(_number(size, side, "size")) for side in ("height", "width"))
+        else (_field(size, side, "size", fields.whole) for side in ("height", "width"))
     )
     objects = []
     for n, found in enumerate(annotation.findall("object"), start=1):
@@ -303,9 +334,10 @@ def _parse(annotation: Any) -> _File:
         if box is None:
             raise ValueError(f"{where} has no <bndbox>")
         left, top, right, bottom = (
-            _number(box, side, where) for side in ("xmin", "ymin", "xmax", "ymax")
+            _field(box, side, where, fields.number)
+            for side in ("xmin", "ymin", "xmax", "ymax")
         )
-        name = (found.findtext("name") or "").strip()
+        name = _field(found, "name", where, fields.name)
         if not name:
             raise ValueError(f"{where} has no <name>")
         objects.append(
@@ -313,21 +345,19 @@ def _parse(annotation: Any) -> _File:
                 name,
                 where,
                 (left - 1, top - 1, right, bottom),
-                (found.findtext("difficult") or "0").strip() not in ("0", ""),
+                _field(found, "difficult", where, fields.truth),
             )
         )
     return _File((height, width) if height and width else None, objects)
 
 
-def _number(element: Any, side: str, where: str) -> float:
-    text = (element.findtext(side) or "").strip()
+def _field[Value](
+    element: Element, tag: str, where: str, meaning: Callable[[str], Value]
+) -> Value:
     try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(f"{side} of {where} is {text!r}, which is not a number")
-    return number
+        return meaning((element.findtext(tag) or "").strip())
+    except ValueError as error:
+        raise ValueError(f"{tag} of {where}: {error}") from error
 
 
 def _names(root: Path, train: Sequence[_File]) -> tuple[str, ...]:
@@ -376,9 +406,14 @@ def _with_masks(
     root: Path, splits: Sequence[Annotated], remedy: str
 ) -> Sequence[Annotated]:
     """With `instances`, if there is a mask of objects for every image."""
-    masks = [tuple(map(_object_mask, split.paths)) for split in splits]
-    if not all((root / path).is_file() for paths in masks for path in paths):
+    found = {
+        path.stem: path.relative_to(root).as_posix()
+        for path in listing.with_suffix(root / "SegmentationObject", ".png")
+    }
+    stems = [[Path(path).stem for path in split.paths] for split in splits]
+    if any(stem not in found for each in stems for stem in each):
         return splits
+    masks = [tuple(found[stem] for stem in each) for each in stems]
     problems = []
     for split, paths in zip(splits, masks, strict=True):
         assert split.shapes is not None  # `annotate` asked for them
@@ -393,7 +428,3 @@ def _with_masks(
         split._replace(maps=ObjectMasks(root, paths, split.targets["classes"].shape[1]))
         for split, paths in zip(splits, masks, strict=True)
     ]
-
-
-def _object_mask(image: str) -> str:
-    return f"SegmentationObject/{Path(image).stem}.png"

@@ -3,15 +3,18 @@
 The formats: https://docs.ultralytics.com/datasets/detect (and segment, pose)
 """
 
-import math
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxvision.data.files import (
     classes,
+    fields,
     image_files,
     listing,
+    reading,
+    split_names,
 )
 from jaxvision.data.files.objects import (
     Listed,
@@ -19,9 +22,12 @@ from jaxvision.data.files.objects import (
     annotate,
 )
 from jaxvision.data.files.problems import refuse
+from jaxvision.data.files.split_names import Role
 from jaxvision.data.names import Name
 from jaxvision.data.source import Splits
 from jaxvision.errors import UsageError
+
+MOST_KEYPOINTS = 1_000
 
 NAMES = (classes.FILE, "obj.names")
 """Files with the names of the classes, one per line, for want of a `data.yaml`."""
@@ -42,9 +48,10 @@ def load(name: Name) -> Splits:
     PATH, or the folder of the YAML file that PATH is, holds `images/` and `labels/`,
     alone or in each of `train/` and one of `test/`, `validation/`, `val/`, `valid/`
     (or with these in each of them); without splits a fifth becomes the test split.  Or
-    it holds images and text files side by side.  Where `train` and `val` or `test` in
-    the YAML file are folders of images in PATH, these are used.  Images in
-    `exclude.txt` are left out.
+    it holds images and text files side by side, in such folders or without splits.
+    Where the YAML file has `train`, `val` or `test`, these alone are used: each is a
+    folder of images in PATH, a text file that lists images, or a list of these.  Images
+    in `exclude.txt` are left out.
 
     The classes are the `names` in `data.yaml`, or the lines of `classes.txt` or
     `obj.names`.  A line of a text file is an object: its class and, in shares of the
@@ -53,17 +60,15 @@ def load(name: Name) -> Splits:
     and its keypoints.  If every object has a polygon, `instances` are drawn from them.
     An image without a text file shows no object.
 
-    Raises `UsageError` for files that deviate from this, a text file without an image,
-    and duplicate lines, and as `objects.annotate` does.
+    Raises `UsageError` for files that deviate from this, a split that is declared and
+    cannot be found, a text file without an image, and duplicate lines, and as
+    `objects.annotate` does.
     """
     given = Path(name.rest).expanduser()
     declared = _declared(given)
     exclude = listing.Exclude(declared.root)
     problems: list[str] = []
-    splits = [
-        _paired(declared.root, *folders, exclude, problems)
-        for folders in _folders(declared)
-    ]
+    splits, choice = _splits(declared, exclude, problems)
     exclude.check_all_found()
     if not problems and not any(text for split in splits for text in split.values()):
         raise UsageError(f"no image of {declared.root} has a text file: {_LAYOUT}")
@@ -86,6 +91,7 @@ def load(name: Name) -> Splits:
         declared.root,
         train,
         test[0] if test else None,
+        choice,
         declared.names,
         exclude.remedy,
     )
@@ -98,12 +104,21 @@ class _Declared(NamedTuple):
     names: tuple[str, ...]
     keypoints: tuple[int, int] | None
     """How many keypoints an object has, and the numbers of each: 2 or 3."""
-    images: Mapping[str, Path]
-    """Folders of images by split, as far as they exist."""
+    splits: Mapping[Role, "_Split"]
+    """Empty where nothing is declared."""
+
+
+class _Split(NamedTuple):
+    """A split that `data.yaml` declares."""
+
+    words: str
+    """Such as `"val: images/val2017 in data.yaml"`."""
+    places: list[Path]
+    """Folders of images, and images."""
 
 
 def _declared(given: Path) -> _Declared:
-    if given.suffix in (".yaml", ".yml") and given.is_file():
+    if given.suffix.lower() in (".yaml", ".yml") and given.is_file():
         return _from_yaml(given)
     root = listing.folder(str(given))
     yaml = [path for path in (root / "data.yaml", root / "data.yml") if path.is_file()]
@@ -119,78 +134,203 @@ def _declared(given: Path) -> _Declared:
 
 
 def _from_yaml(path: Path) -> _Declared:
-    import yaml
-
+    content = reading.yaml(path)
+    content = content if isinstance(content, dict) else {}
+    names = _names(path, content.get("names"))
     try:
-        content = yaml.safe_load(path.read_text("utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not YAML, or damaged: {error}") from error
-    names = content.get("names") if isinstance(content, dict) else None
-    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
-        names = [names[k] for k in range(len(names))]
-    if not isinstance(names, list):
-        raise UsageError(
-            f"{path} does not name its classes: expected such as names: [cat, dog], "
-            "or numbers from 0 without gaps and a name for each"
-        )
-    names = tuple(map(str, names))
+        count = fields.whole(content.get("nc", len(names)))
+    except ValueError as error:
+        raise UsageError(f"{path} has a wrong nc: {error}") from error
+    if count != len(names):
+        raise UsageError(f"{path} has nc: {count}, and {len(names)} names")
+    shape = None
+    if "kpt_shape" in content:
+        shape = _keypoint_shape(path, content["kpt_shape"])
+    return _Declared(path.parent, names, shape, _declared_splits(path, content))
+
+
+def _names(path: Path, given: Any) -> tuple[str, ...]:
+    """The names of the classes: a list, or a mapping from their numbers."""
+    try:
+        if isinstance(given, dict):
+            numbered = {fields.whole(k): name for k, name in given.items()}
+            if len(numbered) < len(given):
+                raise ValueError("it numbers two classes alike")
+            given = [numbered[k] for k in range(len(numbered))]
+        if not isinstance(given, list):
+            raise ValueError(f"names is {fields.shown(given)}")
+        names = tuple(map(fields.name, given))
+    except KeyError as error:
+        raise _without_names(path, f"it has no class {error}") from error
+    except ValueError as error:
+        raise _without_names(path, str(error)) from error
     classes.check_names(path, names)
-    if content.get("nc", len(names)) != len(names):
-        raise UsageError(f"{path} has nc: {content['nc']}, and {len(names)} names")
-    shape = content.get("kpt_shape")
-    if shape is not None and not (
-        isinstance(shape, list)
-        and len(shape) == 2
-        and isinstance(shape[0], int)
-        and shape[0] > 0
-        and shape[1] in (2, 3)
-    ):
-        raise UsageError(f"{path} has kpt_shape: {shape}: expected such as [17, 3]")
-    images = {}
-    for split in ("train", *listing.TEST_FOLDERS):
-        if found := _images_folder(path, content, split):
-            images[split] = found
-    return _Declared(path.parent, names, tuple(shape) if shape else None, images)
+    return names
 
 
-def _images_folder(path: Path, content: Mapping[str, Any], split: str) -> Path | None:
-    """The folder a YAML file gives for a split, if it is in that of the file."""
-    value = content.get(split)
-    if not isinstance(value, str):
-        return None
-    # What other tools write is relative to here, to `path`, or to where it once was.
-    inside = Path(*(part for part in Path(value).parts if part != ".."))
-    above = Path(str(content.get("path") or "."))
-    for folder in (path.parent / above / value, path.parent / inside):
-        if folder.is_dir() and folder.resolve().is_relative_to(path.parent.resolve()):
-            return path.parent / folder.resolve().relative_to(path.parent.resolve())
+def _without_names(path: Path, reason: str) -> UsageError:
+    return UsageError(
+        f"{path} does not name its classes ({reason}): expected such as names: [cat, "
+        "dog], or numbers from 0 without gaps and a name for each"
+    )
+
+
+def _keypoint_shape(path: Path, given: Any) -> tuple[int, int]:
+    try:
+        count, each = map(fields.whole, given if isinstance(given, list) else [])
+    except ValueError:
+        count = each = 0
+    if not 1 <= count <= MOST_KEYPOINTS or each not in (2, 3):
+        raise UsageError(
+            f"{path} has kpt_shape: {fields.shown(given)}: expected such as [17, 3], "
+            f"up to {MOST_KEYPOINTS} of 2 or 3 numbers"
+        )
+    return count, each
+
+
+def _declared_splits(path: Path, content: Mapping[str, Any]) -> dict[Role, _Split]:
+    # As YAML has it, all scalars are text; these stand for none.
+    keys = [key for key, value in content.items() if value not in ("", "~", "null", [])]
+    found = split_names.unique(
+        ((key, split_names.role(key), key) for key in keys), f"{path} has the keys"
+    )
+    split_names.refuse_unread(
+        path,
+        [
+            f"the key {key}"
+            for key in keys
+            if key not in found.values() and split_names.mentions(key)
+        ],
+    )
+    if found and "train" not in found:
+        raise UsageError(
+            f"{path} declares {', '.join(found.values())}, and not what to train on: "
+            "add a line such as train: images/train"
+        )
+    splits = {}
+    for split, key in found.items():
+        value = content[key]
+        values = value if isinstance(value, list) else [value]
+        places = [place for each in values for place in _places(path, content, each)]
+        splits[split] = _Split(f"{key}: {value} in {path.name}", places)
+    return splits
+
+
+def _places(path: Path, content: Mapping[str, Any], value: Any) -> list[Path]:
+    """What a YAML file gives for a split: a folder, or the images that a text lists.
+
+    Raises `UsageError` for what is not in the folder of the YAML file.
+    """
+    root = path.parent
+    bases = (root / str(content.get("path") or "."), root)
+    place = _located(root, bases, str(value))
+    if place is not None and place.is_dir():
+        return [place]
+    if place is None or place.suffix != ".txt":
+        raise UsageError(
+            f"{path} declares {value!r}, and {root} holds no such folder of images or "
+            ".txt file that lists them: correct that line; or remove it, if its images "
+            "are not here"
+        )
+    listed = {
+        line: _located(root, (place.parent, *bases), line)
+        for line in reading.lines(place)
+        if line
+    }
+    problems = [
+        f"it lists {line}, which is not in {root}"
+        for line, image in listed.items()
+        if image is None or not image.is_file()
+    ]
+    if not listed:
+        problems.append("it lists no image")
+    refuse(place, problems)
+    return [image for image in listed.values() if image]
+
+
+def _located(root: Path, bases: Iterable[Path], value: str) -> Path | None:
+    """The file or folder in `root` that is meant by a path in a declaration.
+
+    What tools write is relative to one of `bases`, or to where the set once was: then
+    it is what the end of the path leads to.
+    """
+    here = os.path.abspath(root)
+    parts = [part for part in Path(value.replace("\\", "/")).parts if part != ".."]
+    ends = (root.joinpath(*parts[i:]) for i in range(len(parts)) if parts[i] != "/")
+    for candidate in (*(base / value for base in bases), *ends):
+        whole = Path(os.path.abspath(candidate))
+        if whole.is_relative_to(here) and whole.exists():
+            return root / whole.relative_to(here)
     return None
 
 
-def _folders(declared: _Declared) -> list[tuple[Path, Path]]:
-    """Images and text files of the training split, and of the test split if any."""
+def _splits(
+    declared: _Declared, exclude: listing.Exclude, problems: list[str]
+) -> tuple[list[dict[str, str]], str]:
+    """Images and their text files, of the training split, and of the test if any.
+
+    Also returns `split_names.Choice.words`.
+    """
     root = declared.root
+    if not declared.splits:
+        folders, words = _folders(root)
+        return [_paired(root, *pair, exclude, problems) for pair in folders], words
+    wrong: dict[str, list[str]] = {}
     found = {
-        split: (images, _labels(root, images))
-        for split, images in declared.images.items()
+        role: (split.words, _listed(root, split, exclude, wrong.setdefault(role, [])))
+        for role, split in declared.splits.items()
     }
-    if "train" not in found:
-        found = listing.paired_folders(root, "images", "labels")
-    if not found and listing.images(root, root):
-        found[""] = root, root
-    if not found:
-        raise UsageError(f"{root} has no images/ and labels/: {_LAYOUT}")
-    train = "train" if "train" in found else ""
-    test = next((split for split in listing.TEST_FOLDERS if split in found), None)
-    if train not in found:
-        raise UsageError(f"{root} has images and labels in {test}/, but none in train/")
-    if test and found[test] != found[train]:
-        return [found[train], found[test]]
-    return [found[train]]
+    choice = split_names.choose(
+        found,
+        describe=lambda split: split[0],
+        answered=lambda split: any(split[1].values()),
+    )
+    used = [found["train"], *([choice.test] if choice.test else [])]
+    for role, split in found.items():
+        problems += wrong[role] if split in used else []
+    return [pairs for _, pairs in used], choice.words
+
+
+def _listed(
+    root: Path, split: _Split, exclude: listing.Exclude, problems: list[str]
+) -> dict[str, str]:
+    """As `_paired`, of a declared split."""
+    pairs: dict[str, str] = {}
+    for place in split.places:
+        if place.is_dir():
+            more = _paired(root, place, _labels(root, place), exclude, problems)
+        else:
+            path = place.relative_to(root).as_posix()
+            text = _labels(root, place).with_suffix(".txt").relative_to(root)
+            more = {path: text.as_posix() if (root / text).is_file() else ""}
+            more = {path: text for path, text in more.items() if path not in exclude}
+        problems += [
+            f"{split.words}: {path} is in it more than once"
+            for path in more
+            if path in pairs
+        ]
+        pairs |= more
+    return pairs
+
+
+def _folders(root: Path) -> tuple[list[tuple[Path, Path]], str]:
+    """As `listing.paired_folders`, with texts beside the images too."""
+    splits = listing.split_folders(root)
+    if any(_has_texts(folder) for folder in splits.values()):
+        pairs = {split: (folder, folder) for split, folder in splits.items()}
+        return listing.chosen_pairs(root, pairs, _LAYOUT, _has_texts)
+    apart = any((folder / "labels").is_dir() for folder in (root, *splits.values()))
+    if not apart and listing.images(root, root):
+        return [(root, root)], split_names.NOTHING.words
+    return listing.paired_folders(root, "images", "labels", _LAYOUT)
+
+
+def _has_texts(folder: Path) -> bool:
+    return bool(listing.with_suffix(folder, ".txt"))
 
 
 def _labels(root: Path, images: Path) -> Path:
-    """The folder of the text files: `labels` where the images have `images`."""
+    """Where the texts of a folder or of an image are: `labels` in place of `images`."""
     parts = list(images.relative_to(root).parts)
     if "images" in parts:
         parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
@@ -206,21 +346,20 @@ def _paired(
 ) -> dict[str, str]:
     """Images and their text files, "" for none, as paths relative to the root."""
     found = listing.by_stem(root, images, listing.images(root, images), problems)
-    texts = {
-        path.relative_to(labels).with_suffix("").as_posix(): path
-        for path in sorted(labels.rglob("*.txt"))
-        if path.name not in NAMES and not listing.hidden(path.name)
-    }
+    text_files = [
+        path
+        for path in listing.find(root, labels, (".txt",))
+        if Path(path).name.lower() not in (*NAMES, listing.EXCLUDE)
+    ]
+    texts = listing.by_stem(root, labels, text_files, problems)
     problems += [
-        f"{texts[stem].relative_to(root)} has no image in {images.relative_to(root)}/"
+        f"{texts[stem]} has no image in {images.relative_to(root)}/"
         for stem in sorted(texts.keys() - found.keys())
     ]
     if not found:
         problems.append(f"no images in {images}")
     return {
-        path: texts[stem].relative_to(root).as_posix() if stem in texts else ""
-        for stem, path in found.items()
-        if path not in exclude
+        path: texts.get(stem, "") for stem, path in found.items() if path not in exclude
     }
 
 
@@ -229,13 +368,13 @@ def _read(
 ) -> list[Object]:
     """The objects that a text file lists."""
     try:
-        content = (declared.root / text).read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        problems.append(f"{text}: {error}")
+        lines = reading.lines(declared.root / text)
+    except UsageError as error:  # which says in which file
+        problems.append(str(error))
         return []
     objects: list[Object] = []
     first: dict[tuple[str, ...], int] = {}
-    for line, row in enumerate(map(str.split, content.splitlines()), start=1):
+    for line, row in enumerate(map(str.split, lines), start=1):
         if not row:
             continue
         key = tuple(row)
@@ -254,18 +393,20 @@ def _object(
     declared: _Declared, row: list[str], where: str, height: int, width: int
 ) -> Object:
     """Raises `ValueError` for a malformed row."""
-    category, *rest = row
-    if not category.isdecimal() or int(category) >= len(declared.names):
+    try:
+        category = fields.whole(row[0])
+    except ValueError:
+        category = -1
+    if not 0 <= category < len(declared.names):
         raise ValueError(
-            f"there is no class {category}, only those from 0 to "
+            f"there is no class {row[0]:.40}, only those from 0 to "
             f"{len(declared.names) - 1}"
         )
     try:
-        values = [float(text) for text in rest]
+        values = [fields.number(text) for text in row[1:]]
     except ValueError:
-        values = [math.nan]
-    if not all(map(math.isfinite, values)):
-        raise ValueError(f"{' '.join(rest)!r:.60} are not all numbers")
+        what = f"{' '.join(row[1:])!r:.60} are not all numbers"
+        raise ValueError(what) from None
 
     points, each = declared.keypoints or (0, 0)
     if len(values) == 4 + points * each:
@@ -277,7 +418,7 @@ def _object(
             (y + h / 2) * height,
         )
         keypoints = _keypoints(values[4:], each, height, width) if points else []
-        return Object(where, int(category), box, keypoints=keypoints)
+        return Object(where, category, box, keypoints=keypoints)
     if declared.keypoints or len(values) < 6 or len(values) % 2:
         wanted = (
             f"a box and {points} keypoints of {each} numbers"
@@ -289,7 +430,7 @@ def _object(
     ys = [y * height for y in values[1::2]]
     polygon = [value for corner in zip(xs, ys, strict=True) for value in corner]
     box = min(xs), min(ys), max(xs), max(ys)
-    return Object(where, int(category), box, outline=[polygon])
+    return Object(where, category, box, outline=[polygon])
 
 
 def _keypoints(values: list[float], each: int, height: int, width: int) -> list[float]:

@@ -25,7 +25,7 @@ def load() -> Splits:
         class_names=tuple("0123456789"),
         read=_read,
     )
-    return with_test(whole, NAME, TEST_SIZE)
+    return with_test(whole, NAME, "all are of MNIST's training split", TEST_SIZE)
 
 
 def _read() -> dict[str, np.ndarray]:

@@ -6,11 +6,16 @@ import numpy as np
 
 from jaxvision.data.names import Name
 from jaxvision.data.source import Source, Splits
-from jaxvision.errors import UsageError
+from jaxvision.errors import UsageError, check
 
 SIZES = {"train": 1_024, "test": 256}
 
-_FORM = re.compile(r"synthetic(?::(\d+)x(\d+)x(\d+))?(?::(\d+))?")
+LARGEST = 1 << 33
+"""Bytes of a split or of the patterns that it is drawn from, at most: 8 GiB."""
+MOST_CLASSES = 1 << 16
+
+_N = "([0-9]{1,9})"
+_FORM = re.compile(f"synthetic(?::{_N}x{_N}x{_N})?(?::{_N})?")
 _GRID = 4
 
 
@@ -36,6 +41,13 @@ def load(name: Name) -> Splits:
         for number, default in zip(match.groups(), (28, 28, 1, 10), strict=True)
     )
 
+    size = max(classes, *SIZES.values()) * height * width * channels
+    check(
+        (classes <= MOST_CLASSES, f"{name.text!r}: at most {MOST_CLASSES:,} classes"),
+        (size <= LARGEST,
+         f"{name.text!r} would take {size:,} bytes of memory: at most {LARGEST:,}"),
+    )  # fmt: skip
+
     def source(split: str) -> Source:
         return Source(
             name=f"{name}:{split}",
@@ -43,6 +55,7 @@ def load(name: Name) -> Splits:
             image_shape=(height, width, channels),
             class_names=tuple(map(str, range(classes))),
             read=lambda: _draw(split, (height, width, channels), classes),
+            choice="drawn apart from the training split" if split == "test" else "",
         )
 
     return Splits(train=source("train"), test=source("test"))

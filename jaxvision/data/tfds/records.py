@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxvision.data import progress
+from jaxvision.data.files import decoding
 from jaxvision.data.files.decoding import decode
 from jaxvision.errors import UsageError
 
@@ -187,12 +188,10 @@ class _Objects(NamedTuple):
 
 
 def _objects(example: Mapping[str, Any], layout: Layout) -> _Objects:
-    from PIL import Image
-
     # TFDS's are y_min, x_min, y_max, x_max as shares of the image's sides.
     shares = np.array(example["objects/bbox"].float_list.value, np.float32)
-    with Image.open(io.BytesIO(_image(example))) as image:
-        sides = np.array(image.size * 2, np.float32)
+    image = decoding.open_image(io.BytesIO(_image(example)))
+    sides = np.array(image.size * 2, np.float32)
     classes = np.array(example["objects/label"].int64_list.value, np.int32)
     crowd = np.zeros(len(classes), np.uint8)
     if layout.crowd:

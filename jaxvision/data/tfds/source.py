@@ -18,6 +18,7 @@ import numpy as np
 
 from jaxvision.data import array_cache
 from jaxvision.data.carving import with_test
+from jaxvision.data.files import split_names
 from jaxvision.data.source import Source, Splits
 from jaxvision.data.tfds import records as tfds_records
 from jaxvision.data.tfds.preparation import (
@@ -44,8 +45,10 @@ def load(
     layout = tfds_records.layout(base, builder.info.features)
     if splits:
         train, test = _chosen(name, builder, splits)
+        tested = _source(base, builder, layout, test)
         return Splits(
-            _source(base, builder, layout, train), _source(base, builder, layout, test)
+            _source(base, builder, layout, train),
+            tested._replace(choice=f"the split {test}, as the name of the set says"),
         )
     there = list(builder.info.splits)
     if "train" not in there:
@@ -55,11 +58,22 @@ def load(
             f"{base}@{there[0]}[:80%],{there[0]}[80%:]"
         )
     source = _source(base, builder, layout, "train")
-    for split in ("test", "validation"):
+    choice = split_names.choose(
+        {role: split for split in there if (role := split_names.role(split))},
+        describe=lambda split: f"the split {split}",
         # The answers to the test splits of contests are kept secret.
-        if split in there and tfds_records.annotated(Records(builder, split), layout):
-            return Splits(source, _source(base, builder, layout, split))
-    return with_test(source, base)
+        answered=lambda split: tfds_records.annotated(Records(builder, split), layout),
+    )
+    if choice.test is not None:
+        tested = _source(base, builder, layout, choice.test)
+        return Splits(source, tested._replace(choice=choice.words))
+    unread = [split for split in there if split_names.mentions(split)]
+    if unread := [split for split in unread if split_names.role(split) is None]:
+        raise UsageError(
+            f"dataset {name!r} has the splits {', '.join(map(repr, there))}: say what "
+            f"to train and to test on, such as {base}@train,{unread[0]}"
+        )
+    return with_test(source, base, choice.words)
 
 
 def prepare(

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 
 import jax
 import numpy as np
@@ -30,6 +31,8 @@ PREPARE = augment.normalise(0.4, 0.2)
 def photo(height=60, width=80, mode="RGB"):
     coarse = np.random.default_rng(height).integers(0, 256, (6, 8, 4), np.uint8)
     image = Image.fromarray(coarse).resize((width, height), Image.BICUBIC)
+    if mode == "I;16":
+        return Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
     return image.convert("RGB").convert(mode) if mode != "RGBA" else image
 
 
@@ -254,3 +257,34 @@ def test_another_format_version_is_refused():
     saved = {"version": 2, "channels": 3, "crop": {}, "transform": {}}
     with pytest.raises(UsageError, match=r"format version 2, and .* reads 1"):
         Preparation.load(saved)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        [],
+        None,
+        {"version": 1},
+        {"channels": None},
+        {"channels": "many"},
+        {"crop": None},
+        {"crop": {"name": ["stretch"], "arguments": {}}},
+        {"crop": {"name": "stretch", "arguments": {"size": "x"}}},
+        {"crop": {"name": "stretch", "arguments": {"sizes": 8}}},
+        {"transform": 7},
+        {"transform": {"name": "pad", "arguments": []}},
+        {"transform": {"name": "normalise", "arguments": {"mean": "x", "std": {}}}},
+    ],
+)
+def test_what_is_no_preparation_is_refused(damage):
+    saved = Preparation(3, stretch(8), PREPARE).save()
+    if isinstance(damage, dict):
+        damage = damage if "version" in damage else saved | damage
+    with pytest.raises(UsageError):
+        Preparation.load(damage)
+
+
+def test_a_pipe_is_no_picture_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(UsageError, match=r"pipe\.jpg: it is a pipe"):
+        Preparation(3, stretch(8), PREPARE).images([tmp_path / "pipe.jpg"])

@@ -334,21 +334,7 @@ def test_what_is_left_out_changes_no_pixel(options, mode):
             np.testing.assert_array_equal(out, whole[40:bottom, 17:87])
 
 
-@pytest.mark.parametrize("options", JPEG_KINDS, ids=str)
-def test_what_is_left_out_changes_no_pixel_of_a_scaled_image(options, monkeypatch):
-    encoded = encode(photo(0, 203, 250), **options)
-    header = jpeg._read_header(encoded)
-    boxes = [Box(8, 0, bottom - 8, 250) for bottom in range(70, 203, 7)]
-    outs = np.zeros((2, len(boxes), 25, 30, 3), np.uint8)
-    for part, sequential in enumerate([header.sequential, False]):
-        known = header._replace(sequential=sequential)
-        monkeypatch.setattr(jpeg, "_read_header", lambda encoded, known=known: known)
-        for out, box in zip(outs[part], boxes, strict=True):
-            jpeg.decode_box(encoded, lambda *size, box=box: box, out)
-    np.testing.assert_array_equal(outs[0], outs[1])
-
-
-def test_rows_below_are_left_out_and_large_crops_are_scaled(monkeypatch):
+def test_rows_below_are_left_out(monkeypatch):
     shapes = []
     original = jpeg.simplejpeg.decode_jpeg
 
@@ -359,20 +345,19 @@ def test_rows_below_are_left_out_and_large_crops_are_scaled(monkeypatch):
     monkeypatch.setattr(jpeg.simplejpeg, "decode_jpeg", spy)
     encoded, image = encode(photo(0, 800, 600)), photo(0, 800, 600)
     out = np.zeros((64, 64, 3), np.uint8)
-    for box, shape in [
-        (Box(0, 0, 100, 100), (112, 600, 3)),
-        (Box(10, 0, 128, 128), (72, 300, 3)),
-        (Box(0, 40, 256, 300), (68, 150, 3)),
-        (Box(0, 0, 800, 600), (100, 75, 3)),
-        (Box(0, 0, 800, 127), (800, 600, 3)),
-        (Box(0, 0, 127, 600), (144, 600, 3)),
+    for box, rows in [
+        (Box(0, 0, 100, 100), 112),
+        (Box(10, 0, 128, 128), 144),
+        (Box(0, 40, 256, 300), 272),
+        (Box(0, 0, 800, 600), 800),
+        (Box(0, 0, 127, 600), 144),
     ]:
         jpeg.decode_box(encoded, lambda *size, box=box: box, out)
-        assert shapes.pop() == shape
+        assert shapes.pop() == (rows, 600, 3)
         top, left, height, width = box
         region = image.crop((left, top, left + width, top + height))
         expected = np.asarray(region.resize((64, 64), Image.BILINEAR), int)
-        assert np.abs(expected - out).mean() < 2, box
+        assert np.abs(expected - out).mean() < 1, box
     assert not shapes
 
 
@@ -434,7 +419,9 @@ def test_broken_files_are_named_by_their_paths(tmp_path, workers):
     for path, content in zip(paths, FILES, strict=True):
         (tmp_path / path).write_bytes(content)
     files = Annotated(paths, {"label": np.arange(SIZE, dtype=np.int32) % 2})
-    source = splits("folder:x", tmp_path, files, files, ("a", "b"), "…").train
+    (tmp_path / "test.jpg").write_bytes(FILES[0])
+    test = Annotated(("test.jpg",), {"label": np.zeros(1, np.int32)})
+    source = splits("folder:x", tmp_path, files, test, "", ("a", "b"), "…").train
     (tmp_path / "07.jpg").write_bytes(FILES[7][:500])
     (tmp_path / "19.jpg").unlink()
     with pytest.raises(UsageError, match=r"(?s)07\.jpg.*19\.jpg"):

@@ -54,6 +54,12 @@ def test_greyscale_and_labels_in_a_column(load, shape):
     assert train.targets()["label"].shape == (8,)
 
 
+def test_whole_numbers_may_be_floats(load):
+    splits = load(image=IMAGES, label=LABELS.astype(float))
+    assert splits.train.class_names == ("0", "1", "2")
+    assert splits.train.targets()["label"].dtype == np.int32
+
+
 def test_class_names_of_the_file(load):
     train, _ = load(image=IMAGES, label=LABELS, class_names=["cat", "cow", "dog"])
     assert train.class_names == ("cat", "cow", "dog")
@@ -78,7 +84,8 @@ ONE_HOT = np.eye(3)[LABELS]
         (dict(image=IMAGES[..., :2]), r"\[10, 6, 8, 2\]: expected \[N,H,W\]"),
         (dict(image=IMAGES[:0], label=LABELS[:0]), "image is empty"),
         (dict(label=ONE_HOT), r"numpy.argmax\(label, axis=1\)"),
-        (dict(label=LABELS.astype(float)), "expected whole numbers"),
+        (dict(label=LABELS + 0.5), "label is float64: expected whole numbers"),
+        (dict(label=LABELS * np.nan), "label holds nan, out of range"),
         (dict(label=LABELS[:9]), r"as many as image has images: \[10\]"),
         (dict(label=LABELS.astype(str)), "expected whole numbers"),
         (dict(label=LABELS.astype(object)), "not of objects|expected whole"),
@@ -123,3 +130,22 @@ def test_damage(load, tmp_path):
     (tmp_path / "set.npz").write_bytes(content)
     with pytest.raises(UsageError, match=r"image in .* cannot be read"):
         source.read()
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a", "b", "b"], "names more than one class b"),
+        (["caf\xe9", "cafe\u0301", "b"], "names more than one class"),
+        (["a", "", "c"], "has no name for class 1"),
+        (["a", "b", "\x1b[2J"], "is no name"),
+    ],
+)
+def test_class_names_that_are_none(load, names, message):
+    with pytest.raises(UsageError, match=message):
+        load(image=IMAGES, label=LABELS, class_names=names)
+
+
+def test_labels_below_32_bits_do_not_wrap(load):
+    with pytest.raises(UsageError, match="out of range"):
+        load(image=IMAGES, label=LABELS - 2**32)

@@ -241,7 +241,11 @@ def test_entries_that_lack_what_they_must_have(pets):
             annotation(2, 7, box=(1, 2, None, 4)),
             {"id": 3, "image_id": 7, "segmentation": []},
             annotation(4, [7]),
-            annotation(5, 7, keypoints=[1, "2", 2]),
+            annotation(5, 7, keypoints=[1, "x", 2]),
+            annotation(6, 7, iscrowd="perhaps"),
+            annotation(7, 7, iscrowd=2),
+            annotation(8, 7, box=[10**400, 2, 3, 4]),
+            annotation(True, 7),
         ],
         categories=[{"name": "cat"}],
     )
@@ -249,13 +253,17 @@ def test_entries_that_lack_what_they_must_have(pets):
     assert lines == [
         "images[1] has no file_name",
         "images[2] is '6', and not an object",
-        "annotations[0] has the bbox [1, 2, 3], and not four numbers: x, y, width, "
-        "height",
-        "annotations[1] has the bbox [1, 2, None, 4], and not four numbers: x, y, "
-        "width, height",
+        "annotations[0] has the bbox [1, 2, 3]: a box is x, y, width, height",
+        "annotations[1] has the bbox [1, 2, None, 4]: None is not a number",
         "annotations[2] has no category_id and no bbox",
-        "annotations[3] has the image_id [7], which is neither a number nor a string",
-        "annotations[4] has keypoints [1, '2', 2], and not numbers",
+        "annotations[3] has the image_id [7]: [7] is not a number",
+        "annotations[4] has the keypoints [1, 'x', 2]: 'x' is not a number",
+        "annotations[5] has the iscrowd 'perhaps': 'perhaps' is neither true nor "
+        "false: write 1 or 0",
+        "annotations[6] has the iscrowd 2: 2 is neither true nor false: write 1 or 0",
+        "annotations[7] has the bbox [100000000000000000...0000000000000000000, 2, 3, "
+        "4]: 100000000000000000...0000000000000000000 is not a number",
+        "annotations[8] has the id True: True is not a number",
         "categories[0] has no id",
     ]
 
@@ -307,3 +315,86 @@ def test_broken_images_are_named(pets):
     message = refused(pets)
     assert "train2017/5.jpg: the file is empty" in message
     assert f"list them in {pets / 'exclude.txt'}" in message
+
+
+# Other exporters
+
+
+def test_fields_are_read_by_what_they_mean(pets):
+    """Numbers as texts and as floats, marks as words."""
+    images = [image(f"{n}", height="6", width=8.0) for n in (7, 5, 6)]
+    annotations = [
+        annotation(1, 7.0, "3", ["1", "2", "4", "3"], iscrowd="0"),
+        annotation("2", "5", 18, (0, 0, 8, 6), iscrowd="1"),
+        annotation(3, "7", 18.0, (0.5, 0.5, 1, 1), iscrowd="no"),
+    ]
+    categories = [{"id": "18", "name": "dog"}, {"id": 3.0, "name": "cat"}]
+    want = load(pets).train.targets()
+    path = pets / "annotations/instances_train2017.json"
+    write(path, content(images, annotations, categories))
+    found = load(pets).train
+    assert found.class_names == ("cat", "dog")
+    for key, array in found.targets().items():
+        np.testing.assert_array_equal(array, want[key])
+
+
+def test_run_lengths_may_be_of_a_size_in_text(pets):
+    outline = {"size": ["6", "8.0"], "counts": [0, 48]}
+    path = pets / "annotations/instances_train2017.json"
+    write(path, TRAIN | {"annotations": [annotation(1, 7, segmentation=outline)]})
+    write(pets / "annotations/instances_val2017.json", VAL | {"annotations": []})
+    with pytest.warns(UserWarning, match="no example of 1 of the 2 classes: dog"):
+        assert load(path).train.maps(0)["instances"].all()
+
+
+def test_a_root_above_the_classes_is_none_even_if_it_has_the_name_of_one(pets):
+    roots = [
+        {"id": 0, "name": "dog", "supercategory": "none"},
+        *(entry | {"supercategory": "dog"} for entry in CATEGORIES),
+    ]
+    for split, found in (("train", TRAIN), ("val", VAL)):
+        path = pets / f"annotations/instances_{split}2017.json"
+        write(path, found | {"categories": roots})
+    assert load(pets).train.class_names == ("cat", "dog")
+    # Two classes of one name that both have objects stay an error.
+    used = [annotation(9, 7, 0), *TRAIN["annotations"]]
+    assert "names more than one class dog" in change(
+        pets, categories=roots, annotations=used
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["train2017\\{}.jpg", "train2017/{}.jpg", "..\\train2017\\{}.jpg", "./{}.jpg"],
+)
+def test_paths_of_images_as_exporters_write_them(pets, name):
+    images = [image(n, file_name=name.format(n)) for n in (7, 5, 6)]
+    path = pets / "annotations/instances_train2017.json"
+    write(path, TRAIN | {"images": images})
+    (pets / "exclude.txt").write_text("train2017/6.jpg")
+    assert load(pets).train.size == 2
+
+
+def test_a_backslash_may_be_part_of_a_name(pets):
+    (pets / "train2017/7.jpg").rename(pets / "train2017/a\\7.jpg")
+    images = [image(7, file_name="a\\7.jpg"), image(5), image(6)]
+    write(pets / "annotations/instances_train2017.json", TRAIN | {"images": images})
+    assert load(pets).train.size == 3
+
+
+def test_one_image_by_two_paths_is_one(pets):
+    names = {
+        7: "train2017/7.jpg",
+        5: "train2017/5.jpg",
+        6: "val2017/../train2017/5.jpg",
+    }
+    images = [image(n, file_name=name) for n, name in names.items()]
+    assert "more than once, or in both splits: train2017/5.jpg" in change(
+        pets, images=images
+    )
+
+
+@pytest.mark.parametrize("name", ["x" * 5_000 + ".jpg", "a\0b.jpg", "\ud800.jpg", 7])
+def test_names_that_no_file_can_have(pets, name):
+    images = [image(7, file_name=name), image(5), image(6)]
+    assert "7" in change(pets, images=images)

@@ -1,11 +1,19 @@
 """Every kind of image file becomes upright uint8 pixels, or an error with a reason."""
 
 import io
+import os
+import re
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
+import jaxvision
+from jaxvision.data.feed.crops import Box
+from jaxvision.data.feed.jpeg import decode_box
+from jaxvision.data.files import decoding
 from jaxvision.data.files.decoding import (
     DecodeError,
     decode,
@@ -13,6 +21,7 @@ from jaxvision.data.files.decoding import (
     numbers,
     size,
 )
+from jaxvision.errors import UsageError
 
 RGB = (np.mgrid[0:6, 0:8].sum(0)[..., None] * [18, 9, 4] + [0, 40, 90]).astype(np.uint8)
 GREY = RGB[..., 0]
@@ -31,6 +40,10 @@ def exif(orientation: int) -> Image.Exif:
     tags = Image.Exif()
     tags[0x0112] = orientation
     return tags
+
+
+def whole_image(height: int, width: int) -> Box:
+    return Box(0, 0, height, width)
 
 
 @pytest.fixture
@@ -298,3 +311,168 @@ def test_colours_are_looked_up():
         numbers(content, {(0, 0, 0): 255, (1, 2, 3): 0})
     with pytest.raises(DecodeError, match="it is a colour image"):
         numbers(content)
+
+
+# What files are refused, and what is not
+
+
+@pytest.mark.parametrize("form", ["EPS", "ICO", "TGA", "SGI", "PCX", "PDF", "DDS"])
+def test_other_formats_that_pillow_knows_are_not_opened(form, shape_of):
+    encoded = encode(Image.new("RGB", (16, 16)), form)
+    for read in (lambda: decode(encoded, 3), lambda: shape_of(encoded)):
+        with pytest.raises(DecodeError, match="not an image of the formats JPEG, PNG"):
+            read()
+
+
+def test_every_image_is_opened_here():
+    package = Path(jaxvision.__file__).parent
+    opening = [
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if re.search(r"Image\.open\(|imread\(", path.read_text("utf-8"))
+    ]
+    assert opening == ["data/files/decoding.py"]
+
+
+def test_pipes_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(DecodeError, match="it is a pipe"):
+        inspect(tmp_path / "pipe.png")
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF"])
+def test_the_number_of_pixels_is_bounded_by_an_option(form, shape_of, monkeypatch):
+    encoded = encode(RGB, form)
+    monkeypatch.setenv(decoding.SWITCH, "48")
+    assert decode(encoded, 3).shape == shape_of(encoded) == RGB.shape
+    monkeypatch.setenv(decoding.SWITCH, "47")
+    choose = lambda height, width: Box(0, 0, height, width)  # noqa: E731
+    out = np.empty_like(RGB)
+    reads = lambda: decode(encoded, 3), lambda: shape_of(encoded)
+    for read in (*reads, lambda: decode_box(encoded, choose, out)):
+        with pytest.raises(
+            DecodeError, match=f"more than 47 pixels.*{decoding.SWITCH}"
+        ):
+            read()
+    for nonsense in ("many", "0", "-1", "9" * 50):
+        monkeypatch.setenv(decoding.SWITCH, nonsense)
+        with pytest.raises(UsageError, match="set it to a number of pixels"):
+            decode(encoded, 3)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_bombs_are_refused_by_default(shape_of):
+    """A few kilobytes of 144 megapixels, of one bit each."""
+    encoded = encode(Image.new("1", (12_000, 12_000)))
+    for read in (lambda: decode(encoded, 1), lambda: shape_of(encoded)):
+        with pytest.raises(DecodeError, match="more than 89,478,485 pixels"):
+            read()
+
+
+def test_the_bound_may_be_above_that_of_pillow(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
+    monkeypatch.setenv(decoding.SWITCH, "48")
+    assert decode(encode(RGB), 3).shape == RGB.shape
+
+
+@pytest.mark.parametrize("where", [b"IDAT", b"IEND"])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_texts_of_any_length_in_a_png_are_accepted(where, compressed, shape_of):
+    """Image generators write what they were asked for."""
+    text = PngImagePlugin.PngInfo()
+    text.add_text("workflow", "x" * 2_000_000, zip=compressed)
+    encoded = encode(RGB, pnginfo=text)
+    start = encoded.index(b"zTXt" if compressed else b"tEXt") - 4
+    length = 12 + int.from_bytes(encoded[start : start + 4])
+    chunk, rest = (
+        encoded[start : start + length],
+        encoded[:start] + encoded[start + length :],
+    )
+    at = rest.index(where) - 4
+    encoded = rest[:at] + chunk + rest[at:]
+    np.testing.assert_array_equal(decode(encoded, 3), RGB)
+    assert shape_of(encoded) == RGB.shape
+    assert numbers(encode(GREY, pnginfo=text)).shape == GREY.shape
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"quality": 95}])
+@pytest.mark.parametrize("share", [0.4, 0.8])
+def test_a_cut_jpeg_with_an_end_marker_is_noticed(options, share):
+    rng = np.random.default_rng(0)
+    whole = encode(rng.integers(0, 256, (64, 64, 3), np.uint8), "JPEG", **options)
+    cut = whole[: int(share * len(whole))] + b"\xff\xd9"
+    out = np.empty((64, 64, 3), np.uint8)
+    for read in (lambda: decode(cut, 3), lambda: decode_box(cut, whole_image, out)):
+        with pytest.raises(DecodeError, match="lacks some of its pixels"):
+            read()
+
+
+def test_bytes_between_the_parts_of_a_jpeg_are_harmless():
+    whole = encode(RGB, "JPEG")
+    np.testing.assert_array_equal(
+        decode(whole[:-2] + b"\0" * 30 + whole[-2:], 3), decode(whole, 3)
+    )
+
+
+def test_orientation_in_xmp_is_no_orientation(shape_of):
+    """Viewers go by EXIF, and so does the decoder of parts of a JPEG."""
+    packet = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="6"/></x:xmpmeta>'
+    )
+    encoded = encode(RGB, "JPEG", xmp=packet)
+    assert decode(encoded, 3).shape == shape_of(encoded) == RGB.shape
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "PPM"])
+def test_data_of_12_bits_in_16_are_refused_and_not_shown_black(form, shape_of):
+    values = GREY.astype(np.uint16) * 16  # up to 4,080
+    if form == "PPM":
+        encoded = b"P5\n8 6\n65535\n" + values.astype(">u2").tobytes()
+    else:
+        encoded = encode(values, form)
+    for read in (lambda: decode(encoded, 1), lambda: shape_of(encoded)):
+        with pytest.raises(DecodeError, match=r"16 bits are .* at most.*those of 12"):
+            read()
+    black = encode(values * 0, "TIFF")
+    assert not decode(black, 1).any()
+    np.testing.assert_array_equal(decode(encode(values * 16), 1)[..., 0], GREY)
+
+
+def test_colours_of_12_bits_in_16_are_refused(shape_of):
+    def encoded(*rgba):
+        pixels = np.array([[rgba]], np.uint16)
+        return cv2.imencode(".png", pixels)[1].tobytes()
+
+    for colours in ((0, 4095, 300), (0, 4095, 300, 65535)):
+        for read in (decode, lambda content, _: shape_of(content)):
+            with pytest.raises(DecodeError, match="nearly black"):
+                read(encoded(*colours), 3)
+    assert decode(encoded(0, 4096, 300), 3).ravel().tolist() == [1, 16, 0]
+    assert not decode(encoded(0, 0, 0), 3).any()
+
+
+def test_a_pgm_that_says_that_it_has_12_bits_is_scaled():
+    values = GREY.astype(np.uint16) * 16
+    encoded = b"P5\n8 6\n4095\n" + values.astype(">u2").tobytes()
+    np.testing.assert_allclose(decode(encoded, 1)[..., 0], GREY, atol=1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.5])
+def test_masks_hold_whole_numbers(value):
+    with pytest.raises(DecodeError, match="not whole"):
+        numbers(encode(np.array([[1, value]], np.float32), "TIFF"))
+    assert numbers(encode(np.array([[1, 7]], np.float32), "TIFF")).tolist() == [[1, 7]]
+
+
+def test_large_masks_are_looked_up_in_parts(monkeypatch):
+    monkeypatch.setattr(decoding, "_ROWS", 2)
+    colours = {
+        tuple(level): k
+        for k, level in enumerate(np.unique(RGB.reshape(-1, 3), axis=0).tolist())
+    }
+    whole = numbers(encode(RGB), colours)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(whole, numbers(encode(RGB), colours))
+    del colours[tuple(RGB[-1, -1].tolist())]
+    with pytest.raises(DecodeError, match="does not list"):
+        numbers(encode(RGB), colours)

@@ -103,7 +103,7 @@ def test_a_fifth_of_each_class_becomes_the_test_where_there_is_none(pets):
 
 
 def test_train_alone_is_split_too(split_pets):
-    (split_pets / "val").rename(split_pets / "other")
+    (split_pets / "val").rename(split_pets.parent / "val")
     assert load(split_pets).test.size == 3
 
 
@@ -224,8 +224,7 @@ def test_no_class_folders(tmp_path, flat):
 
 
 def test_splits_without_train(split_pets):
-    (split_pets / "train").rename(split_pets / "training")
-    assert "training" in refused(split_pets)
+    (split_pets / "train").rename(split_pets / "first")
     assert "no train/" in refused(split_pets)
 
 
@@ -374,3 +373,44 @@ def test_tiny_imagenet():
     assert 100 < data["image"].mean() < 130
     grey = (data["image"] == data["image"][..., :1]).all((1, 2, 3))
     assert 0 < grey.sum() < 50
+
+
+def test_both_spellings_of_a_name_are_one_class(pets):
+    for name in ("cafe\u0301", "caf\xe9"):
+        (pets / name).mkdir()
+        Image.new("RGB", (8, 6)).save(pets / name / f"{len(name)}.png")
+    names = load(pets).train.class_names
+    assert names.count("caf\xe9") == 1 and "cafe\u0301" not in names
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"a\tb"])
+def test_folders_that_cannot_name_a_class(pets, name):
+    os.mkdir(os.fsencode(pets) + b"/" + name)
+    with pytest.raises(UsageError, match=r"cannot name a class.*Rename it"):
+        load(pets)
+
+
+def test_names_of_files_that_are_not_utf_8_are_refused(pets):
+    file = next(pets.rglob("*.png"))
+    os.rename(file, os.fsencode(file.parent) + b"/caf\xe9.png")
+    with pytest.raises(UsageError, match=r"1 files .*not UTF-8.*udce9.*rename"):
+        load(pets)
+
+
+@pytest.mark.parametrize("file", ["words.txt", "classes.txt", "exclude.txt"])
+def test_lists_in_other_encodings_are_refused_by_name(pets, file):
+    (pets / file).write_bytes("cat K\xe4tzchen\n".encode("latin-1"))
+    with pytest.raises(UsageError, match=f"{file} is not UTF-8: line 1"):
+        load(pets)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_lists_may_have_a_byte_order_mark(pets, encoding):
+    (pets / "words.txt").write_bytes("cat K\xe4tzchen\n".encode(encoding))
+    assert "K\xe4tzchen" in load(pets).train.class_names
+
+
+def test_a_pipe_among_the_images_is_named_and_not_waited_for(pets):
+    os.mkfifo(pets / "cat" / "pipe.png")
+    with pytest.raises(UsageError, match=r"cat/pipe\.png: it is a pipe"):
+        load(pets)

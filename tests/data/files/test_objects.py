@@ -146,7 +146,8 @@ def test_keypoints_are_padded_and_those_not_labelled_are_zero():
         ((1, 2), "2 numbers are not keypoints"),
         ((1, 2, 3), "visibility of a keypoint must be 0, 1 or 2"),
         ((9.5, 2, 2), "a visible keypoint is not inside its image, 6×8"),
-        ((1, float("nan"), 1), "a visible keypoint is not inside"),
+        ((1, float("nan"), 1), "the numbers of a keypoint are not finite"),
+        ((1, 1e300, 1), "the numbers of a keypoint are not finite"),
     ],
 )
 def test_keypoints_that_are_none(keypoints, message):
@@ -252,7 +253,10 @@ def test_long_runs():
         ([[-17, 1, 2, 1, 3, 3]], "far outside the image"),
         ({"size": [8, 6], "counts": [48]}, "for an image of [8, 6] and not [6, 8]"),
         ({"size": [6, 8], "counts": [3, 4]}, "add up to 7 pixels"),
-        ({"size": [6, 8], "counts": [50, -2]}, "add up to 48"),
+        ({"size": [6, 8], "counts": [50, -2]}, "no number of its pixels"),
+        ({"size": [6, 8], "counts": [47.5, 0.5]}, "no number of its pixels"),
+        ({"size": [6, 8], "counts": [2**62, 2**62, 2**62, 2**62, 48]}, "no number of"),
+        ({"size": [6, 8], "counts": [[48]]}, "no number of its pixels"),
         ({"size": [6, 8], "counts": "0"}, "add up to 0"),
         ({"size": [6, 8], "counts": "~~"}, "not a compressed run-length"),
         ({"size": [6, 8], "counts": "P" * 20 + "0"}, "out of range"),

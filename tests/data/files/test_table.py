@@ -276,3 +276,47 @@ def test_what_is_wrong_with_several_labels(folder):
 def test_a_label_that_only_the_test_has(folder):
     lines = refused(load_csv, folder, MULTI + "5.png,cat;cow,test\n")
     assert lines[1:] == ["  line 6: no training image has the label 'cow'"]
+
+
+# Fields
+
+
+def labelled(folder, labels):
+    rows = "".join(f"{i}.png,{k}\n" for i, k in enumerate(labels))
+    return load_csv(folder, f"path,label\n{rows}").train.class_names
+
+
+def test_floats_are_sorted_by_value(folder):
+    assert labelled(folder, ["0.0", "10.0", "2.0", "1.0"] * 2) == ("0", "1", "2", "10")
+    assert labelled(folder, ["1.0", "1", "2", "2."] * 2) == ("1", "2")
+    assert labelled(folder, ["10.5", "9.25"] * 4) == ("9.25", "10.5")
+    assert labelled(folder, ["1.0", "x", "10.0", "9"] * 2) == ("1", "10", "9", "x")
+
+
+def test_whole_floats_of_json_are_whole_numbers(folder):
+    rows = [{"path": f"{i}.png", "label": float(i % 2)} for i in range(10)]
+    assert load_jsonl(folder, rows).train.class_names == ("0", "1")
+
+
+def test_both_spellings_of_a_label_are_one(folder):
+    assert labelled(folder, ["cafe\u0301", "caf\xe9", "dog"] * 3) == ("caf\xe9", "dog")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,label\n" + "x" * 5_000 + ",a\n0.png,b", "line 2: there is no file"),
+        ("path,label\n" + "x" * 200_000 + ",a\n0.png,b", "field larger than"),
+        ("path,label,path\n0.png,a,1.png", "more than one column path"),
+        ("path,label\n0.png,a\x1b[2J\n1.png,b", "line 2: label 'a\\x1b[2J' is neither"),
+    ],
+)
+def test_fields_that_are_none(folder, text, message):
+    found = "\n".join(refused(load_csv, folder, text))
+    assert message in found and len(found) < 2_000
+
+
+@pytest.mark.parametrize("label", ["1" * 400, "1" * 5_000, "[" * 50_000, "NaN"])
+def test_numbers_and_nesting_beyond_measure_in_json(folder, label):
+    lines = refused(load_jsonl, folder, [f'{{"path": "0.png", "label": {label}}}'])
+    assert "line 1: " in lines[1] and len(lines[1]) < 500

@@ -166,9 +166,9 @@ def test_masks_of_objects(devkit):
 
 def test_no_xml_and_several_years(tmp_path, devkit):
     photo(tmp_path / "plain/1.jpg")
-    assert "no XML files where they are looked for" in refused(tmp_path / "plain")
+    assert "an XML file for each image" in refused(tmp_path / "plain")
     xml(tmp_path / "plain/test/1.xml")
-    assert "annotations in test/, but none in train/" in refused(tmp_path / "plain")
+    assert "has test/, but none in train/" in refused(tmp_path / "plain")
     (devkit.parent / "VOC2012").mkdir()
     assert "holds VOC2007, VOC2012: name one of them" in refused(devkit.parent)
 
@@ -209,11 +209,10 @@ def test_annotations_that_are_none(devkit):
     xml(devkit / "Annotations/c.xml", thing(box=(1, 2, "x", 4)))
     xml(devkit / "Annotations/d.xml", "<object><name>cat</name></object>", thing(" "))
     found = lines(refused(devkit))
-    assert found[0].startswith("Annotations/a.xml: no element found: line 1")
+    broken = devkit / "Annotations/a.xml"
+    assert found[0].startswith(f"{broken} is not XML, or damaged: no element found")
     assert found[1] == ("Annotations/b.xml: its root is <html> and not <annotation>")
-    assert found[2] == (
-        "Annotations/c.xml: xmax of object 1 is 'x', which is not a number"
-    )
+    assert found[2] == ("Annotations/c.xml: xmax of object 1: 'x' is not a number")
     assert found[3] == "Annotations/d.xml: object 1 has no <bndbox>"
     xml(devkit / "Annotations/d.xml", thing(), thing(" "))
     assert "Annotations/d.xml: object 2 has no <name>" in refused(devkit)
@@ -241,3 +240,36 @@ def test_images_may_be_left_out(devkit):
     assert "Annotations/b.xml" in refused(devkit)
     (devkit / "exclude.txt").write_text("JPEGImages/b.jpg\n")
     assert load(devkit).train.size == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "crowd"),
+    [("0", 0), ("1", 1), ("0.0", 0), ("1.0", 1), ("False", 0), ("True", 1),
+     ("No", 0), ("yes", 1), ("Unspecified", 0), (" ", 0)],
+)  # fmt: skip
+def test_difficult_is_read_by_what_it_means(devkit, text, crowd):
+    mark = f"<difficult>{text}</difficult>"
+    xml(devkit / "Annotations/a.xml", thing(more=mark), thing("dog", more=mark))
+    assert load(devkit).train.targets()["crowd"][0].tolist() == [crowd, crowd]
+
+
+def test_difficult_without_a_meaning_is_refused(devkit):
+    found = thing(more="<difficult>perhaps</difficult>")
+    xml(devkit / "Annotations/a.xml", found)
+    assert lines(refused(devkit))[0] == (
+        "Annotations/a.xml: difficult of object 1: 'perhaps' is neither true nor "
+        "false: write 1 or 0"
+    )
+
+
+def test_suffixes_count_in_any_case(tmp_path):
+    for name, things in OBJECTS.items():
+        photo(tmp_path / f"{name}.jpg")
+        xml(tmp_path / f"{name}.XML", *things)
+    assert load(tmp_path).train.size + load(tmp_path).test.size == 4
+
+
+def test_both_spellings_of_a_name_are_one_class(devkit):
+    xml(devkit / "Annotations/a.xml", thing("cafe\u0301"), thing("caf\xe9"), thing())
+    found = load(devkit).train
+    assert found.class_names == ("caf\xe9", "cat", "dog")

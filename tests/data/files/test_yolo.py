@@ -94,7 +94,7 @@ def test_the_yaml_may_name_other_folders(pets):
     assert (train.size, test.size) == (3, 1)
     assert train.class_names == ("a", "b")
     write(pets / "data.yaml", "train: first/images\nval: first/images\nnames: [a, b]")
-    assert sum(source.size for source in load(pets)) == 3  # no test on training images
+    assert "would be tested on 3 images that it is trained on" in refused(pets)
 
 
 @pytest.mark.parametrize("layout", ["{n}", "images/{n}", "images/train/{n}"])
@@ -210,7 +210,7 @@ def test_no_text_at_all(pets):
         ("names: [a, a]", "names more than one class a"),
         ("names: []", "names no class"),
         ("nc: 3\nnames: [a, b]", "has nc: 3, and 2 names"),
-        ("names: [a]\nkpt_shape: [17, 4]", "kpt_shape: [17, 4]"),
+        ("names: [a]\nkpt_shape: [17, 4]", "kpt_shape: ['17', '4']"),
     ],
 )
 def test_a_yaml_that_names_no_classes(pets, text, message):
@@ -223,7 +223,8 @@ def test_no_names_and_no_folders(pets):
     assert "has neither data.yaml nor classes.txt nor obj.names" in refused(pets)
     (pets / "classes.txt").write_text("cat\ndog\n")
     (pets / "train").rename(pets / "test")
-    assert "labels in test/, but none in train/" in refused(pets)
+    assert "has test/images/" in refused(pets)
+    assert "but none in train/ with annotations" in refused(pets)
 
 
 def test_images_may_be_left_out(pets):
@@ -231,3 +232,75 @@ def test_images_may_be_left_out(pets):
     assert "train/images/c.jpg: the file is empty" in refused(pets)
     (pets / "exclude.txt").write_text("train/images/c.jpg")
     assert load(pets).train.size == 2
+
+
+# Fields
+
+
+@pytest.mark.parametrize(
+    ("names", "read"),
+    [
+        ("[yes, NO]", ("yes", "NO")),
+        ("[010, 12:30]", ("010", "12:30")),
+        ("[2024-01-01, 1e3]", ("2024-01-01", "1e3")),
+        ("[!!int 7, null]", ("7", "null")),
+        ("{0: on, 1: off}", ("on", "off")),
+        ("{'1': b, 0: a}", ("a", "b")),
+        ("{1.0: b, 0: a}", ("a", "b")),
+        ("[cafe\u0301, dog]", ("caf\xe9", "dog")),
+    ],
+)
+def test_names_are_read_as_they_are_written(pets, names, read):
+    write(pets / "data.yaml", f"names: {names}\nnc: '2'")
+    assert load(pets).train.class_names == read
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("names: {0: a, x: b}", "'x' is not a number"),
+        ("names: {0: a, 00: b}", "two classes alike"),
+        ("names: {0: a, 2: b}", "it has no class 1"),
+        ("names: [[a], b]", "neither a name nor a whole number"),
+        ("names: [a]\nnc: many", "has a wrong nc: 'many' is not a number"),
+        ("names: [a]\nkpt_shape: [99999999999, 3]", "up to 1000"),
+        ("names: [a]\nkpt_shape: x", "kpt_shape: 'x'"),
+        ("a: &a [x, x]\nb: &b [*a, *a]\nnames: [*b, *b]", "neither a name nor"),
+    ],
+)
+def test_names_that_are_none(pets, text, message):
+    write(pets / "data.yaml", text)
+    assert message in refused(pets)
+
+
+def test_aliases_of_aliases_are_not_written_out(pets):
+    levels = "\n".join(
+        f"l{k}: &l{k} [{', '.join([f'*l{k - 1}'] * 9)}]" for k in range(1, 40)
+    )
+    write(pets / "data.yaml", f"l0: &l0 [x]\n{levels}\nnames: *l39")
+    assert len(refused(pets)) < 1_000
+
+
+def test_classes_may_be_floats_and_suffixes_in_upper_case(pets):
+    want = load(pets).train.targets()
+    (pets / "train/labels/a.txt").unlink()
+    write(pets / "train/labels/a.TXT", "0.0 0.5 0.5 0.5 0.5\n1.0 0.25 0.5 0.5 1\n")
+    for key, array in load(pets).train.targets().items():
+        np.testing.assert_array_equal(array, want[key])
+    write(pets / "train/labels/a.txt", "0 0.5 0.5 0.5 0.5\n")
+    assert "differ in extension only" in refused(pets)
+
+
+@pytest.mark.parametrize(
+    "row", ["0.5 0.5 0.5 0.5 0.5", "0 0_5 0.5 0.5 0.5", "9" * 5_000]
+)
+def test_what_python_takes_for_numbers_and_yolo_does_not(pets, row):
+    write(pets / "train/labels/a.txt", row)
+    assert "train/labels/a.txt, line 1: " in refused(pets)
+
+
+def test_texts_in_other_encodings(pets):
+    (pets / "train/labels/a.txt").write_bytes("0 0.5 0.5 1 1".encode("utf-16"))
+    assert load(pets).train.targets()["classes"][0].tolist() == [0]
+    (pets / "train/labels/a.txt").write_bytes("0 0.5 0.5 1 1 \xe9".encode("latin-1"))
+    assert "a.txt is not UTF-8: line 1" in refused(pets)

@@ -485,7 +485,10 @@ def test_a_malformed_name_is_refused_with_an_example(name):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: data.load("scenes:8x64"), "24 pixels or more a side, got 8×64"),
+        (lambda: data.load("scenes:8x64"), "24 pixels or more a side.* got 8×64"),
+        (lambda: data.load("scenes:64x5000"), "4,096 at most, got 64×5000"),
+        (lambda: data.load("scenes:64x64:99999999"), "at most 10,000,000 scenes"),
+        (lambda: data.load(f"scenes:64x{'9' * 5_000}"), "such as scenes:64x64x3"),
         (lambda: data.load("scenes:64x64x4"), "1 or 3 channels, got 4"),
         (lambda: data.load("scenes:64x64:0"), "must have one scene or more"),
         (lambda: scenes.scene(-1), "index must not be negative, got -1"),

@@ -5,6 +5,7 @@ import wave
 
 import numpy as np
 import pytest
+from scipy.io import wavfile
 
 from jaxvision import data
 from jaxvision.data.made.signals import (
@@ -89,7 +90,9 @@ def test_splits_are_found_as_in_folders_of_images(tones, test):
 
 def test_a_split_is_no_class(tones):
     (tones / "low").rename(tones / "val")
-    with pytest.raises(UsageError, match="has val beside its class folders, or has sp"):
+    with pytest.raises(
+        UsageError, match="has val/ beside its class folders, or has sp"
+    ):
         data.load(f"sounds:{tones}")
     write_wav(tones / "train" / "low" / "a.wav", tone(500))
     with pytest.raises(UsageError, match="no folder of train/ in val/"):
@@ -124,6 +127,24 @@ def test_what_is_no_sound_is_named(tmp_path):
     write_wav(file, np.zeros(0))
     with pytest.raises(UsageError, match=r"a\.wav has no samples"):
         sounds.read(file)
+    write_wav(file, tone(700))
+    whole = file.read_bytes()
+    for length, message in ((-100, "Reached EOF"), (30, "cannot be read as a WAV")):
+        file.write_bytes(whole[:length])
+        with pytest.raises(UsageError, match=message):
+            sounds.read(file)
+    for rate in (999, 10_000_019):  # a prime, of which resampling would be endless
+        wavfile.write(file, rate, np.ones(500, np.int16))
+        with pytest.raises(UsageError, match=f"{rate:,} samples a second"):
+            sounds.read(file)
+    for value in (np.nan, np.inf):
+        wavfile.write(file, RATE, np.array([0, 1, value], np.float32))
+        with pytest.raises(
+            UsageError, match=r"a\.wav holds samples that are not finite"
+        ):
+            sounds.read(file)
+    wavfile.write(file, RATE, np.full((500, 2), 1.7e308))
+    assert np.abs(sounds.read(file)).max() == 1
     write_wav(file, np.zeros(500))
     assert not sounds.pictures([file]).any()  # silence is black
 
@@ -166,6 +187,17 @@ def test_series_of_ones_own(suffix, tmp_path):
     assert image.max() > 230 and image.min() < 25
 
 
+def test_labels_and_suffixes_of_series_however_they_are_written(tmp_path):
+    train = [(f"{label}.0", values) for label, values in waves(2)]
+    name = write_series(tmp_path, ".TSV", train, waves(1))
+    splits = data.load(name)
+    assert splits.train.class_names == ("1", "3", "10")
+    assert splits.test.targets()["label"].tolist() == [0, 2, 1]
+    (tmp_path / "X_TEST.TSV").write_text(",\n")
+    with pytest.raises(UsageError, match="has no series"):
+        data.load(name)
+
+
 def test_short_series_make_small_images(tmp_path):
     name = write_series(tmp_path, ".ts", waves(2, 24), waves(1, 24))
     assert data.load(name).train.image_shape == (24, 24, 1)
@@ -177,6 +209,10 @@ BAD_SERIES = {
     "lengths": ([("1", [1, 2]), ("2", [1, 2, 3])], "series of 2 to 3 values"),
     "several": ([("1:1", [1, 2]), ("2", [1, 2])], "2 values at a time"),
     "none": ([], "has no series"),
+    "one class": ([("1", [1, 2, 3]), ("1.0", [1, 2, 4])], "of the class '1'"),
+    "too large": ([("1", [1, "1e39"]), ("2", [1, 2])], "line 4: a series with gaps"),
+    "one value": ([("1", [1]), ("2", [2])], "a series of 1 values"),
+    "no name": ([("\x1b", [1, 2]), ("2", [1, 2])], "line 4: .* is no name"),
 }
 
 
@@ -185,7 +221,7 @@ def test_series_that_cannot_be_shown(case, tmp_path):
     rows, message = BAD_SERIES[case]
     with pytest.raises(UsageError, match=message) as caught:
         data.load(write_series(tmp_path, ".ts", rows, [("1", [1, 2, 3])]))
-    assert "X_TRAIN.ts" in str(caught.value)
+    assert "X_TRAIN.ts" in str(caught.value) or case == "one class"
 
 
 def test_splits_of_series_that_do_not_fit(tmp_path):
@@ -279,6 +315,10 @@ def test_tracks_of_ones_own(tmp_path):
         ("x,y\n1,2\n3,nan\n", "is not a track"),
         ("1,2\n3,four\n", "cannot be read as a track"),
         ("1,2,5\n3,4,4\n", "goes back in time"),
+        ("", "no line of numbers"),
+        ("x,y\n", "no line of numbers"),
+        ("1e39,2\n3,4\n", "is not a track"),
+        ("1,2\n" + "9" * 5_000 + ",4\n", "is not a track"),
     ],
 )
 def test_what_is_no_track_is_named(text, message, tmp_path):
@@ -287,6 +327,11 @@ def test_what_is_no_track_is_named(text, message, tmp_path):
     with pytest.raises(UsageError, match=message) as caught:
         tracks.read(file)
     assert str(file) in str(caught.value)
+
+
+def test_a_first_line_with_an_exponent_is_no_header(tmp_path):
+    (tmp_path / "a.csv").write_text("1e0,2\n3,4\n")
+    assert tracks.read(tmp_path / "a.csv")[:, :2].tolist() == [[1, 2], [3, 4]]
 
 
 # ---- folders, and what packages carry

@@ -68,3 +68,16 @@ def test_a_malformed_name_is_refused_with_an_example(name):
     with pytest.raises(UsageError, match=r"synthetic:32x32x3:100") as caught:
         registry.load(name)
     assert repr(name) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("synthetic:100000x100000x3", "would take .* bytes of memory: at most"),
+        ("synthetic:2x2x1:99999999", "at most 65,536 classes"),
+        (f"synthetic:8x8x{'9' * 5_000}", "write synthetic"),
+    ],
+)
+def test_absurd_sizes_are_refused_before_memory_is_asked_for(name, message):
+    with pytest.raises(UsageError, match=message):
+        registry.load(name)

@@ -17,6 +17,8 @@ KEYPOINTS = drawing.KEYPOINTS
 """The outermost stroke pixels of the digit as it was written, K = 4.  Mirroring an
 image exchanges right and left."""
 SPLITS = {"train": 0, "test": 1}
+LONGEST = 4_096
+"""Pixels of a side of a scene."""
 
 _TRIES = 4
 
@@ -36,7 +38,7 @@ class Layout(NamedTuple):
 
     height: int = 64
     width: int = 64
-    """Of the image in pixels; the shorter side is at least 24."""
+    """Of the image in pixels; sides are from 24 to `LONGEST`."""
     channels: int = 3
     """3 for colours, 1 for grey."""
     objects: tuple[int, int] = (1, 6)
@@ -265,8 +267,9 @@ def check_layout(
     if split not in SPLITS:
         raise unknown("split of scenes", split, SPLITS)
     check(
-        (shorter >= 24,
-         f"scenes have 24 pixels or more a side, got {layout.height}×{layout.width}"),
+        (shorter >= 24 and max(layout.height, layout.width) <= LONGEST,
+         f"scenes have 24 pixels or more a side, and {LONGEST:,} at most, got "
+         f"{layout.height}×{layout.width}"),
         (layout.channels in (1, 3),
          f"scenes have 1 or 3 channels, got {layout.channels}"),
         (0 <= fewest <= most and 1 <= most <= 30,

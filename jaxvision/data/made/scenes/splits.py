@@ -21,7 +21,11 @@ from jaxvision.types import MAPS
 SIZES = (4_096, 1_024)
 """Training and test scenes, unless the name says otherwise."""
 
-_FORM = re.compile(r"scenes(?::(\d+)x(\d+)(?:x(\d+))?)?(?::(\d+)(?::(\d+))?)?")
+MOST = 10_000_000
+"""Scenes of a split."""
+
+_N = "([0-9]{1,9})"
+_FORM = re.compile(f"scenes(?::{_N}x{_N}(?:x{_N})?)?(?::{_N}(?::{_N})?)?")
 
 
 def load(name: Name) -> Splits:
@@ -48,7 +52,13 @@ def load(name: Name) -> Splits:
     sizes = {"train": int(train or SIZES[0])}
     sizes["test"] = int(test or max(sizes["train"] // 4, 1))
     check_layout(layout)
-    check((all(sizes.values()), f"{name.text!r}: a split must have one scene or more"))
+    check(
+        (all(sizes.values()), f"{name.text!r}: a split must have one scene or more"),
+        (
+            max(sizes.values()) <= MOST,
+            f"{name.text!r}: a split has at most {MOST:,} scenes",
+        ),
+    )
 
     def source(split: str) -> Source:
         read = functools.partial(_stack, sizes[split], layout, split)
@@ -61,6 +71,8 @@ def load(name: Name) -> Splits:
             targets=functools.partial(read, without=("image", *MAPS)),
             encoded=functools.partial(_encoded, layout=layout, split=split),
             maps=functools.partial(_maps, layout=layout, split=split),
+            annotations=tuple(scene(0, layout, split=split)),
+            choice="drawn apart, of the test digits" if split == "test" else "",
         )
 
     return Splits(train=source("train"), test=source("test"))

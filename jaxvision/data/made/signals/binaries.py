@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxvision.data.files import reading, split_names
 from jaxvision.data.made.signals import files
 from jaxvision.data.names import Name
 from jaxvision.data.source import Splits
@@ -46,6 +47,7 @@ def load(name: Name) -> Splits:
         FAMILIES,
         files.Labelled(paths, labels),
         None,
+        split_names.NOTHING.words,
         (SIDE, SIDE, 1),
         pictures,
     )
@@ -57,8 +59,11 @@ def pictures(paths: Sequence[Path]) -> np.ndarray:
 
     images = np.empty((len(paths), SIDE, SIDE, 1), np.uint8)
     for image, path in zip(images, paths, strict=True):
-        with path.open("rb") as file:
-            content = np.frombuffer(file.read(LONGEST), np.uint8)
+        try:
+            with reading.open_file(path) as file:
+                content = np.frombuffer(file.read(LONGEST), np.uint8)
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {error}") from error
         if len(content) == 0:
             raise UsageError(f"{path} is empty: remove it")
         whole = byte_image(content)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxvision.data.carving import with_test
-from jaxvision.data.files import listing
+from jaxvision.data.files import listing, split_names
 from jaxvision.data.names import Name
 from jaxvision.data.source import Source, Splits
 from jaxvision.errors import UsageError
@@ -43,19 +43,9 @@ def load(
     """
     root = folder(name)
     wanted = _LAYOUT.format("|".join(s[1:] for s in suffixes) or "*")
-    if (root / "train").is_dir():
-        train = _folders(root / "train", suffixes)
-        test = listing.find_test(
-            root, train, lambda split: _folders(split, suffixes), wanted
-        )
-    else:
-        train, test = _folders(root, suffixes), None
-    like = [folder for folder in train if folder.lower() in listing.SPLIT_FOLDERS]
-    if like and test is None:
-        raise UsageError(
-            f"{root} has {', '.join(like)} beside its class folders, or has splits but "
-            f"no train/: {wanted}"
-        )
+    train, (test, choice) = listing.classes_of_splits(
+        root, lambda split: _folders(root, split, suffixes), wanted
+    )
     if len(train) < 2:
         raise UsageError(f"{root} has {len(train)} classes, and needs two: {wanted}")
     if empty := [folder for folder, paths in train.items() if not paths]:
@@ -68,8 +58,10 @@ def load(
         names,
         _label(train, names),
         None if test is None else _label(test, names),
+        choice,
         shape,
         pictures,
+        root,
     )
 
 
@@ -89,10 +81,18 @@ def splits(
     class_names: tuple[str, ...],
     train: Labelled,
     test: Labelled | None,
+    choice: str,
     shape: tuple[int, int, int],
     pictures: Pictures,
+    root: Path | None = None,
 ) -> Splits:
-    """Files as a set; without a test split, a fifth of each class becomes it."""
+    """Files as a set; without a test split, a fifth of each class becomes it.
+
+    Args:
+      choice: as `split_names.Choice.words`.
+      root: the folder of a user's own set, which nothing may tell of splits then: see
+        `split_names.check_undivided`.
+    """
 
     def source(split: str, files: Labelled) -> Source:
         def targets() -> dict[str, np.ndarray]:
@@ -108,8 +108,12 @@ def splits(
         )
 
     if test is not None:
-        return Splits(source("train", train), source("test", test))
-    return with_test(source("all", train), name)
+        tested = source("test", test)._replace(choice=choice)
+        return Splits(source("train", train), tested)
+    if root is not None:
+        inside = [path.relative_to(root).as_posix() for path in train.paths]
+        split_names.check_undivided(name, root, inside)
+    return with_test(source("all", train), name, choice)
 
 
 def package_folder(*packages: str) -> Path:
@@ -128,22 +132,15 @@ def package_folder(*packages: str) -> Path:
     )
 
 
-def _folders(root: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
+def _folders(root: Path, split: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
     return {
-        folder.name: _files(folder, suffixes)
-        for folder in sorted(root.iterdir())
-        if folder.is_dir() and not listing.hidden(folder.name)
+        name: sorted(
+            root / path
+            for folder in folders
+            for path in listing.find(root, folder, suffixes)
+        )
+        for name, folders in listing.class_folders(split).items()
     }
-
-
-def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file()
-        and not listing.hidden(path.name)
-        and (not suffixes or path.suffix.lower() in suffixes)
-    )
 
 
 def _label(folders: dict[str, list[Path]], names: Iterable[str]) -> Labelled:

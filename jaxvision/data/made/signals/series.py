@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvision.data.files import fields, listing, reading
 from jaxvision.data.made.signals import files
 from jaxvision.data.names import Name
 from jaxvision.data.source import Source, Splits
@@ -33,7 +34,7 @@ def load(name: Name) -> Splits:
     Classes are the labels of the training split, sorted.
 
     Raises `UsageError` if there is no such set, and for series that differ in length,
-    have gaps or several values at a time.
+    have gaps or several values at a time, or are all of one class.
     """
     folder = Path(name.rest).expanduser()
     if not folder.is_dir():
@@ -46,6 +47,11 @@ def load(name: Name) -> Splits:
             f"split and {test.shape[1]} in the test split"
         )
     classes = sorted(set(train_labels), key=_order)
+    if len(classes) < 2:
+        raise UsageError(
+            f"all training series in {folder} are of the class {classes[0]!r}, and "
+            "classification needs two"
+        )
     if only := sorted(set(test_labels) - set(classes)):
         raise UsageError(f"{folder} has class {', '.join(only)} in the test alone")
 
@@ -62,8 +68,10 @@ def load(name: Name) -> Splits:
             targets=lambda: {"label": numbers.copy()},
         )
 
+    choice = f"the file {_part(folder, 'TEST').name}, as declared"
     return Splits(
-        source("train", train, train_labels), source("test", test, test_labels)
+        source("train", train, train_labels),
+        source("test", test, test_labels)._replace(choice=choice),
     )
 
 
@@ -100,8 +108,9 @@ def _packaged(name: str) -> Path:
 
 def _part(folder: Path, part: str) -> Path:
     for suffix in _SUFFIXES:
-        if found := sorted(folder.glob(f"*_{part}{suffix}")):
-            return found[0]
+        for path in listing.with_suffix(folder, suffix):
+            if path.stem.endswith(f"_{part}"):
+                return path
     raise UsageError(
         f"{folder} has no file *_{part} that ends in {' or '.join(_SUFFIXES)}"
     )
@@ -110,16 +119,19 @@ def _part(folder: Path, part: str) -> Path:
 def _read(path: Path) -> tuple[np.ndarray, list[str]]:
     """float32 [N,T] and the labels."""
     rows, labels = [], []
-    lines = path.read_text("utf-8-sig").splitlines()
-    for number, label, values in (_ts if path.suffix == ".ts" else _table)(path, lines):
+    parts = _ts if path.suffix.lower() == ".ts" else _table
+    for number, label, values in parts(path, reading.lines(path)):
         try:
-            rows.append(np.array(values, np.float32))
+            row = np.array(values, np.float64)
+            labels.append(fields.label(label))
         except ValueError as error:
             raise UsageError(f"{path}, line {number}: {error}") from error
-        if not np.isfinite(rows[-1]).all():
+        if not (np.abs(row) < np.finfo(np.float32).max).all():
             raise UsageError(f"{path}, line {number}: a series with gaps")
-        labels.append(label)
+        rows.append(row.astype(np.float32))
     lengths = sorted({len(row) for row in rows})
+    if lengths and lengths[0] < 2:
+        raise UsageError(f"{path} has a series of {lengths[0]} values: two are needed")
     if len(lengths) != 1:
         raise UsageError(
             f"{path} has series of {lengths[0]} to {lengths[-1]} values: they must be "
@@ -133,27 +145,26 @@ def _read(path: Path) -> tuple[np.ndarray, list[str]]:
 def _ts(path: Path, lines: list[str]) -> Iterator[tuple[int, str, list[str]]]:
     begun = False
     for number, line in enumerate(lines, start=1):
-        if begun and line.strip():
+        if begun and line:
             *dimensions, label = line.split(":")
             if len(dimensions) != 1:
                 raise UsageError(
                     f"{path}, line {number}: {len(dimensions)} values at a time, where "
                     "one can be shown"
                 )
-            yield number, label.strip(), dimensions[0].split(",")
-        begun = begun or line.strip().lower() == "@data"
+            yield number, label, dimensions[0].split(",")
+        begun = begun or line.lower() == "@data"
 
 
 def _table(path: Path, lines: list[str]) -> Iterator[tuple[int, str, list[str]]]:
     for number, line in enumerate(lines, start=1):
-        if line.strip():
-            label, *values = line.replace(",", " ").split()
-            yield number, label, values
+        if words := line.replace(",", " ").split():
+            yield number, words[0], words[1:]
 
 
 def _order(label: str) -> tuple[float, str]:
     """Numbers by their value, before words."""
     try:
-        return float(label), label
+        return fields.number(label), label
     except ValueError:
         return float("inf"), label

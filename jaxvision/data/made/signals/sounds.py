@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvision.data.files import reading, split_names
 from jaxvision.data.made.signals import files
 from jaxvision.data.names import Name
 from jaxvision.data.source import Splits
@@ -17,6 +18,8 @@ from jaxvision.ops.spectrogram import decibels, mel_filters, spectrogram
 
 RATE = 22_050
 """Samples a second, to which every sound is resampled."""
+RATES = 1_000, 768_000
+"""Samples a second of a file, at least and at most."""
 FRAME, HOP, BANDS, FRAMES = 1_024, 256, 64, 64
 LOWEST = 40.0
 """Hertz where the first band begins; the last ends at 11,025."""
@@ -51,7 +54,8 @@ def load(name: Name) -> Splits:
     Each sound is averaged over its channels, resampled to 22,050 Hz, cut to 0.78 s from
     where it begins, and shown in 64 mel bands over 80 decibels.
 
-    Raises `UsageError` for files that are not WAV, and if FoxDot is not installed.
+    Raises `UsageError` for files that are not WAV or are cut, samples that are not
+    finite, rates beyond `RATES`, and if FoxDot is not installed.
     """
     if name.rest != "drums":
         return files.load(name, (".wav",), (BANDS, FRAMES, 1), pictures)
@@ -68,6 +72,7 @@ def load(name: Name) -> Splits:
         tuple(DRUMS),
         files.Labelled(paths, labels),
         None,
+        split_names.NOTHING.words,
         (BANDS, FRAMES, 1),
         pictures,
     )
@@ -99,16 +104,27 @@ def read(path: Path) -> np.ndarray:
     from scipy.signal import resample_poly
 
     try:
-        with warnings.catch_warnings():
+        with reading.open_file(path) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore", wavfile.WavFileWarning)  # unknown chunks
-            rate, samples = wavfile.read(path)
-    except (ValueError, OSError, EOFError) as error:
-        raise UsageError(f"{path} cannot be read as a WAV file: {error}") from error
+            warnings.filterwarnings("error", "Reached EOF")  # it is cut
+            rate, samples = wavfile.read(file)
+    except Exception as error:  # of a dozen kinds
+        reason = str(error) or type(error).__name__
+        raise UsageError(f"{path} cannot be read as a WAV file: {reason}") from error
     if len(samples) == 0:
         raise UsageError(f"{path} has no samples: remove it")
+    if not RATES[0] <= rate <= RATES[1]:
+        raise UsageError(
+            f"{path} says that it has {rate:,} samples a second: expected from "
+            f"{RATES[0]:,} to {RATES[1]:,}"
+        )
     sound = samples.astype(np.float64).reshape(len(samples), -1)
     if samples.dtype == np.uint8:
         sound -= 128  # which is silence
+    if not np.isfinite(sound).all():
+        raise UsageError(f"{path} holds samples that are not finite: remove it")
+    if samples.dtype.kind == "f":  # whose sum over the channels might overflow
+        sound /= max(np.abs(sound).max(), 1)
     sound = sound.mean(1)
     if rate != RATE:
         common = gcd(rate, RATE)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.data.carving import with_test
+from jaxvision.data.files import reading
 from jaxvision.data.made.signals import files
 from jaxvision.data.names import Name
 from jaxvision.data.source import Source, Splits
@@ -54,7 +55,7 @@ def load(name: Name) -> Splits:
         class_names=tuple("0123456789"),
         read=read,
     )
-    return with_test(whole, name.text)
+    return with_test(whole, name.text, "which writers wrote which is not known")
 
 
 def pictures(paths: Sequence[Path]) -> np.ndarray:
@@ -72,15 +73,18 @@ def read(path: Path) -> np.ndarray:
 
     Raises `UsageError` if it is not a track.
     """
+    lines = list(filter(None, reading.lines(path)))
+    if lines and not any(map(_is_number, lines[0].split(","))):
+        lines = lines[1:]  # the names of the columns
+    if not lines:
+        raise UsageError(f"{path} is not a track: it has no line of numbers")
     try:
-        lines = path.read_text("utf-8-sig").splitlines()
-        if lines and any(c.isalpha() for c in lines[0]):
-            lines = lines[1:]  # the names of the columns
         table = np.loadtxt(lines, delimiter=",", ndmin=2)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise UsageError(f"{path} cannot be read as a track: {error}") from error
     count, columns = table.shape
-    if count < 2 or columns not in (2, 3, 4) or not np.isfinite(table).all():
+    finite = (np.abs(table) < np.finfo(np.float32).max / 4).all()
+    if count < 2 or columns not in (2, 3, 4) or not finite:
         raise UsageError(
             f"{path} is not a track: it has {count} lines of {columns} values; "
             "expected two lines or more of x,y or x,y,t or x,y,t,click"
@@ -92,6 +96,14 @@ def read(path: Path) -> np.ndarray:
     # From the start, since float32 has seven digits.
     track = np.column_stack([table[:, :2], times - times[0], clicks])
     return track.astype(np.float32)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)  # or NaN, which is no name of a column
+    except ValueError:
+        return False
+    return True
 
 
 def _draw(

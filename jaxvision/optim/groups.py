@@ -1,0 +1,82 @@
+"""Parts of the parameters that learn otherwise than the rest, chosen by their paths.
+
+A path is `layer4.0/conv1/kernel`; a rule is a pattern that is searched in it, and what
+follows.  The first rule that is found in a path decides.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import optax
+
+from jaxvision.errors import UsageError
+from jaxvision.types import Optimizer, PyTree
+
+
+def groups(rules: Sequence[tuple[str, Optimizer | None]], rest: Optimizer) -> Optimizer:
+    """An optimiser for each part of the parameters; None freezes, `rest` has the rest.
+
+        optim.groups([("stem|layer1", None), ("fc", fast)], slow)
+
+    The schedule that is logged is that of `rest`.  `clip` bounds the norm of a part.
+    Raises `UsageError` when training begins if no path has one of the patterns.
+    """
+    frozen = Optimizer(optax.set_to_zero(), rest.schedule)
+    parts = [frozen if part is None else part for _, part in rules] + [rest]
+    decays = [
+        set(part.no_weight_decay) for part in parts if part.no_weight_decay is not None
+    ]
+    return Optimizer(
+        optax.partition(
+            {number: part.transform for number, part in enumerate(parts)},
+            lambda params: _first([pattern for pattern, _ in rules], params),
+        ),
+        rest.schedule,
+        sorted(set.intersection(*decays)) if decays else None,
+    )
+
+
+def scale_rates(optimizer: Optimizer, rules: Sequence[tuple[str, float]]) -> Optimizer:
+    """The optimiser with the learning rates of some parameters multiplied.
+
+        depth = enumerate(("layer4", "layer3", "layer2", "layer1|conv1"))
+        optim.scale_rates(optimizer, [(name, 0.7 ** (i + 1)) for i, name in depth])
+
+    So are rates made to fall from layer to layer when a network is fine-tuned.  Raises
+    `UsageError` when training begins if no path has one of the patterns.
+    """
+    factors = [factor for _, factor in rules] + [1.0]
+
+    def update(updates, params=None):
+        places = _first([pattern for pattern, _ in rules], updates)
+        return jax.tree.map(lambda u, place: u * factors[place], updates, places)
+
+    scaled = optax.chain(optimizer.transform, optax.stateless(update))
+    return optimizer._replace(transform=scaled)
+
+
+def _first(patterns: Sequence[str], params: PyTree) -> PyTree:
+    """For each parameter the place of the first pattern in its path; none: the end."""
+    found: set[int] = set()
+
+    def place(path: Any, _) -> int:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        number = next(
+            (i for i, pattern in enumerate(patterns) if re.search(pattern, name)),
+            len(patterns),
+        )
+        found.add(number)
+        return number
+
+    places = jax.tree_util.tree_map_with_path(place, params)
+    lost = [pattern for i, pattern in enumerate(patterns) if i not in found]
+    if lost:
+        names = jax.tree_util.tree_leaves_with_path(params)
+        first = jax.tree_util.keystr(names[0][0], simple=True, separator="/")
+        raise UsageError(
+            f"no parameter is left for the rule {lost[0]!r}: patterns are searched in "
+            f"paths such as {first}, and the first that is found decides"
+        )
+    return places

@@ -1,0 +1,56 @@
+"""What the PyTorch side of `benchmarks.speed` makes of given weights and images.
+
+    python tools/make_peer_references.py
+
+Runs where PyTorch and torchvision are installed.  tests/benchmarks/networks.json gets
+for each row the names of the parameters in their order, and a selection of the logits
+of a training pass.  The names are those of the network's reference, torchvision's or
+that of `parity_definitions.py`, or for networks without one the peer's own.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import parity_inputs as inputs
+import torch
+import torchvision
+from make_parity_references import entries
+from parity_definitions import DEFINITIONS
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "benchmarks" / "peers"))
+import speed_torch as peer  # noqa: E402
+
+FILE = ROOT / "tests" / "benchmarks" / "networks.json"
+CLASSES = 10
+
+
+def reference(row):
+    network = peer.NETWORKS[row](CLASSES)
+    if row in DEFINITIONS:
+        named = DEFINITIONS[row]()
+    elif row in torchvision.models.list_models():
+        named = torchvision.models.get_model(row, weights=None, num_classes=CLASSES)
+    else:
+        named = network
+    names = [name for name, _ in named.named_parameters()]
+    for name, parameter in zip(names, network.parameters(), strict=True):
+        weight = torch.from_numpy(inputs.weight(name, tuple(parameter.shape), 2.0))
+        if row == "lenet5" and name == "c5.weight":
+            # The weights are for maps with channels last.
+            weight = weight.unflatten(1, (5, 5, 16)).permute(0, 3, 1, 2).flatten(1)
+        parameter.data.copy_(weight)
+    for module in network.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    side = 64 if row in ("resnet18", "resnet50", "mobilenet_v2") else 32
+    images = inputs.images(side, side, channels=1 if row == "lenet5" else 3, count=4)
+    images = torch.from_numpy(images).movedim(-1, 1)
+    logits = network.double().train()(images.double()).movedim(1, -1)
+    return {"side": side, "names": names, "logits": entries(logits)}
+
+
+if __name__ == "__main__":
+    lines = [f'"{row}": {json.dumps(reference(row))}' for row in peer.NETWORKS]
+    FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n")

@@ -1,0 +1,176 @@
+"""Networks that neither torchvision nor timm has, defined by their papers in PyTorch.
+
+Names of parameters are those of the weights that `pretrained.save` writes.  Dense
+layers flatten maps with their channels last, as the weights of these networks do.
+"""
+
+import itertools
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class CifarBlock(nn.Module):
+    """He et al. 2016, https://arxiv.org/abs/1512.03385, figure 2, with option A."""
+
+    def __init__(self, taken, made, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(taken, made, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(made)
+        self.conv2 = nn.Conv2d(made, made, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(made)
+        self.stride, self.new = stride, made - taken
+
+    def forward(self, x):
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        shortcut = x[:, :, :: self.stride, :: self.stride]
+        return F.relu(y + F.pad(shortcut, [0, 0, 0, 0, self.new // 2, self.new // 2]))
+
+
+class CifarResNet(nn.Module):
+    """The same, section 4.2."""
+
+    def __init__(self, depth):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        taken = 16
+        for stage, made in enumerate((16, 32, 64)):
+            blocks = []
+            for block in range((depth - 2) // 6):
+                stride = 2 if stage > 0 and block == 0 else 1
+                blocks.append(CifarBlock(taken, made, stride))
+                taken = made
+            self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
+        self.linear = nn.Linear(64, 10)
+
+    def forward(self, x):
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = self.layer3(self.layer2(self.layer1(x)))
+        return self.linear(x.mean((2, 3)))
+
+
+class LeNet5(nn.Module):
+    """LeCun et al. 1998, https://doi.org/10.1109/5.726791, section II.B, with a full
+    C3, subsampling without weights and a linear output."""
+
+    def __init__(self, activation, pool):
+        super().__init__()
+        self.c1, self.c3 = nn.Conv2d(3, 6, 5), nn.Conv2d(6, 16, 5)
+        self.c5, self.f6 = nn.Linear(16 * 5 * 5, 120), nn.Linear(120, 84)
+        self.output = nn.Linear(84, 10)
+        self.activation, self.pool = activation, pool
+
+    def forward(self, x):
+        x = self.pool(self.activation(self.c1(x)), 2)
+        x = self.pool(self.activation(self.c3(x)), 2)
+        x = self.activation(self.c5(flat(x)))
+        return self.output(self.activation(self.f6(x)))
+
+
+class ConvNet(nn.Module):
+    """INPUT → [[CONV → RELU]·N → POOL]·M → [FC → RELU]·K → FC for N = 1, M = 2, K = 1,
+    with 32 and 64 channels and 128 hidden units."""
+
+    def __init__(self):
+        super().__init__()
+        self.Conv_0 = nn.Conv2d(3, 32, 3, padding=1)
+        self.Conv_1 = nn.Conv2d(32, 64, 3, padding=1)
+        self.Dense_0, self.Dense_1 = nn.Linear(64 * 7 * 7, 128), nn.Linear(128, 10)
+
+    def forward(self, x):
+        x = F.max_pool2d(F.relu(self.Conv_0(x)), 2)
+        x = F.max_pool2d(F.relu(self.Conv_1(x)), 2)
+        return self.Dense_1(F.relu(self.Dense_0(flat(x))))
+
+
+class MLP(nn.Module):
+    """Rumelhart et al. 1986, https://doi.org/10.1038/323533a0; without hidden layers
+    Rosenblatt 1958, https://doi.org/10.1037/h0042519."""
+
+    def __init__(self, *sizes):
+        super().__init__()
+        for i, (taken, made) in enumerate(itertools.pairwise(sizes)):
+            self.add_module(f"Dense_{i}", nn.Linear(taken, made))
+
+    def forward(self, x):
+        *hidden, last = self.children()
+        x = flat(x)
+        for layer in hidden:
+            x = F.relu(layer(x))
+        return last(x)
+
+
+class UpConv(nn.Module):
+    """Each pixel makes four: a transposed convolution whose weights have their outputs
+    first, [made,taken,2,2]."""
+
+    def __init__(self, taken, made):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(made, taken, 2, 2))
+        self.bias = nn.Parameter(torch.empty(made))
+
+    def forward(self, x):
+        weight = self.weight.transpose(0, 1)
+        return F.conv_transpose2d(x, weight, self.bias, stride=2)
+
+
+class UNet(nn.Module):
+    """Ronneberger et al. 2015, https://arxiv.org/abs/1505.04597, figure 1, padded, with
+    batch normalisation and a quarter of the channels."""
+
+    def __init__(self):
+        super().__init__()
+        widths = (16, 32, 64, 128)
+        taken = 3
+        for level, made in enumerate(widths):
+            self.add_module(f"down{level + 1}", self.twice(taken, made))
+            taken = made
+        for level, made in reversed(list(enumerate(widths[:-1]))):
+            self.add_module(f"up{level + 1}", self.twice(2 * made, made))
+            self.get_submodule(f"up{level + 1}").conv = UpConv(2 * made, made)
+        self.scores = nn.Conv2d(16, 10, 1)
+
+    @staticmethod
+    def twice(taken, made):
+        layers = nn.Module()
+        for i, channels in enumerate((taken, made)):
+            conv = nn.Conv2d(channels, made, 3, padding=1, bias=False)
+            layers.add_module(str(i), nn.Sequential(conv, nn.BatchNorm2d(made)))
+        return layers
+
+    def forward(self, x):
+        levels = []
+        for level in (self.down1, self.down2, self.down3, self.down4):
+            x = F.max_pool2d(x, 2) if levels else x
+            x = self.convolved(level, x)
+            levels.append(x)
+        for level, beside in zip(
+            (self.up3, self.up2, self.up1), levels[-2::-1], strict=True
+        ):
+            x = self.convolved(level, torch.cat([beside, level.conv(x)], 1))
+        return self.scores(x)
+
+    @staticmethod
+    def convolved(level, x):
+        for i in ("0", "1"):
+            x = F.relu(level.get_submodule(i)(x))
+        return x
+
+
+def flat(x):
+    return x.movedim(1, -1).flatten(1) if x.ndim == 4 else x
+
+
+DEFINITIONS = {
+    **{f"resnet{n}": lambda n=n: CifarResNet(n) for n in (20, 32, 44, 56, 110)},
+    "lenet5": lambda: LeNet5(torch.tanh, F.avg_pool2d),
+    "lenet5_relu": lambda: LeNet5(F.relu, F.max_pool2d),
+    "convnet": ConvNet,
+    "perceptron": lambda: MLP(28 * 28 * 3, 10),
+    "mlp": lambda: MLP(28 * 28 * 3, 300, 100, 10),
+    "unet_small": UNet,
+}
+"""By the names of our registry."""
