@@ -179,6 +179,9 @@ class Optimizer(NamedTuple):
     no_weight_decay: Sequence[str] | None = None
     """What its weight decay was told to leave alone; None: it has no weight decay, or
     decides by itself."""
+    rescheduled: Callable[[Callable[[Any], Any]], "Optimizer"] | None = None
+    """`schedule -> Optimizer`: the same rule at other rates, for the range test of
+    `--find-lr`; None: there is no other."""
 
 
 class ItemIterator(Protocol):
@@ -341,8 +344,26 @@ class Moment(NamedTuple):
     """Those of the averaged parameters, if the experiment has them."""
     metrics: Mapping[str, Any]
     """Of the validation."""
+    monitored: Measure
+    """What chooses the best checkpoint, under the name that it has in the metrics."""
+    history: Sequence[Mapping[str, Any]]
+    """The validations of the run so far, this one last: `step` and the metrics that are
+    one number, None where it is not finite.  It comes from the log, which checkpoints
+    hold, so that a hook which decides by it decides alike in a run that was
+    interrupted."""
     galleries: Galleries | None = None
     """Of the validation, where its pictures are due (`--pictures-every`)."""
+
+
+class Stop(NamedTuple):
+    """What `Experiment.on_evaluation` returns to end the training.
+
+    What follows is as after the last step: the best checkpoint is tested, and the
+    record is written, with the reason as `stopped`.
+    """
+
+    reason: str
+    figures: Mapping[str, Any] = MappingProxyType({})
 
 
 class Experiment(NamedTuple):
@@ -359,7 +380,8 @@ class Experiment(NamedTuple):
     steps: int
     seed: int = 0
     classes: Sequence[str] = ()
-    """The names of the classes, in the order of their numbers."""
+    """The names of the classes, in the order of their numbers; in regression those of
+    the numbers."""
     show: Callable[[Sequence[str]], Show] | None = None
     """`classes -> Show`, such as `visualise.classification`; None: no pictures."""
     evaluations: Mapping[str, Evaluation] = MappingProxyType({})
@@ -371,9 +393,10 @@ class Experiment(NamedTuple):
     initial: Callable[[], Variables] | None = None
     """Returns arrays on the host that the model begins with, such as published weights;
     what they leave out is drawn as usual.  Is called when a run starts from nothing."""
-    on_evaluation: Callable[[Moment], Mapping[str, Any] | None] | None = None
+    on_evaluation: Callable[[Moment], Mapping[str, Any] | Stop | None] | None = None
     """Is called after each validation, in every process; the figures that it returns,
-    by file name, are saved in the run directory under `pictures/step-N`."""
+    by file name, are saved in the run directory under `pictures/step-N`.  A `Stop` ends
+    the training, such as that of `runs.early_stopping`; process 0 decides."""
     log_every: int | None = None
     """Steps between rows of training metrics; None: an epoch."""
     eval_every: int | None = None

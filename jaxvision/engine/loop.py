@@ -10,7 +10,7 @@ and all that the next step depends on is in the checkpoint.
 
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -33,6 +33,7 @@ from jaxvision.engine.state import TrainState, digest
 from jaxvision.engine.step import Constants, make_init, make_train_step
 from jaxvision.engine.watchdog import Watchdog
 from jaxvision.errors import check, unknown
+from jaxvision.files import plain
 from jaxvision.measures import GRADIENT_NORM, LEARNING_RATE
 from jaxvision.types import (
     Evaluation,
@@ -88,6 +89,8 @@ class Fit(NamedTuple):
     lost: int | None
     """The step that has a better validation score by the log than `best`, since its
     checkpoint was damaged or is gone; None: `best` is the best."""
+    stopped: str | None
+    """Why the training ended before its last step, if `on_evaluation` ended it."""
 
 
 def fit(
@@ -99,7 +102,8 @@ def fit(
     compile_seconds: Callable[[], float] = lambda: 0.0,
     maintenance: Maintenance | None = None,
     share_step: Callable[[Step], Step] = lambda step: step,
-    on_evaluation: Callable[[Moment], None] = lambda moment: None,
+    on_evaluation: Callable[[Moment], str | None] = lambda moment: None,
+    on_row: Callable[[Mapping[str, Any]], None] = lambda row: None,
     identity: Mapping[str, Any] = MappingProxyType({}),
 ) -> Fit:
     """Train the experiment in `workdir`, from its newest checkpoint if there is one.
@@ -107,7 +111,8 @@ def fit(
     With several processes, each calls this and trains with its own devices.
     `compile_seconds` reads a clock of compilation, which is left out of speeds;
     `share_step` gives the training step to make instead of the run's own, see
-    `lockstep`; `on_evaluation` is called after each validation; `identity`, which JSON
+    `lockstep`; `on_evaluation` is called after each validation, and ends the training
+    if it returns a reason; `on_row` gets each row of the log; `identity`, which JSON
     can hold, is kept in each checkpoint and says which run it belongs to.
     Raises `Diverged`, `Interrupted`, or `CheckpointError`; in each case the same call
     continues from the last good checkpoint.
@@ -125,6 +130,7 @@ def fit(
                 maintenance or Maintenance(),
                 share_step,
                 on_evaluation,
+                on_row,
                 identity,
             )
         except RollBack as back:
@@ -141,7 +147,8 @@ def _fit(
     compile_seconds: Callable[[], float],
     maintenance: Maintenance,
     share_step: Callable[[Step], Step],
-    on_evaluation: Callable[[Moment], None],
+    on_evaluation: Callable[[Moment], str | None],
+    on_row: Callable[[Mapping[str, Any]], None],
     identity: Mapping[str, Any],
 ) -> Fit:
     """`fit` without the training items that are numbered `left_out`."""
@@ -179,6 +186,7 @@ def _fit(
 
     # 2. Where we are.
     step, earlier_seconds, text = 0, 0.0, ""
+    stopped: str | None = None
     feed = Feed(train.items(sharding.local_rows(mesh, train.batch_size)), left_out)
     clocks = Clocks(compile_seconds)
     checkpoints = Checkpoints(workdir / "checkpoints", warn=console.print)
@@ -192,6 +200,7 @@ def _fit(
         clocks.seconds = restored.extra["seconds"]
         earlier_seconds = restored.extra["wall_seconds"]
         text = restored.extra["log"]
+        stopped = restored.extra["stopped"]
         console.print(f"continuing after step {step} of {steps}")
 
     log = open_log(workdir, text, step=step, warn=console.print)
@@ -219,6 +228,7 @@ def _fit(
             "frozen": frozen_digest,
             "identity": dict(identity),
             "log": log.text,
+            "stopped": stopped,
         }
         checkpoints.save(state, extra, score=score, log=log.sync)
         requests.saved()
@@ -226,7 +236,7 @@ def _fit(
     with progress, requests, watchdog:
         try:
             clocks.start()
-            while step < steps:
+            while step < steps and stopped is None:
                 # 3. Dispatch some steps, and wait for those before.
                 end = _dispatch_end(
                     step, steps, experiment.steps_per_dispatch, log_every, eval_every
@@ -289,7 +299,11 @@ def _fit(
                     if every is not None and step // eval_every % every == 0:
                         validate = evaluators["validation"]
                         galleries = validate(state, with_galleries=True).galleries
-                    on_evaluation(_moment(step, state, metrics, galleries))
+                    history = _validations([*parse_rows(log.text), row])
+                    moment = _moment(
+                        step, state, metrics, monitored, history, galleries
+                    )
+                    stopped = processes.from_main(on_evaluation(moment))
                 if log_due or eval_due:
                     seconds = clocks.seconds["train"]
                     row["images_per_second"] = step * train.batch_size / seconds
@@ -297,6 +311,7 @@ def _fit(
                     row["memory_gb"] = memory_peak() / 1e9
                     row["seconds"] = seconds
                     checkpoints.run(functools.partial(log.write, row), "the log")
+                    on_row(row)
                     progress.show(row)
                 if eval_due or save_due or leaving:
                     save(score)
@@ -305,7 +320,7 @@ def _fit(
                 watchdog.beat()
                 clocks.start()
             checkpoints.wait()
-            if step == steps:  # a request after the last step
+            if step == steps or stopped is not None:  # a request since
                 request = Request(max(processes.gather(requests.mine())))
             if request >= Request.STOP:
                 raise (Interrupted if request == Request.STOP else Preempted)(
@@ -338,6 +353,7 @@ def _fit(
         frozen=constants.frozen,
         rows=rows,
         lost=None if tested == expected else expected,
+        stopped=stopped,
     )
 
 
@@ -365,10 +381,27 @@ def _best_step(rows: list[dict[str, Any]], monitored: Measure) -> int | None:
     return next(iter(ranked(scores)), None)
 
 
+def _validations(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Step and metrics of each validation in the log, those that are one number."""
+    prefix = "validation/"
+    return [
+        {"step": row["step"]}
+        | {
+            name.removeprefix(prefix): plain(value)
+            for name, value in row.items()
+            if name.startswith(prefix) and np.ndim(value) == 0
+        }
+        for row in rows
+        if any(name.startswith(prefix) for name in row)
+    ]
+
+
 def _moment(
     step: int,
     state: TrainState,
     metrics: Mapping[str, Any],
+    monitored: Measure,
+    history: Sequence[Mapping[str, Any]],
     galleries: Galleries | None,
 ) -> Moment:
     average = state.average
@@ -379,6 +412,8 @@ def _moment(
         if average is None
         else {"params": average["params"], **average["model_state"]},
         metrics=metrics,
+        monitored=monitored,
+        history=history,
         galleries=galleries,
     )
 

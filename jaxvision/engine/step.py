@@ -31,7 +31,7 @@ class Report(NamedTuple):
     """int32: the first step whose loss was not finite, or a spike, or that left
     parameters that are not finite; or -1."""
     bad_loss: Array
-    """float32: its loss."""
+    """float32: its loss; that of a dispatch of one step, bad or not."""
     sound: Array
     """bool: whether the parameters after it are finite."""
     skipped: Array | None

@@ -54,7 +54,11 @@ def scale_rates(optimizer: Optimizer, rules: Sequence[tuple[str, float]]) -> Opt
         return jax.tree.map(lambda u, place: u * factors[place], updates, places)
 
     scaled = optax.chain(optimizer.transform, optax.stateless(update))
-    return optimizer._replace(transform=scaled)
+    again = optimizer.rescheduled
+    return optimizer._replace(
+        transform=scaled,
+        rescheduled=again and (lambda schedule: scale_rates(again(schedule), rules)),
+    )
 
 
 def _first(patterns: Sequence[str], params: PyTree) -> PyTree:

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, wraps
+from typing import Concatenate
 
 import jax
 import optax
@@ -27,6 +28,21 @@ def decay_mask(params: PyTree, no_weight_decay: Sequence[str] = ()) -> PyTree:
     return jax.tree_util.tree_map_with_path(shrinks, params)
 
 
+def _schedulable[**P](
+    rule: Callable[Concatenate[optax.Schedule, P], Optimizer],
+) -> Callable[Concatenate[optax.Schedule, P], Optimizer]:
+    """The rule, whose optimisers can be made again with another schedule."""
+
+    @wraps(rule)
+    def make(schedule: optax.Schedule, *args: P.args, **kwargs: P.kwargs) -> Optimizer:
+        return rule(schedule, *args, **kwargs)._replace(
+            rescheduled=lambda other: make(other, *args, **kwargs)
+        )
+
+    return make
+
+
+@_schedulable
 def sgd(
     schedule: optax.Schedule,
     *,
@@ -64,6 +80,7 @@ def sgd(
     )
 
 
+@_schedulable
 def adam(
     schedule: optax.Schedule,
     *,
@@ -75,6 +92,7 @@ def adam(
     return adamw(schedule, b1=b1, b2=b2, weight_decay=0.0, clip=clip)
 
 
+@_schedulable
 def adamw(
     schedule: optax.Schedule,
     *,
@@ -92,6 +110,7 @@ def adamw(
     return _decoupled(rule, schedule, b1, b2, weight_decay, no_weight_decay, clip)
 
 
+@_schedulable
 def lamb(
     schedule: optax.Schedule,
     *,
@@ -109,6 +128,7 @@ def lamb(
     return _decoupled(rule, schedule, b1, b2, weight_decay, no_weight_decay, clip)
 
 
+@_schedulable
 def lion(
     schedule: optax.Schedule,
     *,
@@ -127,6 +147,7 @@ def lion(
     return _decoupled(rule, schedule, b1, b2, weight_decay, no_weight_decay, clip)
 
 
+@_schedulable
 def muon(
     schedule: optax.Schedule,
     *,

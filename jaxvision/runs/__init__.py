@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jaxvision.runs.execute import run, run_cases
     from jaxvision.runs.finished import Predictor, load, load_variables
+    from jaxvision.runs.stopping import early_stopping
 
-__all__ = ["Predictor", "load", "load_variables", "run", "run_cases"]
+__all__ = ["Predictor", "early_stopping", "load", "load_variables", "run", "run_cases"]
 
 _MODULE_OF = {
     "Predictor": "finished",
+    "early_stopping": "stopping",
     "load": "finished",
     "load_variables": "finished",
     "run": "execute",

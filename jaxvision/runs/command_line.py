@@ -25,6 +25,7 @@ from rich.console import Console
 from jaxvision.errors import check, unread
 from jaxvision.printing import make_console
 from jaxvision.runs import record, workdir
+from jaxvision.runs.exit_codes import interactive
 from jaxvision.runs.options import GROUPS, RARE, Launch, Numerics
 
 HELP_ALL = "--help-all"
@@ -62,8 +63,13 @@ def parse(
     Raises `UsageError` for what no run can mean.  Options that do not exist and values
     that cannot be read end the process with code 2 and a message.
     """
-    program = name or record.program_name(inspect.getfile(build))
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if interactive():  # no file to name the run after; the command line is the kernel's
+        module = build.__module__
+        program = name or ("notebook" if module == "__main__" else module)
+        arguments = list(arguments or ())
+    else:
+        program = name or record.program_name(inspect.getfile(build))
+        arguments = sys.argv[1:] if arguments is None else list(arguments)
     _check_names(Config)
     # Smoke only changes defaults: what is given explicitly still counts.
     defaults = Config(**smoke) if "--smoke" in arguments else Config()

@@ -25,20 +25,28 @@ from jaxvision.engine import compilation, costs, processes, sharding
 from jaxvision.engine.evaluate import Evaluated
 from jaxvision.engine.lockstep import Step
 from jaxvision.engine.logging import read_rows
-from jaxvision.engine.loop import fit
+from jaxvision.engine.loop import Fit, fit
 from jaxvision.engine.profiling import memory_peak
 from jaxvision.engine.state import count, digest
 from jaxvision.engine.watchdog import EXIT_LOST, last_good, leave
 from jaxvision.errors import check
 from jaxvision.files import plain, replace_object
 from jaxvision.printing import print_whatever_the_encoding
-from jaxvision.runs import command_line, pictures, preflight, record, testing
+from jaxvision.runs import (
+    command_line,
+    pictures,
+    preflight,
+    range_test,
+    record,
+    testing,
+    tracking,
+)
 from jaxvision.runs import workdir as workdirs
 from jaxvision.runs.command_line import Command
 from jaxvision.runs.exit_codes import exit_codes
 from jaxvision.runs.options import Numerics
 from jaxvision.runs.seeds import execute_seeds
-from jaxvision.types import Experiment, Moment, Reference
+from jaxvision.types import Experiment, Moment, Reference, Stop
 
 
 def run(
@@ -56,12 +64,15 @@ def run(
         does not read them.
       Config: a frozen dataclass.  Each field is an option; its docstring is the help.
       smoke: the values of fields that make `--smoke` take a few seconds, offline.
-      arguments: the command line; None: that of the process.
-      name: of the experiment, as a module; None: the one in which `build` is defined.
+      arguments: the command line; None: that of the process, and in an interactive
+        session none.
+      name: of the experiment, as a module; None: the one in which `build` is defined,
+        and `notebook` for a cell.
 
     Returns the content of `result.json`, the first of several with `--vmap-seeds`.
     Whatever else happens ends the process with a message and a code of its own, see
-    `EXIT_CODES`.
+    `EXIT_CODES`.  In an interactive session, such as a notebook, it raises instead, and
+    returns {} after options that only show something.
     """
     command = _parse(build, Config, smoke, arguments, name)
     with exit_codes(command.workdir):
@@ -72,6 +83,7 @@ def run(
         result = execute(command, command.config, command.workdir)
         processes.finish()
         return result
+    return {}
 
 
 def run_cases(
@@ -111,6 +123,7 @@ def run_cases(
             say(f"comparison in {workdir / 'compare.png'}")
         processes.finish()
         return results
+    return {}
 
 
 def _parse(*arguments) -> Command:
@@ -209,6 +222,9 @@ def _execute(
         remake = functools.partial(_rebatched, build, command.numerics, config)
         preflight.max_batch(console, remake, mesh, experiment.train.batch_size, limit)
         raise SystemExit(0)
+    if launch.find_lr:
+        range_test.run(console, experiment, mesh, workdir)
+        raise SystemExit(0)
     device = sharding.describe(mesh)
     with contextlib.ExitStack() as stack:
         with processes.together():
@@ -218,6 +234,15 @@ def _execute(
                 workdirs.write_prediction(workdir, experiment)
         with processes.together():
             workdirs.check_seen(workdir)
+        tracker = stack.enter_context(
+            tracking.tracked(
+                launch.track if processes.is_main() else None,
+                workdir,
+                command.name,
+                identity,
+                console,
+            )
+        )
         console.print(_headline(command.name, experiment, mesh, workdir))
         if processes.is_main():
             pictures.draw_batch(experiment, workdir, console.print)
@@ -230,6 +255,7 @@ def _execute(
             maintenance=maintenance,
             share_step=share_step,
             on_evaluation=_hook(experiment, workdir, console.print),
+            on_row=tracker.log,
             identity=identity,
         )
         tested = testing.test(experiment, fitted, mesh)
@@ -248,8 +274,9 @@ def _execute(
             "dataset": experiment.test.name.rpartition(":")[0] or experiment.test.name,
             "tested_on": experiment.test.choice,
             "seed": experiment.seed,
-            "steps": experiment.steps,
-            "epochs": experiment.steps / experiment.train.num_batches,
+            "steps": int(fitted.last.step),
+            "epochs": int(fitted.last.step) / experiment.train.num_batches,
+            **_stopped(experiment, fitted),
             "batch_size": experiment.train.batch_size,
             "parameters": count(fitted.last.params),
             "params_digest": digest(params),
@@ -284,6 +311,7 @@ def _execute(
             pictures.draw(
                 experiment, result, fitted.rows, tested["test"], workdir, console.print
             )
+        tracker.finish(result)
     console.print(f"results and pictures are in {workdir}")
     return result
 
@@ -295,6 +323,13 @@ def _tested(tested: Mapping[str, Evaluated]) -> dict[str, float]:
         for name, found in tested.items()
         for key, value in testing.numbers(name, found.metrics).items()
     }
+
+
+def _stopped(experiment: Experiment, fitted: Fit) -> dict[str, Any]:
+    """Why the training ended early, if it did, and how many steps were planned."""
+    if fitted.stopped is None:
+        return {}
+    return {"stopped": fitted.stopped, "planned_steps": experiment.steps}
 
 
 def _utilisation(experiment: Experiment, mesh, speed: float) -> dict[str, Any]:
@@ -362,17 +397,24 @@ def _print_result(console: Console, result: Mapping[str, Any]) -> None:
 
 
 def _hook(
-    experiment: Experiment, workdir: Path, warn: Callable[[str], None]
-) -> Callable[[Moment], None]:
-    """The experiment's own, with its figures saved, and those of its `show`."""
+    experiment: Experiment, workdir: Path, say: Callable[[str], None]
+) -> Callable[[Moment], str | None]:
+    """The experiment's own, whose reason to stop is returned, and whose figures are
+    saved with those of its `show`."""
 
-    def call(moment: Moment) -> None:
+    def call(moment: Moment) -> str | None:
         own = experiment.on_evaluation
-        figures = {} if own is None else own(moment) or {}
+        answer = None if own is None else own(moment)
+        if isinstance(answer, Stop):
+            reason, figures = answer.reason, answer.figures
+            say(f"stopping after step {moment.step}: {reason}")
+        else:
+            reason, figures = None, answer or {}
         if processes.is_main():
             shown = functools.partial(pictures.shown, experiment, moment)
             folder = workdir / "pictures" / f"step-{moment.step}"
-            pictures.save_all("predictions", shown, folder, warn)
-            pictures.save_all("pictures", lambda: figures, folder, warn)
+            pictures.save_all("predictions", shown, folder, say)
+            pictures.save_all("pictures", lambda: figures, folder, say)
+        return reason
 
     return call

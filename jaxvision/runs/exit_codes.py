@@ -28,18 +28,30 @@ EXIT_CODES: dict[type[BaseException], int] = {
 """5 is `EXIT_LOST` and 6 `EXIT_STALLED`, which threads of their own exit with."""
 
 
+def interactive() -> bool:
+    """Whether this is a notebook or a prompt, which an error must not end."""
+    return hasattr(sys, "ps1")  # IPython and its kernels set it too
+
+
 @contextlib.contextmanager
 def exit_codes(workdir: Path):
     """Ends the process with a message and a code of its own for what may go wrong.
 
     Wherever it comes from, an `OSError` of the disk is a `CheckpointError`: see
-    `files.disk_fault`.
+    `files.disk_fault`.  In an interactive session whatever goes wrong is an exception.
     """
     again = f"the same command with --workdir {workdir} continues"
     try:
         with ending_at_notice(again):
             yield
+    except SystemExit as end:
+        if not interactive():
+            raise
+        if end.code:
+            raise UsageError("the arguments were refused, see above") from None
     except tuple(EXIT_CODES) as error:
+        if interactive():
+            raise
         code = next(c for kind, c in EXIT_CODES.items() if isinstance(error, kind))
         _end(code, str(error) or "interrupted")
     except Exception as error:

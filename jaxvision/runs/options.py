@@ -11,6 +11,7 @@ from jaxvision import optim
 from jaxvision.engine import sharding
 from jaxvision.engine.loop import Maintenance
 from jaxvision.errors import UsageError, check
+from jaxvision.runs import tracking
 from jaxvision.types import Experiment
 
 
@@ -99,6 +100,9 @@ class Launch:
     pictures_every: int | None = None
     """Also draw the predictions on the validation set, at every n-th validation, into
     pictures/step-N of the run directory.  That validation is gone through twice."""
+    track: tracking.Service | None = None
+    """Show the run in Weights & Biases or MLflow too; both keep it on this machine
+    unless their own environment variables say where else."""
     save_every_steps: int | None = None
     """Checkpoints besides those that follow validations."""
     save_every_minutes: float | None = 10.0
@@ -109,6 +113,9 @@ class Launch:
     """Write a trace of the steps from A to B, given as A:B."""
     dry_run: bool = False
     """Train nothing; show config, data, mesh, parameters, memory, operations, time."""
+    find_lr: bool = False
+    """Save no weights; train for up to 200 steps while the learning rate rises, and
+    suggest one."""
     max_batch: float | None = None
     """Train nothing; find the largest batch that fits into so many gigabytes of each
     device.  0: into what the device has."""
@@ -151,6 +158,7 @@ class Launch:
             ),
         )
         _span(self.profile)
+        tracking.check_installed(self.track)
 
     def make_mesh(self) -> sharding.Mesh:
         """The mesh that was asked for.  Raises `UsageError`."""
@@ -198,7 +206,15 @@ NAME_MAX = 255
 """Bytes in the name of a file, at most, on usual file systems."""
 
 GROUPS = {
-    "run": ("workdir", "smoke", "pictures_every", "dry_run", "max_batch"),
+    "run": (
+        "workdir",
+        "smoke",
+        "pictures_every",
+        "track",
+        "dry_run",
+        "find_lr",
+        "max_batch",
+    ),
     "numbers": tuple(field.name for field in dataclasses.fields(Numerics)),
     "devices": ("devices", "mesh", "vmap_seeds"),
     "maintenance": (

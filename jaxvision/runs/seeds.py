@@ -37,8 +37,9 @@ def execute_seeds(
         (not processes.several(), "--vmap-seeds trains in one process: start only one"),
         (launch.profile is None, "--profile and --vmap-seeds do not go together"),
         (
-            not launch.dry_run and launch.max_batch is None,
-            "--dry-run and --max-batch look at one run: leave --vmap-seeds out",
+            not launch.dry_run and not launch.find_lr and launch.max_batch is None,
+            "--dry-run, --find-lr and --max-batch look at one run: leave --vmap-seeds "
+            "out",
         ),
     )
     mesh = launch.make_mesh()

@@ -63,23 +63,56 @@ def sweep(
     Signals are passed on to the run, and the sweep ends with its code.
     """
     check((seeds >= 1, f"seeds must be at least 1, got {seeds}"))
-    workdir = workdir or Path("runs", "sweeps", experiment.rpartition(".")[2])
-    runs = list(_runs(parse_grid(grid), seeds, workdir))
+    workdir = workdir or default_workdir(experiment)
+    fields = parse_grid(grid)
+    runs = [
+        run
+        for values in itertools.product(*fields.values())
+        for run in runs_of(dict(zip(fields, values, strict=True)), seeds, workdir)
+    ]
     console, failed = make_console(), []
-    for group in _groups(runs, vmap_seeds):
-        first, *others = group
-        names = first.workdir.name + "".join(f", seed{run.seed}" for run in others)
-        console.rule(f"run {runs.index(first) + 1} of {len(runs)}: {names}")
-        with Children() as children:
-            code = children.start(_command(experiment, group, options)).wait()
-        if code in (130, -signal.SIGINT, EXIT_AGAIN):
-            console.print("interrupted: the same command continues the sweep")
-            sys.exit(EXIT_AGAIN if code == EXIT_AGAIN else 130)
-        if code != 0:
-            lost = [run for run in group if run.result() is None]
-            failed += lost
-            names = ", ".join(run.workdir.name for run in lost)
-            console.print(f"{names} ended with code {code}")
+    for group in groups(runs, vmap_seeds):
+        place = f"run {runs.index(group[0]) + 1} of {len(runs)}"
+        failed += carry_out(console, experiment, group, options, place)
+    return report(console, workdir, runs, failed)
+
+
+def default_workdir(experiment: str) -> Path:
+    """Of the sweeps of an experiment."""
+    return Path("runs", "sweeps", experiment.rpartition(".")[2])
+
+
+def carry_out(
+    console: Console,
+    experiment: str,
+    group: Sequence[Run],
+    options: Sequence[str],
+    place: str,
+) -> list[Run]:
+    """Make the runs of a group in a process of their own; those that failed.
+
+    Ends this process with code of that one if it was interrupted.
+    """
+    first, *others = group
+    names = first.workdir.name + "".join(f", seed{run.seed}" for run in others)
+    console.rule(f"{place}: {names}")
+    with Children() as children:
+        code = children.start(_command(experiment, group, options)).wait()
+    if code in (130, -signal.SIGINT, EXIT_AGAIN):
+        console.print("interrupted: the same command continues the sweep")
+        sys.exit(EXIT_AGAIN if code == EXIT_AGAIN else 130)
+    if code == 0:
+        return []
+    lost = [run for run in group if run.result() is None]
+    names = ", ".join(run.workdir.name for run in lost)
+    console.print(f"{names} ended with code {code}")
+    return lost
+
+
+def report(
+    console: Console, workdir: Path, runs: Sequence[Run], failed: Sequence[Run]
+) -> list[dict[str, Any]]:
+    """Write `sweep.json` and print the means; exit with code 1 if a run failed."""
     summary = summarise(runs)
     workdir.mkdir(parents=True, exist_ok=True)
     text = json.dumps(plain(summary), indent=2)
@@ -92,7 +125,7 @@ def sweep(
     return summary
 
 
-def parse_grid(grid: Sequence[str]) -> dict[str, list[str]]:
+def parse_grid(grid: Sequence[str], option: str = "--grid") -> dict[str, list[str]]:
     """`["peak_lr=1e-3,2e-3"]` as values by field.  Raises `UsageError`."""
     values: dict[str, list[str]] = {}
     for text in grid:
@@ -101,12 +134,12 @@ def parse_grid(grid: Sequence[str]) -> dict[str, list[str]]:
         parts = [part.strip() for part in found.split(",")]
         if not field.isidentifier() or not all(parts):
             raise UsageError(
-                f"cannot read --grid {text!r}: write field=value,value, such as "
+                f"cannot read {option} {text!r}: write field=value,value, such as "
                 "peak_lr=1e-3,2e-3"
             )
         check(
-            (field != "seed", "the seeds are given with --seeds, not in the grid"),
-            (field not in values, f"{field} is given twice in --grid"),
+            (field != "seed", f"the seeds are given with --seeds, not with {option}"),
+            (field not in values, f"{field} is given twice in {option}"),
             (len(set(parts)) == len(parts), f"a value of {field} is given twice"),
         )
         values[field] = parts
@@ -151,16 +184,14 @@ def _deviation(values: Sequence[float]) -> float | None:
     return statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
 
 
-def _runs(grid: Mapping[str, list[str]], seeds: int, workdir: Path) -> Iterator[Run]:
-    for values in itertools.product(*grid.values()):
-        point = dict(zip(grid, values, strict=True))
-        words = [f"{field}={value}" for field, value in point.items()]
-        name = re.sub(r"[^\w.=+-]", "_", "-".join([*words, "seed"]))
-        for seed in range(seeds):
-            yield Run(point, seed, str(workdir / name))
+def runs_of(point: Mapping[str, str], seeds: int, workdir: Path) -> list[Run]:
+    """The runs of a point, which its values name."""
+    words = [f"{field}={value}" for field, value in point.items()]
+    name = re.sub(r"[^\w.=+-]", "_", "-".join([*words, "seed"]))
+    return [Run(point, seed, str(workdir / name)) for seed in range(seeds)]
 
 
-def _groups(runs: Sequence[Run], vmap_seeds: bool) -> Iterator[list[Run]]:
+def groups(runs: Sequence[Run], vmap_seeds: bool) -> Iterator[list[Run]]:
     """What one process does: a run that is not finished, or those of a point."""
     for _, group in itertools.groupby(runs, key=lambda run: run.point):
         left = [run for run in group if run.result() is None]

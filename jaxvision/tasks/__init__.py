@@ -2,6 +2,7 @@
 
 from jaxvision.tasks.classification import classification
 from jaxvision.tasks.multilabel import multilabel
+from jaxvision.tasks.regression import regression
 from jaxvision.tasks.segmentation import segmentation
 from jaxvision.tasks.views import five_crops, mirrored, ten_crops, with_views
 
@@ -10,6 +11,7 @@ __all__ = [
     "five_crops",
     "mirrored",
     "multilabel",
+    "regression",
     "segmentation",
     "ten_crops",
     "with_views",

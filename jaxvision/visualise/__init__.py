@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxvision.visualise.classification import classification
 from jaxvision.visualise.multilabel import multilabel
+from jaxvision.visualise.regression import regression
 from jaxvision.visualise.segmentation import segmentation
 
 if TYPE_CHECKING:
@@ -23,13 +24,16 @@ if TYPE_CHECKING:
     from jaxvision.visualise.confusion_matrix import confusion
     from jaxvision.visualise.contact_sheet import card
     from jaxvision.visualise.learning_curves import compare, curves
+    from jaxvision.visualise.learning_rates import learning_rates
     from jaxvision.visualise.prediction_grid import predictions
     from jaxvision.visualise.quality import Cell, findings
     from jaxvision.visualise.reliability_diagram import reliability
+    from jaxvision.visualise.scatter import agreement
     from jaxvision.visualise.style import save
 
 __all__ = [
     "Cell",
+    "agreement",
     "augmentations",
     "captioned",
     "card",
@@ -41,9 +45,11 @@ __all__ = [
     "confusion",
     "curves",
     "findings",
+    "learning_rates",
     "multilabel",
     "overlay",
     "predictions",
+    "regression",
     "reliability",
     "save",
     "segmentation",
@@ -53,6 +59,7 @@ __all__ = [
 
 _MODULE_OF = {
     "Cell": "quality",
+    "agreement": "scatter",
     "augmentations": "augmentation",
     "captioned": "annotation_overlay",
     "card": "contact_sheet",
@@ -63,6 +70,7 @@ _MODULE_OF = {
     "confusion": "confusion_matrix",
     "curves": "learning_curves",
     "findings": "quality",
+    "learning_rates": "learning_rates",
     "overlay": "annotation_overlay",
     "predictions": "prediction_grid",
     "reliability": "reliability_diagram",

@@ -1,0 +1,70 @@
+"""How the predictions of `tasks.regression` are shown."""
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxvision.types import Galleries, Show
+
+_SHOWN = 12
+"""Examples of the worst, and of the sample."""
+
+
+def regression(
+    names: Sequence[str],
+    *,
+    target: str | Callable[[Mapping[str, Any]], Any],
+    unit: str = "",
+    decimals: int = 2,
+) -> Show:
+    """The numbers of an image; predicted against true, and the worst beside a sample.
+
+    `names` are those of the T numbers; `target` and `unit` are as in the task:
+
+        show=functools.partial(visualise.regression, target="age", unit="years")
+    """
+
+    read = target if callable(target) else operator.itemgetter(target)
+
+    def lines(numbers: np.ndarray) -> list[str]:
+        return [
+            f"{name}  {number:.{decimals}f} {unit}".rstrip()
+            for name, number in zip(names, numbers.tolist(), strict=True)
+        ]
+
+    def words(prediction: Mapping[str, np.ndarray]) -> list[str]:
+        return lines(np.asarray(prediction["numbers"]))
+
+    def draw(example: Mapping[str, np.ndarray], prediction) -> np.ndarray:
+        from jaxvision import visualise
+
+        return visualise.captioned(example["image"], words(prediction))
+
+    def figures(galleries: Galleries, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        # Not earlier: it imports matplotlib, which training can do without.
+        from jaxvision import visualise
+
+        rows = {}
+        for title, gallery in galleries._asdict().items():
+            # What the task saw, since a transform may have changed the targets.
+            true = np.reshape(read(gallery.input), (-1, len(names)))
+            for i in range(min(_SHOWN, len(gallery.indices))):
+                example = {key: array[i] for key, array in gallery.example.items()}
+                prediction = {k: array[i] for k, array in gallery.prediction.items()}
+                rows[f"{title} {i + 1}: image {gallery.indices[i]}"] = [
+                    visualise.captioned(example["image"], lines(true[i])),
+                    draw(example, prediction),
+                ]
+        predicted, true = metrics["points"]
+        return {
+            "agreement.png": visualise.agreement(predicted, true, names, unit),
+            "predictions.png": visualise.comparison(
+                rows,
+                ("true", "predicted"),
+                title="The images with the largest errors, and a sample",
+            ),
+        }
+
+    return Show(draw, words, figures)
