@@ -16,7 +16,7 @@ from jaxvision.engine.forward import in_training
 from jaxvision.engine.sharding import over_batch, replicated, shard_state
 from jaxvision.engine.state import Totals, TrainState, named_leaves
 from jaxvision.errors import check
-from jaxvision.types import Array, Batch, Experiment, Model, PyTree, Task, Variables
+from jaxvision.types import Array, Experiment, Model, PyTree, Task, Variables
 
 
 class Report(NamedTuple):
@@ -187,7 +187,9 @@ def abstract_item(pipeline) -> PyTree:
     )
 
 
-def first_batch(experiment: Experiment) -> tuple[Batch, Batch]:
+def first_batch(
+    experiment: Experiment,
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """The batch of the first training step, on the host: as it was read, and as the
     model is given it, with the random draws of that step."""
     train = experiment.train
