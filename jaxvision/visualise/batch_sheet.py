@@ -83,8 +83,8 @@ def _drawn(example: Mapping[str, np.ndarray], class_names: Sequence[str]) -> np.
 
 def _words(example: Mapping[str, np.ndarray], class_names: Sequence[str]) -> str:
     """The class, or the shares of those that were mixed."""
-    if np.ndim(example.get("target")) == 1:
-        shares = example["target"]
+    shares = example.get("target")
+    if shares is not None and shares.ndim == 1:
         most = np.argsort(-shares, kind="stable")[:2].tolist()
         return ", ".join(
             f"{style.shorten(class_names[k], 12)} {shares[k]:.0%}"

@@ -75,8 +75,7 @@ def test_annotations_are_drawn_where_they_were_moved_to():
         {"target": np.eye(5)[[1, 4]]},
         {"label": np.array([1, 4]), "classes": np.array([[4], [-1]])}
         | {"boxes": np.zeros((2, 1, 4), np.float32)},
-        {"label": np.array([1, 4])}
-        | {"segmentation": np.full((2, 8, 8), 4, np.uint8)},
+        {"label": np.array([1, 4])} | {"segmentation": np.full((2, 8, 8), 4, np.uint8)},
         {"label": np.array([1, 4]), "presence": np.eye(5)[[1, 4]]},
     ],
     ids=lambda annotation: ", ".join(annotation),
