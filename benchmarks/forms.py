@@ -55,7 +55,7 @@ class Config:
     jits: tuple[str, ...] = tuple(JITS)
     """`onednn`: programs that may call oneDNN; `jax`: those of `jax.jit`."""
     lines: tuple[str, ...] = ()
-    """Only these lines, such as `INPUT_GRADIENT phases`; none: all that are met."""
+    """Only these lines, such as `INPUT_GRADIENT patches`; none: all that are met."""
     rounds: int = 9
     """Turns of each side; the median of their ratios counts."""
     seconds: float = 0.5

@@ -32,7 +32,6 @@ from jaxvision.ops.convolution.cpu import (
     onednn,
     packed,
     patches,
-    phases,
     plain,
     pointwise,
     shifted,
@@ -177,20 +176,6 @@ def _suits_winograd(case: Case) -> bool:
     )
 
 
-def _suits_depthwise(case: Case) -> bool:
-    # Strides put zeros between the pixels of dy here.  They cost less than `shifted`
-    # takes, unless the maps of four images fit into the cache.
-    fits_into_cache = math.prod(case.size) * case.geometry.groups <= 2**17
-    return (
-        case.onednn
-        and case.grouped
-        and case.in_channels == 1
-        and case.out_channels == case.geometry.groups
-        and not case.dilated
-        and not (case.strided and fits_into_cache)
-    )
-
-
 def _suits_patches(case: Case) -> bool:
     products = case.in_channels * case.out_channels * case.batch
     many = products * math.prod(case.output_size) >= 2**26
@@ -245,15 +230,6 @@ OUTPUT = (
 INPUT_GRADIENT = (
     Form("winograd", _suits_winograd, winograd.input_gradient),
     Form(
-        "phases",
-        lambda case: (
-            case.strided
-            and not (case.grouped or case.dilated)
-            and case.in_channels <= 64
-        ),
-        phases.input_gradient,
-    ),
-    Form(
         "patches",
         lambda case: (
             not case.grouped
@@ -265,7 +241,6 @@ INPUT_GRADIENT = (
 )
 
 WEIGHT_GRADIENT = (
-    Form("onednn, depthwise", _suits_depthwise, onednn.depthwise_weight_gradient),
     Form(
         "shifted",
         lambda case: case.grouped and case.in_channels == 1,

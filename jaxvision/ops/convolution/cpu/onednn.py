@@ -108,33 +108,6 @@ def _dense(x_BxHxWxC, dy_BxhxwxO, kernel_size, geometry):
     return dkernel.reshape(*kernel_size, channels, out_channels)
 
 
-def depthwise_weight_gradient(
-    x_BxHxWxC: Array,
-    dy_BxhxwxC: Array,
-    kernel_size: Sequence[int],
-    geometry: Geometry,
-) -> Array:
-    """[K,K,1,C] of a convolution whose groups are single channels, in and out.
-
-    A depthwise convolution has no channels to sum over, so the images are a third
-    spatial axis.
-    """
-    channels = x_BxHxWxC.shape[3]
-    x, rows, columns = _cropped(x_BxHxWxC, dy_BxhxwxC, kernel_size, geometry)
-    # oneDNN is slow with dilated kernels, and not with zeros that are in memory: the
-    # barrier keeps XLA from turning the one into the other.
-    dy = lax.optimization_barrier(plain.dilate(dy_BxhxwxC, geometry.strides))
-    dkernel = lax.conv_general_dilated(
-        x[None],
-        dy[:, :, :, None],
-        (1, 1, 1),
-        ((0, 0), rows, columns),
-        feature_group_count=channels,
-        dimension_numbers=("NDHWC", "DHWIO", "NDHWC"),
-    )
-    return dkernel.reshape(*kernel_size, 1, channels)
-
-
 def _cropped(
     x_BxHxWxC: Array,
     dy_BxhxwxO: Array,
