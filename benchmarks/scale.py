@@ -81,7 +81,7 @@ def checkpoint(megabytes: float, saves: int = 11) -> dict[str, float]:
             copied.append(time.perf_counter() - began)
             params = jax.block_until_ready(touch(params))
             key = jax.random.key_data(jax.random.key(0))
-            state = TrainState(jnp.int32(step), params, {}, (), key, {})
+            state = TrainState(jnp.int32(step), params, {}, (), key, None)
             began = time.perf_counter()
             checkpoints.save(state, {}, score=None)
             blocked.append(time.perf_counter() - began)

@@ -69,7 +69,13 @@ def build(config: Config) -> Experiment:
     steps = train_data.steps(config.epochs)
     return Experiment(
         model=models.create("resnet20", num_classes=1),
-        task=tasks.regression(count, mean=3, std=2, loss=LOSSES[config.loss]),
+        task=tasks.regression(
+            count,
+            reads=("classes", "crowd"),
+            mean=3,
+            std=2,
+            loss=LOSSES[config.loss],
+        ),
         optimizer=optim.adamw(
             optim.one_cycle(config.peak_lr, steps=steps),
             weight_decay=config.weight_decay,

@@ -25,6 +25,13 @@ def groups(rules: Sequence[tuple[str, Optimizer | None]], rest: Optimizer) -> Op
     """
     frozen = Optimizer(optax.set_to_zero(), rest.schedule)
     parts = [frozen if part is None else part for _, part in rules] + [rest]
+
+    def rescheduled(schedule):
+        again = [(pattern, part and _again(part, schedule)) for pattern, part in rules]
+        return groups(again, _again(rest, schedule))
+
+    learning = [part for part in parts if part is not frozen]
+    known = all(part.rescheduled is not None for part in learning)
     decays = [
         set(part.no_weight_decay) for part in parts if part.no_weight_decay is not None
     ]
@@ -35,6 +42,7 @@ def groups(rules: Sequence[tuple[str, Optimizer | None]], rest: Optimizer) -> Op
         ),
         rest.schedule,
         sorted(set.intersection(*decays)) if decays else None,
+        rescheduled if known else None,
     )
 
 
@@ -59,6 +67,11 @@ def scale_rates(optimizer: Optimizer, rules: Sequence[tuple[str, float]]) -> Opt
         transform=scaled,
         rescheduled=again and (lambda schedule: scale_rates(again(schedule), rules)),
     )
+
+
+def _again(optimizer: Optimizer, schedule: optax.Schedule) -> Optimizer:
+    assert optimizer.rescheduled is not None
+    return optimizer.rescheduled(schedule)
 
 
 def _first(patterns: Sequence[str], params: PyTree) -> PyTree:

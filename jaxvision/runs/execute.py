@@ -75,6 +75,8 @@ def run(
     returns {} after options that only show something.
     """
     command = _parse(build, Config, smoke, arguments, name)
+    if command is None:
+        return {}
     with exit_codes(command.workdir):
         command = _start(command)
         execute = functools.partial(_execute, build)
@@ -100,6 +102,8 @@ def run_cases(
     `compare.png` with their curves side by side.
     """
     command = _parse(build, Config, smoke, arguments)
+    if command is None:
+        return {}
     with exit_codes(command.workdir):
         check((not command.launch.vmap_seeds, "cases have no --vmap-seeds"))
         command = _start(command)
@@ -126,10 +130,12 @@ def run_cases(
     return {}
 
 
-def _parse(*arguments) -> Command:
+def _parse(*arguments) -> Command | None:
+    """The command; None after the help in an interactive session, which goes on."""
     print_whatever_the_encoding()
     with exit_codes(Path()):
         return command_line.parse(*arguments)
+    return None
 
 
 def _start(command: Command) -> Command:

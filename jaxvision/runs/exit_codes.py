@@ -55,6 +55,8 @@ def exit_codes(workdir: Path):
         code = next(c for kind, c in EXIT_CODES.items() if isinstance(error, kind))
         _end(code, str(error) or "interrupted")
     except Exception as error:
+        if interactive():
+            raise
         fault = disk_fault(error, workdir)
         if fault is not None:
             _end(

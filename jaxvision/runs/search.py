@@ -18,7 +18,8 @@ from rich.console import Console
 from jaxvision.errors import UsageError, check
 from jaxvision.files import replace_text
 from jaxvision.measures import Measure, measure_of
-from jaxvision.runs.record import measures_of
+from jaxvision.printing import make_console
+from jaxvision.runs.record import measures_of, number
 from jaxvision.runs.sweep import (
     Run,
     carry_out,
@@ -90,21 +91,21 @@ def search(
     file = workdir / "search.json"
     identity = {"space": sorted(space), "sampler": sampler, "seed": sampler_seed}
     points = _known_points(file, identity)
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console()
     runs: list[Run] = []
     failed: list[Run] = []
     done: list[Trial] = []
-    for number in range(trials):
-        if number == len(points):
-            entropy = (sampler_seed, number)
+    for place in range(trials):
+        if place == len(points):
+            entropy = (sampler_seed, place)
             points.append(_propose(dimensions, done, sampler, entropy, _measure(runs)))
         _write(file, identity, points, done)
-        group = runs_of(points[number], seeds, workdir)
+        group = runs_of(points[place], seeds, workdir)
         for part in groups(group, vmap_seeds):
-            place = f"trial {number + 1} of {trials}"
-            failed += carry_out(console, experiment, part, options, place)
+            words = f"trial {place + 1} of {trials}"
+            failed += carry_out(console, experiment, part, options, words)
         runs += [run for run in group if run not in runs]
-        done.append(Trial(points[number], _value(group)))
+        done.append(Trial(points[place], _value(group)))
     _write(file, identity, points, done)
     _print_best(console, done, _measure(runs))
     return report(console, workdir, runs, failed)
@@ -200,7 +201,7 @@ def _value(group: Sequence[Run]) -> float | None:
     if None in results:
         return None
     return statistics.fmean(
-        float(result[f"validation_{result['monitor'].replace('/', '_')}"])
+        number(result, f"validation_{result['monitor'].replace('/', '_')}")
         for result in results
         if result is not None
     )

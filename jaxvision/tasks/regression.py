@@ -18,6 +18,7 @@ def regression(
     *,
     mean: float | Sequence[float] = 0.0,
     std: float | Sequence[float] = 1.0,
+    reads: Sequence[str] = (),
     loss: Callable[[jax.Array, jax.Array], jax.Array] = squared_error,
     unit: str = "",
     decimals: int = 3,
@@ -32,6 +33,7 @@ def regression(
       target: the name of an array of the batch, [B] or [B,T], or a function of the
         batch that returns one.
       mean, std: of the targets in training, one for all or one for each of the T.
+      reads: the arrays that such a function looks at, see `Task.reads`.
       loss: of outputs and standardised targets, both [B,T], to [B], such as
         `losses.squared_error`, `absolute_error` or `huber`.
       unit: of the targets, for tables, such as `"px"` or `"°"`.
@@ -132,5 +134,5 @@ def regression(
         ),
         predict=predict,
         difficulty=difficulty,
-        reads=(target,) if isinstance(target, str) else (),
+        reads=(target,) if isinstance(target, str) else reads,
     )

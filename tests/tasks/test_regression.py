@@ -105,6 +105,7 @@ def test_what_does_not_fit_is_named(batch):
         update(tasks.regression(lambda b: b["size"][:, 0]))
     with pytest.raises(UsageError, match="mean and std must be one number or 2"):
         update(tasks.regression("size", std=(1, 2, 3)))
+    assert tasks.regression("age").reads == ("age",)
     with pytest.raises(UsageError, match="std must be positive"):
         tasks.regression("size", std=0)
 

@@ -424,7 +424,9 @@ def test_a_split_that_looks_like_a_test_is_not_passed_over(damaged):
     (shard,) = damaged.glob("*test*")
     shard.rename(damaged / shard.name.replace("test", "test_a"))
     folder = str(damaged.parents[1])
-    with pytest.raises(UsageError, match="test on, such as mnist:3.0.1@train,test_a"):
+    with pytest.raises(
+        UsageError, match=r"test on, such as mnist:3\.0\.1@train,test_a"
+    ):
         registry.load("mnist:3.0.1", data_dir=folder)
     test = registry.load("mnist:3.0.1@train,test_a", data_dir=folder).test
     assert test.choice == "the split test_a, as the name of the set says"
