@@ -45,12 +45,10 @@ def resize(image: np.ndarray, out: np.ndarray, method: Method = "bilinear") -> N
         kind = fir.PixelType.U8 if channels == 1 else fir.PixelType.U8x3
         bilinear = fir.ResizeAlg.convolution(fir.FilterType.bilinear)
         options = fir.ResizeOptions(resize_alg=bilinear, use_alpha=False)
-        resizer = fir.Resizer()
-        found = fir.ImageData(width, height, kind, image.tobytes())
-        for size in ((width, rows), (columns, rows)):  # rows first is faster
-            source, found = found, fir.ImageData(*size, kind)
-            resizer.resize(source, found, options)
-        out[:] = np.frombuffer(found.get_buffer(), np.uint8).reshape(out.shape)
+        source = fir.ImageData(width, height, kind, image.tobytes())
+        target = fir.ImageData(columns, rows, kind)
+        fir.Resizer().resize(source, target, options)
+        out[:] = np.frombuffer(target.get_buffer(), np.uint8).reshape(out.shape)
     else:
         from PIL import Image
 
