@@ -89,7 +89,7 @@ def adaptive_avg_pool(images_BxHxWxC: Array, size: Pair) -> Array:
     size = pair("size", size)
     wide = at_least_float32(images_BxHxWxC.dtype)
     rows, columns = (
-        _averages(have, want)
+        _averages(have, want).astype(wide)
         for have, want in zip(images_BxHxWxC.shape[1:3], size, strict=True)
     )
     means = jnp.einsum(
@@ -188,7 +188,7 @@ def _with_partial_windows(
 
 def _averages(have: int, want: int) -> np.ndarray:
     """The matrix [want,have] that averages windows."""
-    matrix = np.zeros((want, have), np.float32)
+    matrix = np.zeros((want, have))
     for i in range(want):
         start, end = i * have // want, -(-(i + 1) * have // want)
         matrix[i, start:end] = 1 / (end - start)
