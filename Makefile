@@ -53,7 +53,7 @@ lint: $(READY) ## Check style, format, who imports whom, and types
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 
-tables: $(READY) ## Write the README's tables from experiments/results
+tables: $(READY) ## Write docs/results.md from experiments/results
 	@$(BIN)/python -m jaxvision table $(ARGS)
 
 constraints: ## Pin the newest dependencies again (needs uv)

@@ -173,6 +173,12 @@ def test_a_notice_during_the_imports_ends_with_the_code_to_go_on():
     assert process.returncode == 75
 
 
+def test_a_run_directory_whose_name_is_no_text_is_refused(tmp_path, capsys):
+    assert start(tmp_path / "gr\udcffn")[0] == 2
+    assert "is not UTF-8: choose another --workdir" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
 def test_what_a_killed_run_had_begun_to_write_is_cleared(finished, monkeypatch):
     workdir = finished[0]
     left = workdir / "pictures" / "step-8" / ".worst.png.1.partial"

@@ -27,4 +27,4 @@ def publish(
         path = tables.publish(run_dir, records, tag=tag)
     for warning in caught:
         print(f"warning: {warning.message}", file=sys.stderr)
-    print(f"{path}: published; python -m jaxvision table brings the README up to date")
+    print(f"{path}: published; python -m jaxvision table writes the page of results")

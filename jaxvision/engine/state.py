@@ -31,8 +31,8 @@ class TrainState(NamedTuple):
     key: Array
     """The data of the run's random key.  Step t uses its t-th fold, so no step depends
     on how many random numbers another one drew."""
-    sums: Totals
-    """What the next row of the log is made of."""
+    sums: Totals | None
+    """What the next row of the log is made of; None outside training."""
     average: PyTree = None
     """`{"params": …, "model_state": …}` averaged over steps, if the experiment asks."""
     guard: PyTree = None

@@ -16,7 +16,7 @@ from jaxvision.engine.forward import in_training
 from jaxvision.engine.sharding import over_batch, replicated, shard_state
 from jaxvision.engine.state import Totals, TrainState, named_leaves
 from jaxvision.errors import check
-from jaxvision.types import Array, Batch, Experiment, Model, PyTree, Task, Variables
+from jaxvision.types import Array, Experiment, Model, PyTree, Task, Variables
 
 
 class Report(NamedTuple):
@@ -29,7 +29,8 @@ class Report(NamedTuple):
     """What the next row of the log is made of."""
     bad_step: Array
     """int32: the first step whose loss was not finite, or a spike, or that left
-    parameters that are not finite; or -1."""
+    parameters that are not finite; or -1.  Where a bad step ends the run, parameters
+    are looked at after the dispatch, and this may then be its last step."""
     bad_loss: Array
     """float32: its loss; that of a dispatch of one step, bad or not."""
     sound: Array
@@ -186,7 +187,9 @@ def abstract_item(pipeline) -> PyTree:
     )
 
 
-def first_batch(experiment: Experiment) -> tuple[Batch, Batch]:
+def first_batch(
+    experiment: Experiment,
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """The batch of the first training step, on the host: as it was read, and as the
     model is given it, with the random draws of that step."""
     train = experiment.train
@@ -223,6 +226,9 @@ def make_train_step(
     transform, weight = experiment.optimizer.transform, experiment.average
     fetch = experiment.train.fetch
     gradient = _make_gradient(experiment, mesh)
+    # Whether parameters are looked at after each step, to tell which one was bad, or
+    # after each dispatch: a look takes an MLP a twelfth of its step.
+    exact = _is_guarded(experiment) or experiment.on_bad_loss == "rollback"
 
     def one_step(
         constants: Constants, state: TrainState, item
@@ -264,7 +270,7 @@ def make_train_step(
             new = new._replace(
                 average=_average(state.average, newest, weight(state.step))
             )
-        sound = _all_finite(new.params)
+        sound = _all_finite(new.params) if exact else jnp.bool_(True)
         bad = ~jnp.isfinite(loss) | ~sound
         if _is_guarded(experiment):
             new, bad = _guard(experiment, state, new, loss, bad, fresh)
@@ -279,8 +285,13 @@ def make_train_step(
             state, steps = jax.lax.scan(
                 lambda state, item: one_step(constants, state, item), state, items
             )
-            first = jnp.argmin(steps[0])
+            none = jnp.min(steps[0]) == NEVER
+            first = jnp.where(none, num_steps - 1, jnp.argmin(steps[0]))
             bad_step, bad_loss, sound = (values[first] for values in steps)
+        if not exact:
+            sound = _all_finite(state.params)
+            hidden = ~sound & (bad_step == NEVER)
+            bad_step = jnp.where(hidden, state.step - 1, bad_step)
         return state, Report(
             sums=state.sums,
             bad_step=jnp.where(bad_step == NEVER, -1, bad_step),

@@ -1,4 +1,4 @@
-"""The results tables of the README, made from the records of published runs.
+"""The tables of results, made from the records of published runs.
 
 A run leaves a record in its run directory, `result.json`.  `publish` checks one and
 copies it to where it is kept under version control; `update` writes one row for each
@@ -140,38 +140,38 @@ def render(records_dir: str | Path = RECORDS) -> str:
     return "\n".join([*lines, "", _NOTE])
 
 
-def update(readme: str | Path, records_dir: str | Path = RECORDS) -> bool:
-    """Bring the part of `readme` between the markers up to date; True if it was not.
+def update(page: str | Path, records_dir: str | Path = RECORDS) -> bool:
+    """Bring the part of `page` between the markers up to date; True if it was not.
 
     Raises `UsageError` when a marker is missing, and as `render` does.
     """
-    old, new = _old_and_new(Path(readme), records_dir)
+    old, new = _old_and_new(Path(page), records_dir)
     if old != new:
-        replace_text(Path(readme), new)
+        replace_text(Path(page), new)
     return old != new
 
 
-def check(readme: str | Path, records_dir: str | Path = RECORDS) -> bool:
-    """Whether `readme` says what the records say.  Raises `UsageError` as `update`."""
-    old, new = _old_and_new(Path(readme), records_dir)
+def check(page: str | Path, records_dir: str | Path = RECORDS) -> bool:
+    """Whether `page` says what the records say.  Raises `UsageError` as `update`."""
+    old, new = _old_and_new(Path(page), records_dir)
     return old == new
 
 
-def _old_and_new(readme: Path, records_dir: str | Path) -> tuple[str, str]:
+def _old_and_new(page: Path, records_dir: str | Path) -> tuple[str, str]:
     try:
-        old = readme.read_text(encoding="utf-8")
+        old = page.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise UsageError(f"there is no {readme}: run this in its folder") from None
+        raise UsageError(f"there is no {page}: run this in its folder") from None
     for marker in (BEGIN, END):
         if old.count(marker) != 1:
             raise UsageError(
-                f"{readme} must hold the marker {marker} exactly once, got "
+                f"{page} must hold the marker {marker} exactly once, got "
                 f"{old.count(marker)}: the table goes between {BEGIN} and {END}"
             )
     before, _, rest = old.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:
-        raise UsageError(f"{readme}: the marker {END} must come after {BEGIN}")
+        raise UsageError(f"{page}: the marker {END} must come after {BEGIN}")
     return old, f"{before}{BEGIN}\n\n{render(records_dir)}\n\n{END}{after}"
 
 

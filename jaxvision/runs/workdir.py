@@ -35,8 +35,15 @@ FOLDERS = ("checkpoints", "tensorboard", "bad_batches", "pictures", "profile")
 
 def check_places(workdir: Path) -> None:
     """Refuse a run directory in which a folder is where a file belongs, or a file where
-    a folder does: what it holds is not ours to remove."""
+    a folder does: what it holds is not ours to remove.  And one whose path is not
+    UTF-8, in which Orbax cannot write."""
+    path = str(workdir.absolute())
     check(
+        (
+            path == path.encode(errors="replace").decode(),
+            f"the path of the run directory, {path!r}, is not UTF-8: choose another "
+            "--workdir",
+        ),
         *(
             (
                 not (workdir / name).is_dir(),

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from jaxvision.errors import check
+from jaxvision.types import UNKNOWN
 from jaxvision.visualise import style
 from jaxvision.visualise.annotation_overlay import class_colour, overlay
 from jaxvision.visualise.comparison_grid import comparison
@@ -26,12 +27,17 @@ def training_batch(
 
     Both are a `types.Batch` on the host; images are [B,H,W,C], those that are stored in
     bytes.  What is seen is made visible by the range of each channel in the batch.
+    Where there are more classes than names, as in a task that is not about classes,
+    their numbers stand for them.
 
     Raises `UsageError` for images of other shapes.
     """
     for name, batch in (("stored", stored), ("seen", seen)):
         shape = batch["image"].shape
         check((len(shape) == 4, f"{name} images must be [B,H,W,C], got {shape}"))
+    classes = max(_classes_in(stored), _classes_in(seen))
+    if classes > len(class_names):
+        class_names = list(map(str, range(classes)))
     pixels = style.as_bytes(seen["image"], stored["image"])
     rows = {}
     for i in range(min(_SHOWN, len(pixels))):
@@ -52,6 +58,24 @@ def training_batch(
     )
 
 
+def _classes_in(batch: Mapping[str, np.ndarray]) -> int:
+    """How many classes there are, as far as the annotations tell."""
+    counts = [
+        int(batch[name].max(initial=-1)) + 1
+        for name in ("label", "classes")
+        if name in batch
+    ]
+    counts += [
+        batch[name].shape[1]
+        for name in ("presence", "target")
+        if name in batch and batch[name].ndim == 2
+    ]
+    if "segmentation" in batch:
+        numbers = batch["segmentation"].astype(int)
+        counts.append(int(numbers.max(where=numbers != UNKNOWN, initial=-1)) + 1)
+    return max(counts, default=0)
+
+
 def _drawn(example: Mapping[str, np.ndarray], class_names: Sequence[str]) -> np.ndarray:
     known = {name: example[name] for name in _ANNOTATIONS if name in example}
     return overlay({"image": example["image"], **known}, class_names)
@@ -59,7 +83,7 @@ def _drawn(example: Mapping[str, np.ndarray], class_names: Sequence[str]) -> np.
 
 def _words(example: Mapping[str, np.ndarray], class_names: Sequence[str]) -> str:
     """The class, or the shares of those that were mixed."""
-    if "target" in example:
+    if np.ndim(example.get("target")) == 1:
         shares = example["target"]
         most = np.argsort(-shares, kind="stable")[:2].tolist()
         return ", ".join(

@@ -1,6 +1,7 @@
 """How well a classifier knows each class, and which ones it confuses."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -97,9 +98,9 @@ def _draw_pairs(axis: Axes, counts: np.ndarray, class_names: Sequence[str]) -> N
     axis.set_title(words, loc="left", fontsize=style.LARGE, color=style.INK, pad=22)
 
 
-def _write(axis: Axes, x: float, y: float, text: str, **options) -> None:
-    look = {"va": "center", "size": style.SMALL, "color": style.INK} | options
-    axis.text(x, y, style.plain(text), **look)
+def _write(axis: Axes, x: float, y: float, text: str, **options: Any) -> None:
+    look: dict[str, Any] = {"va": "center", "size": style.SMALL, "color": style.INK}
+    axis.text(x, y, style.plain(text), **(look | options))
 
 
 def _percent(share: float) -> str:

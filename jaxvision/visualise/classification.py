@@ -45,9 +45,11 @@ def classification(classes: Sequence[str]) -> Show:
             scores = {name: metrics[f"per_class_{name}"] for name in of_classes}
             drawn["classes.png"] = visualise.class_scores(matrix, scores, classes)
         if "bin_count" in metrics:
-            of_bins = ("bin_count", "bin_confidence", "bin_accuracy")
             drawn["reliability.png"] = visualise.reliability(
-                *(metrics[name] for name in of_bins), metrics["calibration_error"]
+                count=metrics["bin_count"],
+                confidence=metrics["bin_confidence"],
+                accuracy=metrics["bin_accuracy"],
+                error=metrics["calibration_error"],
             )
         return drawn
 

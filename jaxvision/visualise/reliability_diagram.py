@@ -1,5 +1,7 @@
 """Whether a classifier is right as often as it says."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -32,18 +34,13 @@ def reliability(
     )
     bins, filled, shares = len(count), count > 0, count / count.sum()
     confidence, accuracy = (np.where(filled, x, 0) for x in (confidence, accuracy))
-    left, bar = np.arange(bins) / bins, {"width": 1 / bins, "align": "edge"}
-    gap = {"color": style.VERMILION, "alpha": 0.4}
+    left = np.arange(bins) / bins
+    bar: dict[str, Any] = {"width": 1 / bins, "align": "edge"}
+    hatched = bar | {"fill": False, "hatch": "////", "ec": style.VERMILION, "lw": 0}
+    gap, words = confidence - accuracy, "gap to the confidence"
     axis, below = style.panels(2, height=3.8)
     axis.bar(left, accuracy, color=style.BLUE, ec="white", label="accuracy", **bar)
-    axis.bar(
-        left,
-        confidence - accuracy,
-        bottom=accuracy,
-        label="gap to the confidence",
-        **gap,
-        **bar,
-    )
+    axis.bar(left, gap, bottom=accuracy, label=words, **hatched)
     axis.plot([0, 1], [0, 1], "--", color=style.PALE, label="if calibrated")
     style.title(axis, f"expected calibration error {100 * error:.2f} %")
     style.label(axis, x=f"confidence, in {bins} bins", y="accuracy")

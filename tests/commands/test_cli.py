@@ -45,7 +45,9 @@ def checkout(tmp_path, monkeypatch):
     (tmp_path / "experiments").mkdir()
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "result.json").write_text(json.dumps(RECORD))
-    (tmp_path / "README.md").write_text("<!-- results -->\n<!-- /results -->\n")
+    (tmp_path / "docs").mkdir()
+    page = tmp_path / "docs" / "results.md"
+    page.write_text("<!-- results -->\n<!-- /results -->\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -98,7 +100,7 @@ def test_publish_then_table(capsys, checkout):
     assert run(capsys, "table")[0] == 0
     assert (
         "| mnist_mlp (first) | mnist | 266,610 |"
-        in (checkout / "README.md").read_text()
+        in (checkout / "docs" / "results.md").read_text()
     )
     assert run(capsys, "table", "--check")[0] == 0
 
@@ -107,7 +109,7 @@ def test_usage_errors_are_one_message_without_traceback(capsys, checkout):
     code, out, err = run(capsys, "publish", "nowhere")
     assert (code, out) == (2, "")
     assert err.startswith("error: nowhere holds no finished run")
-    (checkout / "README.md").unlink()
+    (checkout / "docs" / "results.md").unlink()
     (checkout / "experiments" / "results").mkdir()
     assert run(capsys, "table")[0] == 2
 
@@ -115,16 +117,16 @@ def test_usage_errors_are_one_message_without_traceback(capsys, checkout):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("table", "--readme", "experiments"),
-        ("publish", "run", "--records", "README.md"),
-        ("sweep", "experiments.none", "--workdir", "README.md"),
-        ("datasets", "synthetic", "--output", "README.md/card"),
+        ("table", "--page", "experiments"),
+        ("publish", "run", "--records", "docs/results.md"),
+        ("sweep", "experiments.none", "--workdir", "docs/results.md"),
+        ("datasets", "synthetic", "--output", "docs/results.md/card"),
     ],
 )
 def test_a_path_of_the_wrong_kind_is_named(capsys, checkout, arguments):
     code, _, err = run(capsys, *arguments)
     assert code == 2
-    assert err.startswith("error: ") and ("README.md" in err or "experiments" in err)
+    assert err.startswith("error: ") and ("results.md" in err or "experiments" in err)
 
 
 def test_words_that_cannot_be_told_apart(capsys):

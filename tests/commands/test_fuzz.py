@@ -108,7 +108,7 @@ OPTIONS = {
     "datasets": ["data-dir", "output"],
     "augment": ["dataset", "columns", "size", "seed", "output"],
     "quality": ["labels", "folds", "options", "output"],
-    "table": ["readme", "records"],
+    "table": ["page", "records"],
     "publish": ["tag", "records"],
     "prepare": ["data-dir"],
     "doctor": [],

@@ -146,17 +146,23 @@ def test_the_first_epoch_is_golden(quiet):
 GOLDEN = {"train/loss": 1.52595, "validation/loss": 1.48929}
 
 
-def test_a_row_has_the_mean_norm_of_the_gradients(tmp_path, quiet):
-    train(tmp_path, build(Config())._replace(log_every=1))
-    norms = [row["train/gradient_norm"] for row in rows(tmp_path)]
-    means = np.reshape(norms, (-1, 4)).mean(axis=1)
-    logged = [row["train/gradient_norm"] for row in rows(quiet[0])]
-    assert logged == pytest.approx(means, rel=1e-3) and len(set(norms)) == 16
+def test_a_row_has_the_mean_norm_of_the_gradients(tmp_path):
+    """Of a network that compiles fast."""
+    experiment = build(Config())._replace(model=models.create("mlp", num_classes=4))
+    norms = {}
+    for every in (1, 4):
+        workdir = tmp_path / str(every)
+        train(workdir, experiment._replace(log_every=every))
+        norms[every] = [row["train/gradient_norm"] for row in rows(workdir)]
+    means = np.reshape(norms[1], (-1, 4)).mean(axis=1)
+    assert norms[4] == pytest.approx(means, rel=1e-4) and len(set(norms[1])) == 16
 
 
 def test_the_norm_of_the_gradient_is_that_of_the_first_update():
-    experiment = build(Config(steps_per_dispatch=1))
-    experiment = experiment._replace(optimizer=optim.sgd(optim.constant(0.5)))
+    experiment = build(Config())._replace(
+        model=models.create("mlp", num_classes=4),
+        optimizer=optim.sgd(optim.constant(0.5)),
+    )
     mesh = sharding.make_mesh(1)
     constants = sharding.place_resident(mesh, Constants.of(experiment))
     init = make_init(experiment, mesh, constants)

@@ -282,32 +282,30 @@ def test_publish_wants_a_finished_run_and_a_place(tmp_path, records):
 
 
 def test_update_writes_between_the_markers_only(tmp_path, records):
-    readme = tmp_path / "README.md"
-    readme.write_text(
-        "# Title\n\n<!-- results -->\nold\n<!-- /results -->\n\nThe end.\n"
-    )
+    page = tmp_path / "results.md"
+    page.write_text("# Title\n\n<!-- results -->\nold\n<!-- /results -->\n\nThe end.\n")
     put(records, record())
-    assert not tables.check(readme, records)
-    assert tables.update(readme, records)
-    assert tables.check(readme, records)
-    assert not tables.update(readme, records)
-    text = readme.read_text()
+    assert not tables.check(page, records)
+    assert tables.update(page, records)
+    assert tables.check(page, records)
+    assert not tables.update(page, records)
+    text = page.read_text()
     assert text.startswith("# Title\n\n<!-- results -->\n\n| Experiment |")
     assert text.endswith("\n\n<!-- /results -->\n\nThe end.\n")
     assert "old" not in text and tables.render(records) in text
 
 
 def test_a_changed_number_or_an_extra_row_is_noticed(tmp_path, records):
-    readme = tmp_path / "README.md"
-    readme.write_text("<!-- results -->\n<!-- /results -->\n")
+    page = tmp_path / "results.md"
+    page.write_text("<!-- results -->\n<!-- /results -->\n")
     put(records, record(0), record(0, experiment="another"))
-    tables.update(readme, records)
-    text = readme.read_text()
-    readme.write_text(text.replace("99.00", "99.10", 1))
-    assert not tables.check(readme, records)
-    readme.write_text(text)
+    tables.update(page, records)
+    text = page.read_text()
+    page.write_text(text.replace("99.00", "99.10", 1))
+    assert not tables.check(page, records)
+    page.write_text(text)
     (records / "1.json").unlink()  # its row has no record any more
-    assert not tables.check(readme, records)
+    assert not tables.check(page, records)
 
 
 @pytest.mark.parametrize(
@@ -320,16 +318,15 @@ def test_a_changed_number_or_an_extra_row_is_noticed(tmp_path, records):
     ],
 )
 def test_markers_must_be_there(tmp_path, records, text, message):
-    readme = tmp_path / "README.md"
-    readme.write_text(text)
-    with pytest.raises(UsageError, match=rf"README\.md.*{message}"):
-        tables.update(readme, records)
-    assert readme.read_text() == text
+    page = tmp_path / "results.md"
+    page.write_text(text)
+    with pytest.raises(UsageError, match=rf"results\.md.*{message}"):
+        tables.update(page, records)
+    assert page.read_text() == text
 
 
-def test_the_readme_of_this_repository_is_in_step_with_its_records():
-    if not (ROOT / "README.md").exists():
-        pytest.skip("there is no README.md yet")
-    assert tables.check(ROOT / "README.md", ROOT / tables.RECORDS), (
-        "README.md is out of step with experiments/results: run make tables"
+def test_the_page_of_this_repository_is_in_step_with_its_records():
+    page = ROOT / "docs" / "results.md"
+    assert tables.check(page, ROOT / tables.RECORDS), (
+        "docs/results.md is out of step with experiments/results: run make tables"
     )

@@ -68,6 +68,33 @@ def test_annotations_are_drawn_where_they_were_moved_to():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == NAMES
 
 
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        {"label": np.array([1, 4])},
+        {"target": np.eye(5)[[1, 4]]},
+        {"label": np.array([1, 4]), "classes": np.array([[4], [-1]])}
+        | {"boxes": np.zeros((2, 1, 4), np.float32)},
+        {"label": np.array([1, 4])}
+        | {"segmentation": np.full((2, 8, 8), 4, np.uint8)},
+        {"label": np.array([1, 4]), "presence": np.eye(5)[[1, 4]]},
+    ],
+    ids=lambda annotation: ", ".join(annotation),
+)
+def test_classes_without_names_are_numbered(annotation):
+    """As where a task learns numbers, whose names are not those of classes."""
+    batch = {"image": np.zeros((2, 8, 8, 3), np.uint8), **annotation}
+    written = texts(visualise.training_batch(batch, batch, ["count"]))
+    captions = [text.removesuffix(" 100%") for text in written]
+    assert {"1: 1", "2: 4"} <= set(captions)
+
+
+def test_a_target_that_is_an_image_has_no_words():
+    batch = {"image": np.zeros((1, 8, 8, 3), np.uint8)}
+    seen = batch | {"target": np.zeros((1, 8, 8, 3), np.float32)}
+    assert "1" in texts(visualise.training_batch(batch, seen, []))
+
+
 def test_what_is_no_batch_of_images_is_refused():
     flat = {"image": np.zeros((2, 64), np.float32)}
     image = {"image": np.zeros((2, 8, 8, 1), np.uint8)}

@@ -14,19 +14,12 @@ up to 15; and so is `bilinear` on Linux on ARM, for which that has no wheels.
 release Python's lock.
 """
 
+import functools
 from typing import Any, Literal, get_args
 
-import cv2
 import numpy as np
 
 from jaxvision.errors import unknown
-
-try:
-    import cykooz_resizer
-
-    _fir: Any = cykooz_resizer
-except ImportError:
-    _fir = None
 
 Method = Literal["bilinear", "bicubic"]
 
@@ -44,16 +37,18 @@ def resize(image: np.ndarray, out: np.ndarray, method: Method = "bilinear") -> N
     if image.shape == out.shape:
         out[:] = image
     elif method == "bilinear" and rows >= height and columns >= width:
+        import cv2
+
         larger = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_LINEAR)
         out[:] = larger.reshape(out.shape)
-    elif method == "bilinear" and channels in (1, 3) and _fir is not None:
-        kind = _fir.PixelType.U8 if channels == 1 else _fir.PixelType.U8x3
-        bilinear = _fir.ResizeAlg.convolution(_fir.FilterType.bilinear)
-        options = _fir.ResizeOptions(resize_alg=bilinear, use_alpha=False)
-        resizer = _fir.Resizer()
-        found = _fir.ImageData(width, height, kind, image.tobytes())
+    elif method == "bilinear" and channels in (1, 3) and (fir := _fast()) is not None:
+        kind = fir.PixelType.U8 if channels == 1 else fir.PixelType.U8x3
+        bilinear = fir.ResizeAlg.convolution(fir.FilterType.bilinear)
+        options = fir.ResizeOptions(resize_alg=bilinear, use_alpha=False)
+        resizer = fir.Resizer()
+        found = fir.ImageData(width, height, kind, image.tobytes())
         for size in ((width, rows), (columns, rows)):  # rows first is faster
-            source, found = found, _fir.ImageData(*size, kind)
+            source, found = found, fir.ImageData(*size, kind)
             resizer.resize(source, found, options)
         out[:] = np.frombuffer(found.get_buffer(), np.uint8).reshape(out.shape)
     else:
@@ -63,3 +58,13 @@ def resize(image: np.ndarray, out: np.ndarray, method: Method = "bilinear") -> N
         for channel in range(channels):
             plane = Image.fromarray(np.ascontiguousarray(image[..., channel]))
             out[..., channel] = plane.resize((columns, rows), resample)
+
+
+@functools.cache
+def _fast() -> Any:
+    """fast_image_resize; None where there is none."""
+    try:
+        import cykooz_resizer
+    except ImportError:
+        return None
+    return cykooz_resizer

@@ -6,8 +6,8 @@ images (see `types.Pipeline`).  The n-th batch is a function of its plan, so nei
 threads nor processes nor hosts can change what comes.
 
 Threads rather than worker processes or grain.  Decoding and resizing release Python's
-lock: of the millisecond that a photograph costs at 224 pixels, 0.03 ms hold it, which
-bounds the gain at some 30 cores, and nothing is pickled or copied between processes.
+lock: of the millisecond that a photograph costs at 224 pixels, 0.07 ms hold it, which
+bounds the gain at some 15 cores, and nothing is pickled or copied between processes.
 grain over the same decoder, in threads too, delivers 6 % fewer images per core
 (`benchmarks/data.py`); its processes restore a state only with the same number
 of them.  What it would do for us, order and prefetching, is a page of code here.

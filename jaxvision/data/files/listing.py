@@ -269,11 +269,12 @@ def chosen_pairs(
 
     annotated: whether there are annotations in the second folder of a split.
     """
-    if "train" not in pairs or not annotated(pairs["train"][1]):
+    if "train" in pairs and not annotated(pairs["train"][1]):
+        images, annotations = pairs["train"]
+        raise UsageError(f"{images} has no annotations in {annotations}: {wanted}")
+    if "train" not in pairs:
         names = [pair[0].relative_to(root).as_posix() + "/" for pair in pairs.values()]
-        raise UsageError(
-            f"{root} has {some(names)}, but none in train/ with annotations: {wanted}"
-        )
+        raise UsageError(f"{root} has {some(names)}, but nothing to train on: {wanted}")
     choice = split_names.choose(
         pairs,
         describe=lambda pair: f"the folder {pair[0].relative_to(root).as_posix()}/",

@@ -198,7 +198,7 @@ def test_no_such_layout(tmp_path):
     assert "no images/ and masks/" in refused(tmp_path)
     photo(tmp_path / "val/images/0.png")
     mask(tmp_path / "val/masks/0.png", numbers(0))
-    assert "but none in train/" in refused(tmp_path)
+    assert "but nothing to train on" in refused(tmp_path)
     assert "there is no folder" in refused(tmp_path / "nowhere")
 
 

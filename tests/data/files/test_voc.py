@@ -168,7 +168,7 @@ def test_no_xml_and_several_years(tmp_path, devkit):
     photo(tmp_path / "plain/1.jpg")
     assert "an XML file for each image" in refused(tmp_path / "plain")
     xml(tmp_path / "plain/test/1.xml")
-    assert "has test/, but none in train/" in refused(tmp_path / "plain")
+    assert "has test/, but nothing to train on" in refused(tmp_path / "plain")
     (devkit.parent / "VOC2012").mkdir()
     assert "holds VOC2007, VOC2012: name one of them" in refused(devkit.parent)
 

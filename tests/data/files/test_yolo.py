@@ -224,7 +224,7 @@ def test_no_names_and_no_folders(pets):
     (pets / "classes.txt").write_text("cat\ndog\n")
     (pets / "train").rename(pets / "test")
     assert "has test/images/" in refused(pets)
-    assert "but none in train/ with annotations" in refused(pets)
+    assert "but nothing to train on" in refused(pets)
 
 
 def test_images_may_be_left_out(pets):

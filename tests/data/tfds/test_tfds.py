@@ -370,6 +370,10 @@ def test_a_test_split_without_answers_is_not_used(server, tmp_path, monkeypatch)
     server.files |= files
     splits = registry.load("voc/2012", data_dir=str(tmp_path))
     assert splits.test.name == "voc/2012:validation"
+    assert splits.test.choice == (
+        "the split validation, as declared; the split test has no annotations of these "
+        "classes"
+    )
 
 
 def test_the_folder_comes_from_the_argument_then_the_environment(
@@ -413,6 +417,17 @@ def test_validation_serves_as_test_where_there_is_no_test(damaged):
     test = registry.load("mnist:3.0.1", data_dir=str(damaged.parents[1])).test
     assert test.name == "mnist:3.0.1:validation"
     assert as_set(test.read()) == as_set(DIGITS["test"])
+
+
+def test_a_split_that_looks_like_a_test_is_not_passed_over(damaged):
+    edit_info(damaged, lambda info: info["splits"][1].update(name="test_a"))
+    (shard,) = damaged.glob("*test*")
+    shard.rename(damaged / shard.name.replace("test", "test_a"))
+    folder = str(damaged.parents[1])
+    with pytest.raises(UsageError, match="test on, such as mnist:3.0.1@train,test_a"):
+        registry.load("mnist:3.0.1", data_dir=folder)
+    test = registry.load("mnist:3.0.1@train,test_a", data_dir=folder).test
+    assert test.choice == "the split test_a, as the name of the set says"
 
 
 def test_a_set_without_a_training_split_is_refused(damaged):
