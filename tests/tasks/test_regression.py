@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
+from experiments import counting_resnet
 from jaxvision import losses, tasks, visualise
 from jaxvision.errors import UsageError
 from jaxvision.types import Forward, Galleries, Gallery
@@ -108,6 +109,14 @@ def test_what_does_not_fit_is_named(batch):
     assert tasks.regression("age").reads == ("age",)
     with pytest.raises(UsageError, match="std must be positive"):
         tasks.regression("size", std=0)
+
+
+def test_data_without_the_target_are_refused_before_any_work():
+    config = counting_resnet.Config(dataset="synthetic:24x24x3")
+    counting = counting_resnet.build(config)
+    with pytest.raises(UsageError, match="the task reads classes, crowd"):
+        counting.check()
+    counting_resnet.build(counting_resnet.Config(dataset="scenes:24x24x3:96")).check()
 
 
 def test_pictures_show_truth_beside_prediction(batch):
