@@ -155,7 +155,7 @@ TRAINED = (
     "vgg11_bn", "googlenet", "inception_v3", "resnet18", "resnet20", "densenet121",
     "mobilenetv1_100", "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x0_5",
     "mnasnet0_5", "efficientnet_b0", "tf_efficientnet_lite0", "regnet_y_400mf",
-    "maxvit_t", "resnetv2_18", "xception", "senet154", "unet_small",
+    "resnetv2_18", "xception", "unet_small",
 )  # fmt: skip
 """Networks with batch normalisation that are compared in training too."""
 
