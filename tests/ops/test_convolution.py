@@ -77,7 +77,7 @@ FORMS = {
     "3×3": (
         ((8, 9, 8, 256), (3, 3, 256, 257), dict(padding=((2, 0), (1, 3)))),
         parts("winograd", "winograd", "plain"),
-        parts("winograd", "winograd", "onednn"),
+        parts("plain", "winograd", "onednn"),
     ),
     "images": (
         ((16, 9, 8, 3), (5, 4, 3, 6), dict(padding="VALID")),

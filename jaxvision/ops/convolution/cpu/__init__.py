@@ -214,7 +214,11 @@ WHOLE = (
 # Below, groups come with oneDNN alone.
 
 OUTPUT = (
-    Form("winograd", _suits_winograd, winograd.convolve),
+    Form(
+        "winograd",
+        lambda case: _suits_winograd(case) and not case.onednn,
+        winograd.convolve,
+    ),
     Form(
         "packed",
         lambda case: (
