@@ -43,9 +43,8 @@ bench: $(READY) ## Speed on CPU against the recorded one (TORCH_PYTHON= for PyTo
 	    $(BIN)/python -m benchmarks.speed --rounds 3 --compare $(WITH_TORCH); \
 	fi
 
-bench-gpu: $(READY) ## Speed on one GPU: CIFAR-10 to 94 %, ImageNet models
-	@$(BIN)/python -m benchmarks.cifar10_speedrun --vmap 8 $(WITH_TORCH)
-	@$(BIN)/python -m benchmarks.imagenet_throughput $(WITH_TORCH)
+bench-gpu: $(READY) ## What one GPU is worth, in nine minutes (ARGS="--budget 300")
+	@$(BIN)/python -m benchmarks.gpu $(WITH_TORCH) $(ARGS)
 
 lint: $(READY) ## Check style, format, who imports whom, and types
 	$(BIN)/ruff check

@@ -76,6 +76,14 @@ def test_a_skipped_step_has_no_effect_and_is_counted(tmp_path):
     assert (tmp_path / "bad_batches" / "step-11.npz").exists()
 
 
+def test_a_row_whose_steps_were_all_skipped_has_no_metrics(tmp_path):
+    experiment = build(Config(poison=11, epochs=2))
+    train(tmp_path, experiment._replace(on_bad_loss="skip", log_every=1))
+    row = {row["step"]: row for row in rows(tmp_path)}
+    assert "train/loss" in row[11] and "train/loss" not in row[12]
+    assert row[12]["skipped_steps"] == 1 and row[12]["learning_rate"] > 0
+
+
 @pytest.mark.parametrize("on_bad_loss", ["stop", "skip"])
 def test_parameters_that_are_not_finite_are_bad_whatever_the_loss(
     tmp_path, on_bad_loss

@@ -274,10 +274,11 @@ def _fit(
                 row: dict[str, Any] = {"step": step, "epoch": step / train.num_batches}
                 if log_due:
                     totals = sharding.to_host(report.sums)
-                    metrics = measured(task.compute(totals.task, {}))
-                    norm = float(totals.gradient_norm) / max(int(totals.steps), 1)
-                    metrics = {GRADIENT_NORM.name: norm} | metrics
-                    row |= {f"train/{name}": value for name, value in metrics.items()}
+                    if int(totals.steps):  # or all of them were skipped
+                        metrics = measured(task.compute(totals.task, {}))
+                        norm = float(totals.gradient_norm) / int(totals.steps)
+                        row |= {f"train/{GRADIENT_NORM.name}": norm}
+                        row |= {f"train/{name}": v for name, v in metrics.items()}
                     row[LEARNING_RATE.name] = learning_rate(experiment, step - 1)
                     if report.skipped is not None:
                         row["skipped_steps"] = int(report.skipped)
