@@ -32,8 +32,8 @@ def raises(session):
     raise KeyError("a mistake in a part")
 
 
-def run(monkeypatch, folder, parts, **options):
-    monkeypatch.setattr(gpu, "PARTS", parts)
+def run(monkeypatch, folder, available, **options):
+    monkeypatch.setattr(gpu, "PARTS", available)
     code = gpu.main(Config(output=folder, dataset="synthetic:32x32x3", **options))
     return code, json.loads((folder / "summary.json").read_text())
 
@@ -110,7 +110,9 @@ def test_differences_of_a_device(tmp_path):
     numbers = json.loads(output.read_text())
     assert numbers["resnet20_float32"] < 1e-5
     assert numbers["resnet20_float32"] < numbers["resnet20_bfloat16"] < 0.1
-    with pytest.raises(UsageError, match="did you mean 'resnet20'"):
+    with pytest.raises(
+        UsageError, match="unknown model with a reference 'resnet2': did you"
+    ):
         device_parity.main(device_parity.Config(models=("resnet2",)))
 
 
