@@ -38,6 +38,8 @@ from jaxvision.runs import tables
 SUMMARY = "summary.json"
 GRACE = 15.0
 """Seconds that a part has to end by itself when its time is up."""
+LEAST = 20.0
+"""Seconds without which no part is begun."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,7 +213,7 @@ def main(config: Config) -> int:
         part, started = PARTS[name], time.monotonic()
         seconds = config.budget if config.rehearse else part.seconds
         session.deadline = min(started + seconds, end)
-        if session.deadline - started < min(20.0, config.budget):
+        if session.deadline - started < LEAST:
             outcome = "left out: no time was left"
         else:
             outcome = _outcome(part, session)

@@ -40,9 +40,10 @@ def run(monkeypatch, folder, available, **options):
 
 def test_each_part_ends_for_itself(monkeypatch, tmp_path):
     monkeypatch.setattr(gpu, "GRACE", 5.0)
+    monkeypatch.setattr(gpu, "LEAST", 1.0)
     parts = {
         "fails": Part(fails, 60),
-        "lasts": Part(lasts, 25),
+        "lasts": Part(lasts, 3),
         "raises": Part(raises, 60),
         "done": Part(done, 60),
     }
