@@ -263,9 +263,9 @@ def test_a_checkpoint_of_another_model_is_refused_and_kept(tmp_path):
         train(tmp_path, build(Config())._replace(model=wider))
     message = str(refused.value)
     assert "of another model or optimiser" in message
-    assert "params/stem/kernel was ('float32', (3, 3, 3, 4)), is" in message
+    assert "params/conv1/kernel was ('float32', (3, 3, 3, 4)), is" in message
     other = optim.adam(optim.constant(0.1))
-    with pytest.raises(UsageError, match=r"nu/stem/kernel is missing"):
+    with pytest.raises(UsageError, match=r"nu/conv1/kernel is missing"):
         train(tmp_path, build(Config())._replace(optimizer=other))
     assert Checkpoints(tmp_path / "checkpoints", warn=print).steps() == before
 
@@ -374,25 +374,25 @@ def test_a_run_begins_with_the_weights_it_is_given(tmp_path, quiet):
     ):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
-    stem = {"params": {"stem": trained["params"]["stem"]}}
+    stem = {"params": {"conv1": trained["params"]["conv1"]}}
     fitted = train(tmp_path / "part", experiment._replace(initial=lambda: stem))
-    kernel = trained["params"]["stem"]["kernel"]
-    np.testing.assert_allclose(fitted.last.params["stem"]["kernel"], kernel, atol=1e-6)
+    kernel = trained["params"]["conv1"]["kernel"]
+    np.testing.assert_allclose(fitted.last.params["conv1"]["kernel"], kernel, atol=1e-6)
     drawn = train(tmp_path / "none", experiment._replace(initial=None))
-    assert not np.allclose(drawn.last.params["stem"]["kernel"], kernel, atol=1e-3)
+    assert not np.allclose(drawn.last.params["conv1"]["kernel"], kernel, atol=1e-3)
     np.testing.assert_allclose(
-        fitted.last.params["output"]["kernel"], drawn.last.params["output"]["kernel"]
+        fitted.last.params["linear"]["kernel"], drawn.last.params["linear"]["kernel"]
     )
 
 
 def test_initial_weights_that_do_not_fit_are_named_together(tmp_path):
     def wrong():
-        return {"params": {"stem": {"kernel": np.zeros((1, 2))}, "head": np.zeros(3)}}
+        return {"params": {"conv1": {"kernel": np.zeros((1, 2))}, "head": np.zeros(3)}}
 
     with pytest.raises(UsageError) as refused:
         train(tmp_path, build(Config())._replace(initial=wrong))
     assert "have params/head, and the model has no such array" in str(refused.value)
-    assert "params/stem/kernel is (1, 2), and the model's is (3, 3, 3, 4)" in str(
+    assert "params/conv1/kernel is (1, 2), and the model's is (3, 3, 3, 4)" in str(
         refused.value
     )
 
