@@ -143,6 +143,7 @@ def test_a_roll_back_leaves_the_batch_out(tmp_path):
     assert digest(fitted.last.params) == digest(expected.last.params)
 
 
+@pytest.mark.slow
 def test_what_is_always_bad_ends_even_with_roll_backs(tmp_path):
     experiment = build(Config())._replace(
         on_bad_loss="rollback", optimizer=optim.sgd(lambda step: 1e38)

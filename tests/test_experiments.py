@@ -49,14 +49,17 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """Runs a module where no file may exceed a megabyte, as on a disk that is full."""
 
 
-SHARED = ("binary_family", "sound_spectrogram", "track_drawing")
-"""What differs from `series_gramian` by its data set alone, which smoke replaces."""
+QUICK = (
+    "mnist_perceptron", "mnist_lenet5", "cifar10_resnet20", "series_gramian",
+    "segmentation_unet",
+)  # fmt: skip
+"""One of each kind; the others are in `make test-all`."""
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.slow if name in SHARED else ())
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
         for name in NAMES
     ],
 )
@@ -259,6 +262,7 @@ def test_kill_9_at_any_moment_and_ctrl_c_end_in_the_same_bits(tmp_path):
     assert comparable(chaos) == comparable(tmp_path / "quiet")
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_with_a_message_and_the_last_good_checkpoint(tmp_path):
     arguments = ["mnist_mlp", "--smoke", "--epochs", "6"]
     quiet = launch(*arguments, "--workdir", tmp_path / "quiet")

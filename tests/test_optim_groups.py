@@ -83,6 +83,7 @@ def test_one_part_without_another_schedule_leaves_the_whole_without():
     assert optim.scale_rates(foreign, [("head", 0.5)]).rescheduled is None
 
 
+@pytest.mark.slow
 def test_frozen_parameters_of_a_run_keep_their_bits(tmp_path):
     experiment = build(Config(epochs=1))
     mesh = sharding.make_mesh(2)

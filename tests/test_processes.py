@@ -90,6 +90,7 @@ def test_two_processes_agree_with_one_and_write_once(tmp_path, quiet):
     assert result["test_accuracy"] == pytest.approx(alone["test_accuracy"], abs=1 / 256)
 
 
+@pytest.mark.slow
 def test_leaving_dying_and_moving_to_another_topology(tmp_path, quiet):
     """SIGTERM in 2 processes, a damaged shard, kill -9 of one of 2, the rest in one."""
     workdir = tmp_path / "run"

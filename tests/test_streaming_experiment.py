@@ -56,6 +56,7 @@ def test_an_experiment_can_stream(quiet):
     }
 
 
+@pytest.mark.slow
 def test_a_stream_that_was_killed_ends_with_the_same_bits(folder, quiet, tmp_path):
     workdir = tmp_path / "run"
     command = [sys.executable, "-m", "experiments.tiny_imagenet_resnet18"]

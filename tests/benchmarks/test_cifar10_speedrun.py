@@ -391,6 +391,7 @@ def test_pytorch_still_loses_this(tmp_path):
         np.testing.assert_allclose(losses, wanted, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_runs_learn_and_many_at_once_are_the_same_runs():
     draw = np.random.default_rng(0)
     labels = draw.integers(0, 10, 100).astype(np.int32)

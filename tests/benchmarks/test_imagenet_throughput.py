@@ -86,6 +86,7 @@ def test_a_process_that_fails_or_takes_too_long_is_named(capsys):
     assert capsys.readouterr().err.count("no time for") == 2
 
 
+@pytest.mark.slow
 def test_steps_train(monkeypatch):
     training = bench.Training(**TINY)
     before = jax.tree.map(np.asarray, training.state[0])

@@ -26,6 +26,7 @@ def arrays():
     return Arrays(images[:1000], labels[:1000], images[1000:], labels[1000:])
 
 
+@pytest.mark.slow
 def test_seeds_together_are_the_seeds_alone(arrays):
     recipe = Recipe(steps=25, batch_size=64, filters=4, channels=8, hidden=32)
     ways = {

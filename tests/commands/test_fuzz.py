@@ -112,6 +112,7 @@ OPTIONS = {
     "publish": ["tag", "records"],
     "prepare": ["data-dir"],
     "doctor": [],
+    "report": [],
     "sweep": ["seeds", "grid", "workdir"],
     "launch": ["processes", "devices"],
 }

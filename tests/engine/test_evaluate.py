@@ -230,6 +230,7 @@ print(peaks[1] - peaks[0])
 """
 
 
+@pytest.mark.slow
 def test_peak_memory_does_not_grow_with_the_set():
     """4,500 images more, of 12 kB each, and their predictions."""
     done = subprocess.run(

@@ -246,6 +246,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     assert [row["step"] for row in rows(tmp_path)] == [4]
 
 
+@pytest.mark.slow
 def test_time_spent_waiting_for_data_is_logged_and_shown(tmp_path):
     experiment = interrupting(build(Config(epochs=1)), at=None, wait=0.2)
     train(tmp_path, experiment)
@@ -283,7 +284,14 @@ def test_the_lowest_loss_can_be_the_best(tmp_path, quiet):
     assert int(fitted.best.step) == lowest["step"]
 
 
-@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "swap"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "flip",
+        *(pytest.param(each, marks=pytest.mark.slow)
+          for each in ("truncate", "remove", "swap")),
+    ],
+)  # fmt: skip
 def test_a_damaged_checkpoint_is_passed_over(tmp_path, quiet, damage):
     with pytest.raises(Interrupted):
         train(tmp_path, interrupting(build(Config()), 10))

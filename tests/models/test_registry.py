@@ -166,7 +166,12 @@ def test_without_classes_there_are_features_only(name):
 
 
 @pytest.mark.parametrize(
-    "name, side", [("alexnet", 63), ("squeezenet1_1", 17), ("inception_v3", 75)]
+    "name, side",
+    [
+        ("alexnet", 63),
+        ("squeezenet1_1", 17),
+        pytest.param("inception_v3", 75, marks=pytest.mark.slow),
+    ],
 )
 def test_images_that_are_too_small_name_the_smallest_size(name, side):
     model = models.create(name)

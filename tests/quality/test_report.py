@@ -222,6 +222,7 @@ def test_mistakes_are_told(arguments, words, tmp_path, monkeypatch, capsys):
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @needs_extra
 def test_labels_by_folds_end_to_end(tmp_path, monkeypatch, capsys):
     """Two folds of LeNet-5 on digits of which some have a wrong label."""

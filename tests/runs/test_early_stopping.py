@@ -74,6 +74,7 @@ def after_three(moment):
     return "enough" if len(moment.history) == 3 else None
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_stops_where_a_quiet_one_does(tmp_path):
     experiment = build(Config(epochs=6))  # of four steps
     quiet = train(tmp_path / "quiet", experiment, after_three)

@@ -105,6 +105,7 @@ def test_many_parameters_are_shown_by_module():
     assert doctor._by_module(rows[:9]) == rows[:9]
 
 
+@pytest.mark.slow
 def test_the_largest_batch_fits_and_the_next_does_not():
     mesh, console = sharding.make_mesh(2), Console(file=io.StringIO())
 

@@ -421,7 +421,7 @@ def test_validation_serves_as_test_where_there_is_no_test(damaged):
 
 def test_a_split_that_looks_like_a_test_is_not_passed_over(damaged):
     edit_info(damaged, lambda info: info["splits"][1].update(name="test_a"))
-    (shard,) = damaged.glob("*test*")
+    (shard,) = damaged.glob("mnist-test.*")
     shard.rename(damaged / shard.name.replace("test", "test_a"))
     folder = str(damaged.parents[1])
     with pytest.raises(
