@@ -109,9 +109,9 @@ class Session:
 
 def speedrun(session: Session) -> None:
     """airbench's 94 % on CIFAR-10, in turns with PyTorch."""
-    size = ("--smoke",) if session.config.rehearse else ("--runs", "10", "--vmap", "8")
-    if not session.config.rehearse:
-        size += ("--dataset", session.dataset)
+    size = ["--runs", "10", "--vmap", "8", "--dataset", session.dataset]
+    if session.config.rehearse:
+        size = ["--smoke"]
     session(
         "benchmarks.cifar10_speedrun",
         *size,
@@ -123,10 +123,10 @@ def speedrun(session: Session) -> None:
 
 def throughput(session: Session) -> None:
     """Training steps of two networks of ImageNet, against torch.compile."""
-    names = ("resnet50", "vit_small_patch16_224")
-    size: tuple[str, ...] = ("--torch-modes", "default")
+    names = ["resnet50", "vit_small_patch16_224"]
+    size = ["--torch-modes", "default"]
     if session.config.rehearse:
-        names, size = ("resnet18",), ("--steps", "1")
+        names, size = ["resnet18"], ["--steps", "1"]
     session(
         "benchmarks.imagenet_throughput",
         *("--models", *names),
