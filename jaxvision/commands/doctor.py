@@ -59,13 +59,17 @@ def _doctor(passed: list[str]) -> None:
 
 
 def _check_there(module: str) -> None:
-    """Raises `UsageError` unless there is a module of that name."""
+    """Raises `UsageError` unless there is a module of that name to run."""
     try:
-        found = importlib.util.find_spec(module) is not None
+        found = importlib.util.find_spec(module)
     except (ImportError, ValueError):  # of a package that is not there; no name at all
-        found = False
-    if found:
+        found = None
+    if found is not None and found.submodule_search_locations is None:
         return
+    if found is not None:
+        raise UsageError(
+            f"{module!r} is a package: name one of its modules, which is an experiment"
+        )
     if module.endswith(".py"):
         name = ".".join(Path(module.removeprefix("./")).with_suffix("").parts)
         hint = f"write it as a module, {name}"

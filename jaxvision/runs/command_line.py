@@ -203,12 +203,12 @@ def _check_numbers(value: Any, name: str = "") -> None:
     elif isinstance(value, tuple | list):
         for each in value:
             _check_numbers(each, name)
-    elif isinstance(value, float | int):
-        option = "--" + name.replace("_", "-")
-        check(
-            (math.isfinite(value), f"{option} must be a finite number, got {value}"),
-            (
-                not isinstance(value, int) or -(2**63) <= value < 2**63,
-                f"{option} must be an integer of 64 bits, got {value}",
-            ),
-        )
+    elif isinstance(value, float):
+        check((math.isfinite(value), f"{_option(name)} must be finite, got {value}"))
+    elif isinstance(value, int):
+        within = -(2**63) <= value < 2**63
+        check((within, f"{_option(name)} must be an integer of 64 bits, got {value}"))
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")

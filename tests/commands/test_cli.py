@@ -129,6 +129,11 @@ def test_a_path_of_the_wrong_kind_is_named(capsys, checkout, arguments):
     assert err.startswith("error: ") and ("results.md" in err or "experiments" in err)
 
 
+def test_a_package_is_no_experiment(capsys):
+    code, _, err = run(capsys, "doctor", "json")
+    assert code == 2 and "'json' is a package: name one of its modules" in err
+
+
 def test_words_that_cannot_be_told_apart(capsys):
     code, _, err = run(
         capsys, "quality", "--dataset", "synthetic", "--options", '"--epochs 2'

@@ -27,7 +27,8 @@ NASTY = [
     *("fold:0/2:synthetic", "scenes:x", "nosuchset", "coco:README.md", "series:x"),
     *("experiments.none", "json", "experiments.mnist_lenet5", "lr=1,2", "lr=,"),
 ]
-LONG = 500
+LONG = 150
+ENDED = subprocess.Popen
 
 
 class Begun(BaseException):
@@ -60,10 +61,11 @@ def long_and_short(test):
 
 def ends_well(capsys, call):
     """One message at most, no traceback, and a code that is documented."""
+    code = 0
     try:
         call()
     except Begun:
-        code = 0
+        pass
     except SystemExit as end:
         code = end.code or 0
     out, err = capsys.readouterr()
@@ -122,9 +124,13 @@ OPTIONS = {
 @given(st.data())
 def test_a_command(capsys, monkeypatch, data):
     def finished(*arguments, **options):
-        return subprocess.CompletedProcess(arguments, 1)
+        return subprocess.CompletedProcess(arguments, 1, "", "")
+
+    def started(*arguments, **options):
+        return ENDED(["false"])
 
     monkeypatch.setattr(subprocess, "run", finished)
+    monkeypatch.setattr(subprocess, "Popen", started)
     command = data.draw(st.sampled_from(sorted(OPTIONS)))
     words = []
     for option in OPTIONS[command]:
