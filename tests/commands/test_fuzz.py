@@ -35,28 +35,35 @@ class Begun(BaseException):
     """The run would train now."""
 
 
-def long_and_short(test):
+def long_and_short(strategy):
     """The test with a few examples, and with many among the slow tests."""
 
-    def settled(count):
-        return settings(
-            max_examples=count,
-            deadline=None,
-            derandomize=True,
-            suppress_health_check=list(HealthCheck),
+    def decorate(test):
+        @pytest.mark.parametrize(
+            "examples", [25, pytest.param(LONG, marks=pytest.mark.slow)]
         )
+        def run(examples, capsys, tmp_path, monkeypatch):
+            page = "<!-- results -->\n<!-- /results -->\n"
+            (tmp_path / "README.md").write_text(page)
+            (tmp_path / "folder").mkdir()
+            monkeypatch.chdir(tmp_path)
 
-    @pytest.mark.parametrize(
-        "examples", [25, pytest.param(LONG, marks=pytest.mark.slow)]
-    )
-    def run(examples, capsys, tmp_path, monkeypatch):
-        (tmp_path / "README.md").write_text("<!-- results -->\n<!-- /results -->\n")
-        (tmp_path / "folder").mkdir()
-        monkeypatch.chdir(tmp_path)
-        settled(examples)(test)(capsys=capsys, monkeypatch=monkeypatch)
+            @settings(
+                max_examples=examples,
+                deadline=None,
+                derandomize=True,
+                suppress_health_check=list(HealthCheck),
+            )
+            @given(strategy)
+            def drawn(value):
+                test(capsys, monkeypatch, value)
 
-    run.__name__ = test.__name__
-    return run
+            drawn()
+
+        run.__name__ = test.__name__
+        return run
+
+    return decorate
 
 
 def ends_well(capsys, call):
@@ -83,12 +90,15 @@ FIELDS = [
 ]  # fmt: skip
 
 
-@long_and_short
-@given(
-    st.dictionaries(st.sampled_from(FIELDS), st.sampled_from(NASTY), max_size=3),
-    st.lists(st.sampled_from(NASTY), max_size=1),
+@long_and_short(
+    st.tuples(
+        st.dictionaries(st.sampled_from(FIELDS), st.sampled_from(NASTY), max_size=3),
+        st.lists(st.sampled_from(NASTY), max_size=1),
+    )
 )
-def test_an_experiment(capsys, monkeypatch, options, others):
+def test_an_experiment(capsys, monkeypatch, drawn):
+    options, others = drawn
+
     def fit(*arguments, **options):
         raise Begun
 
@@ -120,8 +130,7 @@ OPTIONS = {
 }
 
 
-@long_and_short
-@given(st.data())
+@long_and_short(st.data())
 def test_a_command(capsys, monkeypatch, data):
     def finished(*arguments, **options):
         return subprocess.CompletedProcess(arguments, 1, "", "")
