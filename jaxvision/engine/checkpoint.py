@@ -61,8 +61,18 @@ class Checkpoints:
         # Orbax logs many times over what reaches us as an exception.
         logging.getLogger("absl").setLevel(logging.CRITICAL + 1)
         directory.mkdir(parents=True, exist_ok=True)
-        self._manager = ocp.CheckpointManager(
-            directory.absolute(),
+        try:
+            self._manager = self._make_manager(keep_last)
+        except (ValueError, TypeError, AttributeError):
+            # Orbax's notes of when a checkpoint was made; it does without them.
+            for notes in directory.glob("*/_CHECKPOINT_METADATA"):
+                notes.unlink(missing_ok=True)
+            warn(f"Orbax's notes beside the checkpoints in {directory} were damaged")
+            self._manager = self._make_manager(keep_last)
+
+    def _make_manager(self, keep_last: int) -> ocp.CheckpointManager:
+        return ocp.CheckpointManager(
+            self._directory.absolute(),
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=policies.AnyPreservationPolicy(
                     [policies.LatestN(keep_last), _Best(self._ranked)]

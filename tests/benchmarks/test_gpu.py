@@ -118,7 +118,9 @@ def test_differences_of_a_device(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_rehearsal_runs_every_part(tmp_path):
+def test_a_rehearsal_runs_every_part(tmp_path, monkeypatch):
+    for name in ("JAX_NUMPY_RANK_PROMOTION", "JAX_NUMPY_DTYPE_PROMOTION", "XLA_FLAGS"):
+        monkeypatch.delenv(name, raising=False)
     assert gpu.main(Config(output=tmp_path, budget=900, rehearse=True)) == 0
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert all(summary[name]["outcome"] == "done" for name in gpu.PARTS)
