@@ -27,6 +27,8 @@ class Log:
 
     def __init__(self, text: str = ""):
         self._lines = [text]
+        self.rows = parse_rows(text)
+        """What the lines say."""
 
     @property
     def text(self) -> str:
@@ -35,7 +37,8 @@ class Log:
     def write(self, row: Mapping[str, Any]) -> None:
         """Add a row; arrays stay out of it.  NaN is written as JSON's null."""
         scalars = {name: value for name, value in row.items() if np.ndim(value) == 0}
-        self._lines.append(json.dumps(plain(scalars)) + "\n")
+        self.rows.append(plain(scalars))
+        self._lines.append(json.dumps(self.rows[-1]) + "\n")
 
     def sync(self) -> None:
         """Put the rows on the disk.  Raises `OSError` where that is not possible."""
@@ -155,6 +158,21 @@ def parse_rows(text: str) -> list[dict[str, Any]]:
         if isinstance(row, dict) and {"step", "epoch"} <= row.keys():
             rows.append(row)
     return rows
+
+
+def validations(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Step and metrics of each validation in the rows, those that are one number."""
+    prefix = "validation/"
+    return [
+        {"step": row["step"]}
+        | {
+            name.removeprefix(prefix): plain(value)
+            for name, value in row.items()
+            if name.startswith(prefix) and np.ndim(value) == 0
+        }
+        for row in rows
+        if any(name.startswith(prefix) for name in row)
+    ]
 
 
 class ProgressBar:

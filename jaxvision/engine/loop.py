@@ -26,14 +26,13 @@ from jaxvision.engine.clocks import Clocks
 from jaxvision.engine.evaluate import Evaluator, measured
 from jaxvision.engine.feed import Feed
 from jaxvision.engine.lockstep import Step
-from jaxvision.engine.logging import ProgressBar, open_log, parse_rows
+from jaxvision.engine.logging import ProgressBar, open_log, validations
 from jaxvision.engine.profiling import Compilations, Profile, memory_peak
 from jaxvision.engine.signals import Request, Requests
 from jaxvision.engine.state import TrainState, digest
 from jaxvision.engine.step import Constants, make_init, make_train_step
 from jaxvision.engine.watchdog import Watchdog
 from jaxvision.errors import check, unknown
-from jaxvision.files import plain
 from jaxvision.measures import GRADIENT_NORM, LEARNING_RATE
 from jaxvision.types import (
     Evaluation,
@@ -300,7 +299,7 @@ def _fit(
                     if every is not None and step // eval_every % every == 0:
                         validate = evaluators["validation"]
                         galleries = validate(state, with_galleries=True).galleries
-                    history = _validations([*parse_rows(log.text), row])
+                    history = validations([*log.rows, row])
                     moment = _moment(
                         step, state, metrics, monitored, history, galleries
                     )
@@ -329,8 +328,7 @@ def _fit(
                     f"command with --workdir {workdir} to continue"
                 )
             best = checkpoints.restore_best(like=init.state)
-            rows = parse_rows(log.text)
-            tested, expected = best and best.step, _best_step(rows, monitored)
+            tested, expected = best and best.step, _best_step(log.rows, monitored)
             if expected is None:
                 console.print(
                     f"warning: no validation has a finite {monitored.name}: the last "
@@ -352,7 +350,7 @@ def _fit(
         trained_images=step * train.batch_size,
         earlier_seconds=earlier_seconds,
         frozen=constants.frozen,
-        rows=rows,
+        rows=log.rows,
         lost=None if tested == expected else expected,
         stopped=stopped,
     )
@@ -374,27 +372,12 @@ def _score(metrics: Mapping[str, Any], monitored: Measure) -> float | None:
 
 def _best_step(rows: list[dict[str, Any]], monitored: Measure) -> int | None:
     """Which validation is the best by the log; None if none is finite."""
-    key = f"validation/{monitored.name}"
-    known = (row for row in rows if row.get(key) is not None)
     scores = {
-        row["step"]: _score({monitored.name: row[key]}, monitored) for row in known
+        found["step"]: _score(found, monitored)
+        for found in validations(rows)
+        if found.get(monitored.name) is not None
     }
     return next(iter(ranked(scores)), None)
-
-
-def _validations(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Step and metrics of each validation in the log, those that are one number."""
-    prefix = "validation/"
-    return [
-        {"step": row["step"]}
-        | {
-            name.removeprefix(prefix): plain(value)
-            for name, value in row.items()
-            if name.startswith(prefix) and np.ndim(value) == 0
-        }
-        for row in rows
-        if any(name.startswith(prefix) for name in row)
-    ]
 
 
 def _moment(

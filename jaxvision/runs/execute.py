@@ -24,7 +24,7 @@ from jaxvision import visualise
 from jaxvision.engine import compilation, costs, processes, sharding
 from jaxvision.engine.evaluate import Evaluated
 from jaxvision.engine.lockstep import Step
-from jaxvision.engine.logging import read_rows
+from jaxvision.engine.logging import read_rows, validations
 from jaxvision.engine.loop import Fit, fit
 from jaxvision.engine.profiling import memory_peak
 from jaxvision.engine.state import count, digest
@@ -372,13 +372,11 @@ def _headline(name: str, experiment: Experiment, mesh, workdir: Path) -> Text:
 
 def _best_validation(rows: list[dict[str, Any]], step: int) -> dict[str, Any]:
     """`validation_…` metrics of the best checkpoint."""
-    prefix = "validation/"
     return {
-        "validation_" + name.removeprefix(prefix).replace("/", "_"): value
-        for row in rows
-        if row["step"] == step
-        for name, value in row.items()
-        if name.startswith(prefix)
+        "validation_" + name.replace("/", "_"): value
+        for found in validations(rows)
+        if found.pop("step") == step
+        for name, value in found.items()
     }
 
 
