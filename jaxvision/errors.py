@@ -1,10 +1,7 @@
 """What a user sees when the input is bad: one exception, one way to word it."""
 
-import contextlib
 import difflib
-import os
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 
 class UsageError(ValueError):
@@ -34,21 +31,3 @@ def check(*rules: tuple[bool, str]) -> None:
     broken = [message for holds, message in rules if not holds]
     if broken:
         raise UsageError("\n".join(broken))
-
-
-EXIT_UNREAD = 141
-"""128 + SIGPIPE: what shells report of a program whose output nobody reads."""
-
-
-@contextlib.contextmanager
-def unread() -> Iterator[None]:
-    """Ends the process in silence if whoever reads its output stops, as `head` does."""
-    try:
-        try:
-            yield
-        finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        # Python flushes once more at its end, and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(EXIT_UNREAD) from None

@@ -22,8 +22,8 @@ from jaxvision.commands.quality import quality
 from jaxvision.commands.report import report
 from jaxvision.commands.sweep import sweep
 from jaxvision.commands.table import table
-from jaxvision.errors import UsageError, unknown, unread
-from jaxvision.printing import print_whatever_the_encoding
+from jaxvision.errors import UsageError, unknown
+from jaxvision.printing import print_whatever_the_encoding, unread
 
 EXIT_USAGE = 2
 

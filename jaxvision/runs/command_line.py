@@ -22,8 +22,8 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
-from jaxvision.errors import check, unread
-from jaxvision.printing import make_console
+from jaxvision.errors import check
+from jaxvision.printing import make_console, unread
 from jaxvision.runs import record, workdir
 from jaxvision.runs.exit_codes import interactive
 from jaxvision.runs.options import GROUPS, RARE, Launch, Numerics
