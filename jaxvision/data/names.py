@@ -1,6 +1,9 @@
 """What a data set is called, in its parts: `[fold:I/K:]KIND[:REST]`."""
 
+from pathlib import Path
 from typing import NamedTuple
+
+from jaxvision.files import expanded
 
 
 class Name(NamedTuple):
@@ -15,6 +18,12 @@ class Name(NamedTuple):
     a set of TensorFlow Datasets, whose names have no prefix, all of the name."""
     fold: "Fold | None" = None
     """Which part of a set it is, for `fold:I/K:NAME`."""
+
+    @property
+    def path(self) -> Path:
+        """The user's file or folder that `rest` is.  Raises `UsageError` for the home
+        of a user that there is not."""
+        return expanded(self.rest)
 
     def __str__(self) -> str:
         return self.text

@@ -193,8 +193,6 @@ def parse(text: str) -> Name:
         return Name(text, _TFDS, text)
     if kind.own and not rest:
         raise UsageError(f"{text!r} names no file or folder: write {kind.form}")
-    if kind.own:
-        expanded(rest)  # or there is no such place
     return Name(text, kind.prefix, rest)
 
 

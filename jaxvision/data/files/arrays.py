@@ -35,7 +35,7 @@ def load(name: Name) -> Splits:
 
     Raises `UsageError` that lists what deviates from this.
     """
-    path = Path(name.rest).expanduser()
+    path = name.path
     if not path.is_file():
         raise UsageError(f"there is no file {path}, which {name.text!r} asks for")
     keys, naming = _naming(path)

@@ -98,7 +98,7 @@ def load(name: Name) -> Splits:
     Raises `UsageError` for files that deviate from this, duplicate and dangling ids,
     and missing images, and as `objects.annotate` does.
     """
-    files, choice = _files(Path(name.rest).expanduser())
+    files, choice = _files(name.path)
     problems: list[str] = []
     numbers = _numbers(files, problems)
     names = tuple(_name_of(files[0])[id_] for id_ in numbers)

@@ -47,7 +47,7 @@ def load(name: Name) -> Splits:
     read as such, fewer than two classes, a class without images, one that only the test
     has, and images that cannot be read.
     """
-    root = listing.folder(name.rest)
+    root = listing.folder(name.path)
     exclude = Exclude(root)
 
     train, (test, choice) = listing.classes_of_splits(

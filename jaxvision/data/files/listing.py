@@ -299,9 +299,8 @@ def by_stem(
     return found
 
 
-def folder(given: str) -> Path:
+def folder(root: Path) -> Path:
     """The folder that a set is in.  Raises `UsageError` if there is none."""
-    root = Path(given).expanduser()
     if root.is_dir():
         return root
     if root.exists():

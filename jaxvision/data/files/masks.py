@@ -61,7 +61,7 @@ def load(name: Name) -> Splits:
     Raises `UsageError` naming the images without a mask, masks without an image, of
     another size or with other numbers than there are classes, and unreadable files.
     """
-    root = voc.devkit(listing.folder(name.rest))
+    root = voc.devkit(listing.folder(name.path))
     exclude = listing.Exclude(root)
     problems: list[str] = []
     pairs, choice = _pairs(root, exclude, problems)

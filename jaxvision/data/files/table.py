@@ -55,7 +55,7 @@ def load(name: Name) -> Splits:
     Raises `UsageError` for what is wrong with the table, listing the lines, and for
     images that cannot be read.
     """
-    table = Path(name.rest).expanduser()
+    table = name.path
     if not table.is_file():
         raise UsageError(f"there is no file {table}, which {name.text!r} asks for")
     problems: list[str] = []

@@ -69,7 +69,7 @@ def load(name: Name) -> Splits:
     Raises `UsageError` for files that deviate from this, and as `objects.annotate`
     does.
     """
-    root = devkit(listing.folder(name.rest))
+    root = devkit(listing.folder(name.path))
     exclude = listing.Exclude(root)
     problems: list[str] = []
     pairs, choice = _pairs(root, exclude, problems)

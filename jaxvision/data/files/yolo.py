@@ -64,7 +64,7 @@ def load(name: Name) -> Splits:
     cannot be found, a text file without an image, and duplicate lines, and as
     `objects.annotate` does.
     """
-    given = Path(name.rest).expanduser()
+    given = name.path
     declared = _declared(given)
     exclude = listing.Exclude(declared.root)
     problems: list[str] = []
@@ -120,7 +120,7 @@ class _Split(NamedTuple):
 def _declared(given: Path) -> _Declared:
     if given.suffix.lower() in (".yaml", ".yml") and given.is_file():
         return _from_yaml(given)
-    root = listing.folder(str(given))
+    root = listing.folder(given)
     yaml = [path for path in (root / "data.yaml", root / "data.yml") if path.is_file()]
     if yaml:
         return _from_yaml(yaml[0])

@@ -67,7 +67,7 @@ def load(
 
 def folder(name: Name) -> Path:
     """The folder of `KIND:PATH`.  Raises `UsageError` if there is none."""
-    root = Path(name.rest).expanduser()
+    root = name.path
     if not root.is_dir():
         raise UsageError(
             f"there is no folder {root}, which {name.text!r} asks for: write "

@@ -36,7 +36,7 @@ def load(name: Name) -> Splits:
     Raises `UsageError` if there is no such set, and for series that differ in length,
     have gaps or several values at a time, or are all of one class.
     """
-    folder = Path(name.rest).expanduser()
+    folder = name.path
     if not folder.is_dir():
         folder = files.folder(name) if "/" in name.rest else _packaged(name.rest)
     train, train_labels = _read(_part(folder, "TRAIN"))
