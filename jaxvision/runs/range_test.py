@@ -23,6 +23,7 @@ from jaxvision.engine.feed import Feed
 from jaxvision.engine.step import Constants, make_init, make_train_step
 from jaxvision.errors import UsageError
 from jaxvision.files import replace_text
+from jaxvision.runs.workdir import writing
 from jaxvision.types import Experiment
 
 LOWEST, HIGHEST, STEPS = 1e-7, 10.0, 200
@@ -55,13 +56,8 @@ def run(console: Console, experiment: Experiment, mesh: Mesh, workdir: Path) -> 
             "the optimiser of this experiment has no other schedule: make it with "
             "jaxvision.optim, or give it `rescheduled`, to find a learning rate"
         )
-    try:
+    with writing(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"the run directory {workdir} cannot be written ({error.strerror}): choose "
-            "another --workdir"
-        ) from error
     schedule = optax.exponential_decay(LOWEST, STEPS - 1, HIGHEST / LOWEST)
     experiment = experiment._replace(
         optimizer=experiment.optimizer.rescheduled(schedule)

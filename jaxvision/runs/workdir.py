@@ -148,12 +148,10 @@ _SHOWN = (
 
 
 @contextlib.contextmanager
-def locked(workdir: Path) -> Iterator[None]:
-    """Hold the run directory against other runs, and clear what killed ones had begun
-    to write.  Raises `UsageError`."""
+def writing(workdir: Path) -> Iterator[None]:
+    """Raises `UsageError` for a run directory that cannot be made or written."""
     try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        lock = (workdir / ".lock").open("w", encoding="utf-8")
+        yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -161,6 +159,15 @@ def locked(workdir: Path) -> Iterator[None]:
             f"the run directory {workdir} cannot be written ({error.strerror}): choose "
             "another --workdir"
         ) from error
+
+
+@contextlib.contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Hold the run directory against other runs, and clear what killed ones had begun
+    to write.  Raises `UsageError`."""
+    with writing(workdir):
+        workdir.mkdir(parents=True, exist_ok=True)
+        lock = (workdir / ".lock").open("w", encoding="utf-8")
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
