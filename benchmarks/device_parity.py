@@ -78,11 +78,10 @@ def differences(name: str, reference: dict[str, Any]) -> dict[str, float]:
         jax.random.key(0),
         jax.ShapeDtypeStruct((1, *size), np.float32),
     )
-    state = {}
-    for path, leaf in keys.flatten(abstract).items():
-        key = keys.published_key(path, rules)
-        shape = keys.published_shape(path, leaf.shape)
-        state[key] = inputs.weight(key, shape, reference["gain"])
+    state = {
+        key: inputs.weight(key, shape, reference["gain"])
+        for key, shape in keys.published_shapes(abstract, rules).items()
+    }
     variables = pretrained.load(name, state, input_shape=size)
     images = inputs.images(*reference["input"])
     found, expected = {}, reference["logits"]

@@ -86,6 +86,14 @@ def axes(path: Path, ndim: int) -> tuple[int, ...]:
     return (ndim - 1, ndim - 2, *range(ndim - 2))
 
 
+def published_shapes(variables: PyTree, rules: Rules) -> dict[str, tuple[int, ...]]:
+    """The shapes of a published state dict by its names, in the order of its arrays."""
+    return {
+        published_key(path, rules): published_shape(path, leaf.shape)
+        for path, leaf in flatten(variables).items()
+    }
+
+
 def published_shape(path: Path, shape: Sequence[int]) -> tuple[int, ...]:
     """The shape that our array of this shape has in published weights."""
     return tuple(shape[axis] for axis in axes(path, len(shape)))

@@ -50,10 +50,8 @@ def registered(row, names, images):
     variables = jax.eval_shape(model.init, jax.random.key(0), images)
     rules = next(iter(models.sources(row).values()))
     state = {
-        keys.published_key(path, rules): np.zeros(
-            keys.published_shape(path, leaf.shape), np.float32
-        )
-        for path, leaf in keys.flatten(variables).items()
+        key: np.zeros(shape, np.float32)
+        for key, shape in keys.published_shapes(variables, rules).items()
     }
     assert set(names) <= state.keys()
     state |= {name: inputs.weight(name, state[name].shape, GAIN) for name in names}

@@ -113,10 +113,7 @@ def published_shapes(name, size, source=None):
     variables = jax.eval_shape(models.create(name).init, jax.random.key(0), images)
     sources = models.sources(name)
     rules = sources[source or next(iter(sources))]
-    return variables, {
-        keys.published_key(path, rules): keys.published_shape(path, leaf.shape)
-        for path, leaf in keys.flatten(variables).items()
-    }
+    return variables, keys.published_shapes(variables, rules)
 
 
 def difference(ours, reference):
