@@ -14,12 +14,15 @@ import tyro
 from jaxvision.commands.augment import augment
 from jaxvision.commands.datasets import datasets
 from jaxvision.commands.doctor import doctor
+from jaxvision.commands.export import export
+from jaxvision.commands.hub import pull, push
 from jaxvision.commands.launch import launch
 from jaxvision.commands.models import models
 from jaxvision.commands.prepare import prepare
 from jaxvision.commands.publish import publish
 from jaxvision.commands.quality import quality
 from jaxvision.commands.report import report
+from jaxvision.commands.serve import serve
 from jaxvision.commands.sweep import sweep
 from jaxvision.commands.table import table
 from jaxvision.errors import UsageError, unknown
@@ -36,6 +39,10 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "table": table,
     "publish": publish,
     "report": report,
+    "export": export,
+    "push": push,
+    "pull": pull,
+    "serve": serve,
     "prepare": prepare,
     "doctor": doctor,
     "launch": launch,

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxvision.ops import target
 from jaxvision.types import Array
 
 
@@ -17,7 +18,7 @@ def relu(x: Array) -> Array:
     the next layer keeps anyway, where x was positive.  XLA would rather compute x anew:
     at the end of a residual block, from all blocks before it.
     """
-    return _relu(x) if jax.default_backend() == "cpu" else jax.nn.relu(x)
+    return _relu(x) if target.is_cpu() else jax.nn.relu(x)
 
 
 @jax.custom_jvp

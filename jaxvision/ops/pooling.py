@@ -17,6 +17,7 @@ import numpy as np
 from jax import lax
 
 from jaxvision.errors import check
+from jaxvision.ops import target
 from jaxvision.ops.convolution import Padding, Pads, Pair, pair, resolve_padding
 from jaxvision.ops.convolution.geometry import pad, unwindow, windows
 from jaxvision.ops.precision import at_least_float32
@@ -46,7 +47,7 @@ def max_pool(
             images_BxHxWxC.shape[1:3], window, strides, padding
         )
     window, strides, pads = _geometry(images_BxHxWxC, window, strides, padding)
-    if _tiles(window, strides, pads) or jax.default_backend() == "cpu":
+    if _tiles(window, strides, pads) or target.is_cpu():
         return _max_pool(images_BxHxWxC, window, strides, pads)
     return _max_of_windows(images_BxHxWxC, window, strides, pads)
 

@@ -9,9 +9,8 @@ images, h w of the output, C channels in, O channels out, K kernel size, and c =
 groups channels of a group.
 """
 
-import jax
-
 from jaxvision.errors import check
+from jaxvision.ops import target
 from jaxvision.ops.convolution import cpu, native
 from jaxvision.ops.convolution.geometry import (
     Geometry,
@@ -95,9 +94,5 @@ def conv2d(
         ),
     )
     geometry = Geometry(strides, pads, dilation, groups)
-    # The backend at trace time, not `lax.platform_dependent`, which traces both ways
-    # and leaves a `cond` around every convolution.  Where the default backend is not
-    # the one that runs the program, such as for a CPU computation in a process that has
-    # a GPU, the result is the same and only speed is lost.
-    form = cpu if jax.default_backend() == "cpu" else native
+    form = cpu if target.is_cpu() else native
     return form.convolve(images_BxHxWxC, kernel_KxKxCxO, geometry)

@@ -7,10 +7,10 @@ On CPU the gradients of `jax.lax.conv_general_dilated` are a hundred times slowe
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxvision.ops import target
 from jaxvision.ops.convolution import conv2d
 from jaxvision.types import Array
 
@@ -33,7 +33,7 @@ def conv_general_dilated(
     of the images.  What `conv2d` says of derivatives then holds.
     """
     ours = (
-        jax.default_backend() == "cpu"
+        target.is_cpu()
         and lhs.ndim in (3, 4)
         and _has_channels_last(lhs, rhs, dimension_numbers)
         and set(lhs_dilation or ()) <= {1}

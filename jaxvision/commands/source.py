@@ -1,0 +1,60 @@
+"""The network that a command is about: a run's, a published one, or an exported one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jaxvision.errors import UsageError, check
+from jaxvision.files import read_object
+
+if TYPE_CHECKING:
+    from jaxvision.export.prediction import Prediction
+    from jaxvision.runs import Predictor
+
+
+def predictor(
+    run: Path | None, model: str | None, weights: str | None, which: Any
+) -> "tuple[Predictor, Mapping[str, Any]]":
+    """The predictor of the options `--run` or `--model` with `--weights`, and the
+    record of its run: `{"experiment": …, "test_accuracy": …, …}`.
+
+    Raises `UsageError` unless there is one of the two.
+    """
+    import jaxvision
+
+    if (run is None) == (model is None):
+        raise UsageError(
+            "which network: give --run DIR, or --model NAME with --weights FILE"
+        )
+    if run is not None:
+        check((weights is None, "--weights is for --model: a run has its own"))
+        found = jaxvision.load(run, which=which)
+        file = run / "result.json"
+        known = file if file.exists() else run / "config.json"
+        return found, read_object(known, ["experiment"])
+    check(
+        (
+            weights is not None,
+            f'--model {model} needs --weights: a file, a hub id, or "default"',
+        ),
+        (which == "best", "--which is for --run: a published network has one"),
+    )
+    return jaxvision.load(model, weights=weights), {"experiment": model}
+
+
+def prediction(
+    run: Path | None,
+    model: str | None,
+    weights: str | None,
+    export: Path | None,
+    which: Any,
+) -> "tuple[Prediction, str]":
+    """What predicts, by those options or `--export`, and what it is called."""
+    from jaxvision.export import prediction, stablehlo
+
+    if export is None:
+        found, record = predictor(run, model, weights, which)
+        return prediction.of(found), record["experiment"]
+    check((run is model is weights is None, "give --export alone, or no --export"))
+    exported = stablehlo.read(export)
+    return exported.prediction, exported.about.get("experiment", export.stem)

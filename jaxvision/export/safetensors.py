@@ -1,0 +1,129 @@
+"""A folder for the hub, and for other frameworks: weights, config and model card.
+
+- `model.safetensors`: the weights under the names, and with the axes, of the reference
+  implementation, which loads them with `strict=True`;
+- `config.json`: how model, task and pictures of predictions are made again, the names
+  of the classes, the preparation;
+- `README.md`: the model card, see `card`.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxvision import files, models, pretrained
+from jaxvision.data.feed.preparation import Preparation
+from jaxvision.errors import UsageError
+from jaxvision.export import card
+from jaxvision.pretrained import keys
+from jaxvision.recipes import MODELS, SHOWS, TASKS, recipe_of
+from jaxvision.runs.finished import Predictor
+
+FORMAT = 1
+"""Of `config.json`."""
+
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+
+_USE = """\
+from jaxvision.export import safetensors
+
+predictor = safetensors.read("this folder")
+predictor.predict(["photograph.jpg"])"""
+
+
+def write(folder: Path, predictor: Predictor, result: Mapping[str, Any]) -> None:
+    """Make the folder.
+
+    Args:
+      folder: which must not exist.
+      result: the record of the run, for the card.
+
+    Raises `UsageError` for a network that is not one of `models.create`, and for what
+    else has no recipe.
+    """
+    recipe = recipe_of(predictor.model)
+    name = _name(recipe)
+    if name is None:
+        raise UsageError(
+            "the network is not one of models.create, so that its weights have no "
+            "names that others know: export it to stablehlo"
+        )
+    folder.mkdir()
+    pretrained.save(folder / WEIGHTS, name, predictor.variables)
+    config = {
+        "format": FORMAT,
+        "library_name": "jaxvision",
+        "architecture": name,
+        "num_classes": len(predictor.classes),
+        "classes": list(predictor.classes),
+        "model": recipe,
+        "task": recipe_of(predictor.task),
+        "show": predictor.show and recipe_of(predictor.show),
+        "preparation": predictor.preparation.save(),
+        "sha256": _digest(folder / WEIGHTS),
+    }
+    files.replace_object(folder / CONFIG, config)
+    text = card.text(result, predictor.classes, _USE, name)
+    (folder / CARD).write_text(text, encoding="utf-8")
+
+
+def read(folder: str | Path) -> Predictor:
+    """The predictor of a folder that `write` has made.
+
+    Raises `UsageError` for what is damaged, of another format or no such folder.
+    """
+    folder = Path(folder)
+    config = files.read_object(folder / CONFIG, ["format", "model", "preparation"])
+    if config["format"] != FORMAT:
+        raise UsageError(
+            f"{folder} has format {config['format']}, and this version of jaxvision "
+            f"reads format {FORMAT}: read it with the one that wrote it"
+        )
+    if config["sha256"] != _digest(folder / WEIGHTS):
+        raise UsageError(
+            f"{folder / WEIGHTS} is not the file that was written there: copy the "
+            "folder anew"
+        )
+    model = MODELS.make(config["model"])
+    preparation = Preparation.load(config["preparation"])
+    task, classes = TASKS.make(config["task"]), tuple(config["classes"])
+    pixels = jnp.zeros((1, *preparation.crop.size, preparation.channels), jnp.uint8)
+
+    def initial(key):
+        return model.init(
+            key, *task.inputs(preparation.transform(key, {"image": pixels}))
+        )
+
+    wanted = keys.flatten(jax.eval_shape(initial, jax.random.key(0)))
+    state = pretrained.read(folder / WEIGHTS)
+    rules = next(iter(models.sources(config["architecture"]).values()))
+    variables = {
+        path: jnp.asarray(
+            keys.from_published(path, state[keys.published_key(path, rules)])
+        )
+        for path in wanted
+    }
+    return Predictor(
+        model=model,
+        variables=keys.unflatten(variables),
+        preparation=preparation,
+        task=task,
+        classes=classes,
+        show=config["show"] and SHOWS.make(config["show"]),
+    )
+
+
+def _name(recipe: Mapping[str, Any] | None) -> str | None:
+    """Of the network in `models.create`, by its recipe."""
+    if recipe is None or recipe["name"] != models.create.__name__:
+        return None
+    return recipe["arguments"]["name"]
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Predictions over HTTP: requests that wait at the same time are computed together."""

@@ -1,0 +1,173 @@
+"""The HTTP side: what is asked, what is answered, and what is refused.
+
+    GET  /         a page that lets one choose a photograph
+    GET  /health   {"status": "ok", "name": …, "classes": […], "predictions": {…}}
+    POST /predict  an image file as the body, or as the one file of a multipart form
+                   -> {"words": ["7  99.1 %", …], "predictions": {"probabilities": […]}}
+
+Errors are {"error": message} with 400 for what is no image, 404, 405, 413 for what is
+too large, and 500, of which the client learns no more.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse
+from starlette.routing import Route
+
+from jaxvision.data.feed.preparation import Preparation, prepare
+from jaxvision.data.files import decoding
+from jaxvision.data.files.decoding import DecodeError
+from jaxvision.errors import check
+from jaxvision.export.prediction import Prediction
+from jaxvision.files import plain
+from jaxvision.serve.batching import Batcher, compiled
+
+PAGE = Path(__file__).with_name("page.html")
+
+
+def make(
+    prediction: Prediction,
+    name: str,
+    *,
+    batch_size: int,
+    max_bytes: int,
+    max_pixels: int,
+) -> Starlette:
+    """The application; it compiles before it returns.
+
+    Args:
+      name: what the page and `/health` call the network.
+      batch_size: requests that are computed together, at most.
+      max_bytes: of the body of a request.
+      max_pixels: of an image, by its header, before it is decoded.
+    """
+    channels = prediction.preparation.channels
+    check(
+        (
+            channels in (1, 3),
+            f"the network takes images of {channels} channels, and image files hold 1 "
+            "or 3: it cannot be served",
+        ),
+        (max_bytes >= 1, f"max_bytes must be positive, got {max_bytes}"),
+        (max_pixels >= 1, f"max_pixels must be positive, got {max_pixels}"),
+    )
+    batcher = Batcher(compiled(prediction, batch_size), batch_size)
+    outputs = jax.eval_shape(
+        prediction.call,
+        prediction.variables,
+        prediction.frozen,
+        prediction.images(1),
+        np.int32(0),
+    )
+    described = {
+        "status": "ok",
+        "name": name,
+        "classes": list(prediction.classes),
+        "predictions": {
+            output: {"shape": list(each.shape[1:]), "dtype": str(each.dtype)}
+            for output, each in outputs.items()
+        },
+    }
+
+    async def page(request: Request) -> HTMLResponse:
+        return HTMLResponse(PAGE.read_text(encoding="utf-8"))
+
+    async def health(request: Request) -> JSONResponse:
+        return JSONResponse(described)
+
+    async def predict(request: Request) -> JSONResponse:
+        encoded = await _image_of(request, max_bytes)
+        try:
+            image = await asyncio.to_thread(
+                _prepared, prediction.preparation, encoded, max_pixels
+            )
+        except DecodeError as error:
+            raise HTTPException(400, f"the image cannot be read: {error}") from error
+        found = await batcher.predict(image)
+        show = prediction.show
+        return JSONResponse(
+            {
+                "words": list(show.words(found)) if show else [],
+                "predictions": plain(found),
+            }
+        )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        running = asyncio.create_task(batcher.run())
+        yield
+        running.cancel()
+
+    return Starlette(
+        routes=[
+            Route("/", page),
+            Route("/health", health),
+            Route("/predict", predict, methods=["POST"]),
+        ],
+        exception_handlers={HTTPException: _refused, Exception: _failed},
+        lifespan=lifespan,
+    )
+
+
+async def _image_of(request: Request, max_bytes: int) -> bytes:
+    """The image file that a request holds, of which no more is read than is allowed."""
+
+    async def body() -> AsyncIterator[bytes]:
+        count = 0
+        async for chunk in request.stream():
+            count += len(chunk)
+            if count > max_bytes:
+                raise HTTPException(
+                    413, f"the request is larger than the {max_bytes:,} bytes allowed"
+                )
+            yield chunk
+
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        return b"".join([chunk async for chunk in body()])
+    try:
+        form = await MultiPartParser(request.headers, body(), max_files=1).parse()
+    except (MultiPartException, KeyError, UnicodeError) as error:
+        raise HTTPException(400, f"the form cannot be read: {error}") from error
+    files = [each for each in form.values() if not isinstance(each, str)]
+    if not files:
+        raise HTTPException(400, "the form holds no file: send one image")
+    content = await files[0].read()
+    await form.close()
+    return content
+
+
+def _prepared(preparation: Preparation, encoded: bytes, max_pixels: int) -> np.ndarray:
+    """The image as the network takes it, uint8 [S,T,C]."""
+    if not encoded:
+        raise DecodeError("the request is empty: send the content of an image file")
+    height, width = decoding.size(encoded)
+    if height * width > max_pixels:
+        raise HTTPException(
+            413,
+            f"the image has {height}×{width} pixels, more than the {max_pixels:,} "
+            "allowed",
+        )
+    out = np.zeros((*preparation.crop.size, preparation.channels), np.uint8)
+    prepare(encoded, preparation.crop, (), out)
+    return out
+
+
+async def _refused(request: Request, error: Any) -> JSONResponse:
+    return JSONResponse(
+        {"error": error.detail}, error.status_code, headers=error.headers
+    )
+
+
+async def _failed(request: Request, error: Exception) -> JSONResponse:
+    # The server's log has the traceback.
+    return JSONResponse({"error": "the server failed, and its log says why"}, 500)
