@@ -45,6 +45,7 @@ def _difference(expected: np.ndarray, found: np.ndarray) -> float:
     finite = np.isfinite(expected)
     if not np.array_equal(finite, np.isfinite(found)):
         return np.inf
-    largest = np.max(np.abs(expected[finite]), initial=0)
-    apart = np.max(np.abs(expected - found)[finite], initial=0)
+    expected, found = expected[finite], found[finite]
+    largest = np.max(np.abs(expected), initial=0)
+    apart = np.max(np.abs(expected - found), initial=0)
     return float(apart / largest) if largest else float(apart)

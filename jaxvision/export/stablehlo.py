@@ -170,10 +170,17 @@ def _packed(tree: PyTree) -> bytes:
 
 
 def _unpacked(content: bytes, like: PyTree) -> PyTree:
-    from safetensors.flax import load  # NumPy's has no bfloat16
+    from safetensors import deserialize
 
-    arrays = load(content)
-    return jax.tree.map_with_path(lambda path, _: arrays[_path(path)], like)
+    arrays = dict(deserialize(content))
+
+    def array(path: Any, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        # By the type that the program takes: safetensors for NumPy has no bfloat16.
+        return np.frombuffer(arrays[_path(path)]["data"], leaf.dtype).reshape(
+            leaf.shape
+        )
+
+    return jax.tree.map_with_path(array, like)
 
 
 def _path(keys: Any) -> str:

@@ -11,7 +11,8 @@ a program stays small, XLA does not fold them for minutes, and several programs 
 one copy.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -48,7 +49,7 @@ def serialize(function: Callable[..., PyTree], *arguments: PyTree) -> bytes:
         return function(*arguments)
 
     try:
-        with portable():
+        with portable(), _without_paths():
             exported = jax.export.export(jax.jit(traced), platforms=PLATFORMS)(
                 *jax.tree.map(_shape, arguments)
             )
@@ -60,7 +61,7 @@ def serialize(function: Callable[..., PyTree], *arguments: PyTree) -> bytes:
             f"programs are written by the package {error.name}: pip install "
             f"{error.name}"
         ) from error
-    except jax.core.InconclusiveDimensionOperation as error:
+    except jax.errors.InconclusiveDimensionOperation as error:
         raise UsageError(
             "the network depends on the number of images in more than its shapes, and "
             "a program is for any number: write it without comparing or looping over "
@@ -167,6 +168,18 @@ def from_stablehlo(program: bytes) -> Model:
         return call(variables, *inputs), state
 
     return Model(init, apply)
+
+
+@contextlib.contextmanager
+def _without_paths() -> Iterator[None]:
+    """Else a program would name the files of this machine that it was traced from."""
+    option = "jax_traceback_in_locations_limit"
+    before = getattr(jax.config, option)
+    jax.config.update(option, 0)
+    try:
+        yield
+    finally:
+        jax.config.update(option, before)
 
 
 def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
