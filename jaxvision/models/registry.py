@@ -39,6 +39,7 @@ from jaxvision.models import (
 )
 from jaxvision.models.linen import check_options, from_linen
 from jaxvision.models.variant import Rules, Variant
+from jaxvision.recipes import MODELS
 from jaxvision.types import Model
 
 VARIANTS: dict[str, Variant] = {
@@ -118,12 +119,17 @@ def constants(name: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarra
     return {} if found is None else found(state)
 
 
+@MODELS.recorded
 def create(name: str, **options) -> Model:
     """The named model.  `options` are the fields of its module, such as `num_classes`.
 
     Raises `UsageError` for an unknown name or option, with the nearest ones.
     """
-    return from_linen(build(name, **options))
+
+    def rebuild(**others):
+        return create(name, **options | others)
+
+    return from_linen(build(name, **options))._replace(rebuild=rebuild)
 
 
 def build(name: str, **options) -> nn.Module:

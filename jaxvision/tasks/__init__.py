@@ -4,11 +4,18 @@ from jaxvision.tasks.classification import classification
 from jaxvision.tasks.multilabel import multilabel
 from jaxvision.tasks.regression import regression
 from jaxvision.tasks.segmentation import segmentation
-from jaxvision.tasks.views import five_crops, mirrored, ten_crops, with_views
+from jaxvision.tasks.views import (
+    five_crops,
+    mean_of_classes,
+    mirrored,
+    ten_crops,
+    with_views,
+)
 
 __all__ = [
     "classification",
     "five_crops",
+    "mean_of_classes",
     "mirrored",
     "multilabel",
     "regression",

@@ -9,10 +9,12 @@ import optax
 from jaxvision.errors import check
 from jaxvision.losses import cross_entropy
 from jaxvision.metrics import classification as metrics
+from jaxvision.recipes import TASKS
 from jaxvision.tasks.mask import mask_of
 from jaxvision.types import Batch, Measure, Task
 
 
+@TASKS.recorded
 def classification(
     num_classes: int,
     *,

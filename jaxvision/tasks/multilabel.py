@@ -6,10 +6,12 @@ import optax
 
 from jaxvision.errors import check
 from jaxvision.metrics import multilabel as metrics
+from jaxvision.recipes import TASKS
 from jaxvision.tasks.mask import mask_of
 from jaxvision.types import Batch, Measure, Task
 
 
+@TASKS.recorded
 def multilabel(num_classes: int, *, threshold: float = 0.5) -> Task:
     """The task of a model with `logits` [B,C] on batches with `presence` [B,C].
 

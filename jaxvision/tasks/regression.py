@@ -9,10 +9,12 @@ import numpy as np
 from jaxvision.errors import UsageError, check
 from jaxvision.losses import squared_error
 from jaxvision.metrics import regression as metrics
+from jaxvision.recipes import TASKS
 from jaxvision.tasks.mask import mask_of
 from jaxvision.types import Batch, Measure, Task
 
 
+@TASKS.recorded
 def regression(
     target: str | Callable[[Batch], jax.Array],
     *,

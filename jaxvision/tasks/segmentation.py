@@ -8,10 +8,12 @@ import jax.numpy as jnp
 from jaxvision.errors import check
 from jaxvision.losses import cross_entropy
 from jaxvision.metrics import segmentation as metrics
+from jaxvision.recipes import TASKS
 from jaxvision.tasks.mask import mask_of
 from jaxvision.types import UNKNOWN, Batch, Measure, Task
 
 
+@TASKS.recorded
 def segmentation(
     num_classes: int,
     *,

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.errors import check
+from jaxvision.recipes import TASKS, VIEWS
 from jaxvision.types import Array, Batch, Forward, Outputs, Task
 
 Views = Callable[[Array], Sequence[Array]]
@@ -33,6 +34,7 @@ def mean_of_classes(outputs: Sequence[Outputs]) -> Outputs:
     return {"logits": functools.reduce(jnp.logaddexp, logs) - jnp.log(len(logs))}
 
 
+@TASKS.recorded
 def with_views(task: Task, views: Views, merge: Merge = mean_of_classes) -> Task:
     """`task`, measured and used with what `merge` makes of the outputs for `views`.
 
@@ -61,6 +63,7 @@ def mirrored(images: Array) -> Sequence[Array]:
     return [images, images[:, :, ::-1]]
 
 
+@VIEWS.recorded
 def five_crops(size: int) -> Views:
     """Five views of `size`² pixels: the four corners and the centre."""
     check((size >= 1, f"size of the crops must be positive, got {size}"))
@@ -81,6 +84,7 @@ def five_crops(size: int) -> Views:
     return views
 
 
+@VIEWS.recorded
 def ten_crops(size: int) -> Views:
     """`five_crops` and their mirror images, as in Krizhevsky et al. 2012."""
     five = five_crops(size)

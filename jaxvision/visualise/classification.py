@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from jaxvision.recipes import SHOWS
 from jaxvision.types import Galleries, Show
 
 _TOP = 3
 
 
+@SHOWS.recorded
 def classification(classes: Sequence[str]) -> Show:
     """The three likeliest classes; the confusion matrix, the scores of each class, the
     reliability of the probabilities, and the worst mistakes."""

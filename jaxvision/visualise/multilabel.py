@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from jaxvision.recipes import SHOWS
 from jaxvision.types import Galleries, Show
 
 _SHOWN = 12
 """Examples of the worst, and of the sample."""
 
 
+@SHOWS.recorded
 def multilabel(classes: Sequence[str]) -> Show:
     """The classes found in an image; the worst beside a sample, and AP by class."""
 

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from jaxvision.recipes import SHOWS
 from jaxvision.types import Galleries, Show
 
 _SHOWN = 12
 """Examples of the worst, and of the sample."""
 
 
+@SHOWS.recorded
 def regression(
     names: Sequence[str],
     *,

@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from jaxvision.recipes import SHOWS
 from jaxvision.types import UNKNOWN, Galleries, Gallery, Show
 
 _SHOWN = 12
 """Examples of the worst, and of the sample."""
 
 
+@SHOWS.recorded
 def segmentation(classes: Sequence[str]) -> Show:
     """Masks over images; the worst beside a sample, and the confusion of classes."""
 

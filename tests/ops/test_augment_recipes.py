@@ -89,13 +89,13 @@ def test_a_recipe_makes_the_same_transform(name, batch):
 
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_a_recipe_has_all_arguments(name):
-    recipe = TRANSFORMS[name].recipe
+    recipe = recipe_of(TRANSFORMS[name])
     made_by = getattr(augment, recipe["name"])
     assert recipe["arguments"].keys() == inspect.signature(made_by).parameters.keys()
 
 
 def test_the_recipe_of_the_documentation():
-    assert augment.random_shift(4).recipe == {
+    assert recipe_of(augment.random_shift(4)) == {
         "name": "random_shift",
         "arguments": {"distance": 4, "value": 0, "min_visible": 0.1},
     }
@@ -166,4 +166,4 @@ def test_factories_look_as_they_are_written():
     signature = inspect.signature(augment.random_shift)
     assert list(signature.parameters) == ["distance", "value", "min_visible"]
     assert augment.random_shift.__doc__.startswith("Moves each image")
-    assert isinstance(functools.partial(augment.random_shift, 4)().recipe, dict)
+    assert isinstance(recipe_of(functools.partial(augment.random_shift, 4)()), dict)

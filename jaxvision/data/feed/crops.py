@@ -4,14 +4,15 @@ Annotations move with the image: boxes and keypoints here, masks in `streaming`.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from jaxvision.data.feed.resizing import Method, check_method
 from jaxvision.data.files.decoding import DecodeError
-from jaxvision.errors import check, unknown
+from jaxvision.errors import check
+from jaxvision.recipes import CROPS
 
 Size = int | tuple[int, int]
 """Height and width in pixels, or the side of a square."""
@@ -26,10 +27,6 @@ class Box(NamedTuple):
     width: int
 
 
-Recipe = dict[str, Any]
-"""`{"name": …, "arguments": {…}}`: how a crop was made, as JSON can hold it."""
-
-
 class Crop(NamedTuple):
     """How images of any size become images of one size."""
 
@@ -38,8 +35,6 @@ class Crop(NamedTuple):
     choose: Callable[[int, int, Iterator[float]], Box]
     """`(height, width, draws) -> Box`: what is taken of an image of that size, and then
     resized.  `draws` are uniform in [0, 1); at most `DRAWS` may be taken."""
-    recipe: Recipe | None = None
-    """What `from_recipe` makes it of again; None for a crop of one's own."""
     method: Method = "bilinear"
     """How it is resized, antialiased as Pillow does: `bilinear`, or `bicubic`, with
     which many published weights were trained; see `resizing`."""
@@ -53,6 +48,7 @@ MIN_VISIBLE = 0.1
 """Share of the area of its box that must be left for an object to survive a crop."""
 
 
+@CROPS.recorded
 def random_resized_crop(
     size: Size,
     *,
@@ -96,11 +92,10 @@ def random_resized_crop(
         box_height = min(height, max(round(width / ratio[0]), 1))
         return _centred(height, width, box_height, box_width)
 
-    return _crop(
-        random_resized_crop, size, choose, method, scale=[*scale], ratio=[*ratio]
-    )
+    return _crop(size, choose, method)
 
 
+@CROPS.recorded
 def central_crop(
     size: Size, *, resize: float = 256 / 224, method: Method = "bilinear"
 ) -> Crop:
@@ -119,9 +114,10 @@ def central_crop(
         box_width = max(round(target_width * scale), 1)
         return _centred(height, width, box_height, box_width)
 
-    return _crop(central_crop, size, choose, method, resize=resize)
+    return _crop(size, choose, method)
 
 
+@CROPS.recorded
 def stretch(size: Size, *, method: Method = "bilinear") -> Crop:
     """The whole image, resized without keeping its aspect ratio."""
 
@@ -129,9 +125,10 @@ def stretch(size: Size, *, method: Method = "bilinear") -> Crop:
         del draws
         return Box(0, 0, height, width)
 
-    return _crop(stretch, size, choose, method)
+    return _crop(size, choose, method)
 
 
+@CROPS.recorded
 def letterbox(size: Size, *, method: Method = "bilinear") -> Crop:
     """The whole image with its aspect ratio, centred, and black on two of the sides.
 
@@ -146,9 +143,10 @@ def letterbox(size: Size, *, method: Method = "bilinear") -> Crop:
         box_width = max(round(target_width * scale), width)
         return _centred(height, width, box_height, box_width)
 
-    return _crop(letterbox, size, choose, method)
+    return _crop(size, choose, method)
 
 
+@CROPS.recorded
 def uncropped(size: Size) -> Crop:
     """The whole image, unchanged: for images that all have this height and width.
 
@@ -165,22 +163,7 @@ def uncropped(size: Size) -> Crop:
             )
         return Box(0, 0, height, width)
 
-    return Crop(wanted, choose, _recipe(uncropped, size))
-
-
-RECIPES: dict[str, Callable[..., Crop]] = {
-    make.__name__: make
-    for make in (random_resized_crop, central_crop, stretch, letterbox, uncropped)
-}
-"""The functions that make crops which can be saved, by name."""
-
-
-def from_recipe(recipe: Mapping[str, Any]) -> Crop:
-    """The crop of a recipe.  Raises `UsageError` if its name is unknown."""
-    name, arguments = recipe["name"], recipe["arguments"]
-    if name not in RECIPES:
-        raise unknown("crop", name, RECIPES)
-    return RECIPES[name](**arguments)
+    return Crop(wanted, choose)
 
 
 def is_random(crop: Crop) -> bool:
@@ -230,19 +213,10 @@ def move_objects(
 
 
 def _crop(
-    make: Callable[..., Crop],
-    size: Size,
-    choose: Callable[[int, int, Iterator[float]], Box],
-    method: Method,
-    **arguments: Any,
+    size: Size, choose: Callable[[int, int, Iterator[float]], Box], method: Method
 ) -> Crop:
     check_method(method)
-    recipe = _recipe(make, size, method=method, **arguments)
-    return Crop(_pair(size), choose, recipe, method)
-
-
-def _recipe(make: Callable[..., Crop], size: Size, **arguments: Any) -> Recipe:
-    return {"name": make.__name__, "arguments": {"size": [*_pair(size)], **arguments}}
+    return Crop(_pair(size), choose, method)
 
 
 def _pair(size: Size) -> tuple[int, int]:

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxvision.data.feed.crops import Box, Crop, from_recipe
+from jaxvision.data.feed.crops import Box, Crop
 from jaxvision.data.files import decoding, fields, reading
 from jaxvision.data.files.decoding import DecodeError
 from jaxvision.data.files.problems import LISTED
 from jaxvision.errors import UsageError
 from jaxvision.ops import augment
 from jaxvision.ops.augment import Transform
+from jaxvision.recipes import CROPS, recipe_of
 
 VERSION = 1
 """Of what `Preparation.save` returns."""
@@ -79,8 +80,8 @@ class Preparation(NamedTuple):
 
         Raises `UsageError` for a crop or a transform that is the user's own function.
         """
-        crop = self.crop.recipe
-        transform = augment.recipe_of(self.transform)
+        crop = recipe_of(self.crop)
+        transform = recipe_of(self.transform)
         if crop is None:
             raise _unsaved("crop", self.crop.choose, "data.feed.crops")
         if transform is None:
@@ -108,7 +109,7 @@ class Preparation(NamedTuple):
         try:
             return cls(
                 channels=fields.whole(saved["channels"]),
-                crop=from_recipe(saved["crop"]),
+                crop=CROPS.make(saved["crop"]),
                 transform=augment.from_recipe(saved["transform"]),
             )
         except UsageError:

@@ -11,10 +11,8 @@ from PIL import Image
 
 from jaxvision import data
 from jaxvision.data.feed.crops import (
-    RECIPES,
     Crop,
     central_crop,
-    from_recipe,
     letterbox,
     random_resized_crop,
     stretch,
@@ -24,6 +22,7 @@ from jaxvision.data.feed.preparation import Preparation
 from jaxvision.data.source import Source
 from jaxvision.errors import UsageError
 from jaxvision.ops import augment
+from jaxvision.recipes import CROPS, recipe_of
 
 PREPARE = augment.normalise(0.4, 0.2)
 
@@ -198,7 +197,7 @@ def test_random_crops_belong_to_training():
         data.evaluation(source, 2, **options)
 
 
-CROPS = [
+EACH = [
     random_resized_crop((12, 20), scale=(0.3, 0.9), ratio=(0.5, 1.5)),
     central_crop(16, resize=1.1),
     stretch((4, 9)),
@@ -208,14 +207,14 @@ CROPS = [
 
 
 def test_every_crop_has_a_recipe():
-    assert {crop.recipe["name"] for crop in CROPS} == {*RECIPES}
+    assert {recipe_of(crop)["name"] for crop in EACH} == {*CROPS.names()}
 
 
-@pytest.mark.parametrize("crop", CROPS, ids=lambda crop: crop.recipe["name"])
+@pytest.mark.parametrize("crop", EACH, ids=lambda crop: recipe_of(crop)["name"])
 def test_a_crop_is_made_again_from_its_recipe(crop):
-    saved = json.loads(json.dumps(crop.recipe))
-    again = from_recipe(saved)
-    assert (again.size, again.recipe) == (crop.size, crop.recipe)
+    saved = json.loads(json.dumps(recipe_of(crop)))
+    again = CROPS.make(saved)
+    assert (again.size, recipe_of(again)) == (crop.size, recipe_of(crop))
     draws = np.random.default_rng(0).random((20, 22)).tolist()
     for each in draws:
         assert again.choose(60, 80, iter(each)) == crop.choose(60, 80, iter(each))
@@ -223,10 +222,10 @@ def test_a_crop_is_made_again_from_its_recipe(crop):
 
 def test_a_crop_of_another_version_is_named():
     with pytest.raises(UsageError, match=r"unknown crop 'centre_crop'.*'central_crop'"):
-        from_recipe({"name": "centre_crop", "arguments": {"size": 3}})
+        CROPS.make({"name": "centre_crop", "arguments": {"size": 3}})
 
 
-@pytest.mark.parametrize("crop", CROPS[1:4], ids=lambda crop: crop.recipe["name"])
+@pytest.mark.parametrize("crop", EACH[1:4], ids=lambda crop: recipe_of(crop)["name"])
 def test_a_preparation_is_saved_and_loaded(crop):
     transform = augment.compose(augment.pad(2), augment.normalise(0.1, 0.28))
     preparation = Preparation(3, crop, transform)

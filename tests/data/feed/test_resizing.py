@@ -14,6 +14,7 @@ from jaxvision.data.feed.resizing import resize
 from jaxvision.data.files.decoding import decode
 from jaxvision.errors import UsageError
 from jaxvision.ops.resample import crop_and_resize
+from jaxvision.recipes import recipe_of
 
 PHOTOS = Path(__file__).parents[4] / "shared" / "datasets" / "imagenet-photos-200"
 SIZES = [(37, 53), (20, 90), (74, 26), (5, 9), (110, 131), (7, 140), (73, 53), (1, 1)]
@@ -115,7 +116,7 @@ def test_the_method_belongs_to_the_crop_and_is_saved_with_it():
     image = noise(60, 60)
     for method, resample in (("bilinear", Image.BILINEAR), ("bicubic", Image.BICUBIC)):
         crop = central_crop(24, resize=1, method=method)
-        assert crop.recipe["arguments"]["method"] == method
+        assert recipe_of(crop)["arguments"]["method"] == method
         preparation = data.feed.preparation.Preparation(
             3, crop, lambda key, batch: batch
         )
