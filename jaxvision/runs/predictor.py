@@ -33,6 +33,9 @@ from jaxvision.types import (
     Variables,
 )
 
+compiled = functools.lru_cache(maxsize=16)(onednn.jit)
+"""The program of a function, which is the same whenever it is asked for."""
+
 
 class Prediction(NamedTuple):
     """What predicts, how pictures reach it, and how its predictions are shown."""
@@ -69,7 +72,7 @@ class Prediction(NamedTuple):
             (len(pictures) > 0, "there are no pictures: give one or more"),
             (batch_size >= 1, f"batch_size must be positive, got {batch_size}"),
         )
-        program = onednn.jit(self.call)
+        program = compiled(self.call)
         arrays = jax.device_put((self.variables, self.frozen))
         ahead: Mapping[str, Array] = {}
         for first in range(0, len(pictures), batch_size):
@@ -210,6 +213,17 @@ class Predictor:
         `activations` of the network are returned beside what the task predicts, or,
         unless it `predicts`, in its place, under their own names.
         """
+        wanted = (*activations, predicts)
+        if wanted not in self._predictions:
+            self._predictions[wanted] = self._predict_with(activations, predicts)
+        return self._predictions[wanted]
+
+    @functools.cached_property
+    def _predictions(self) -> dict[tuple, Prediction]:
+        """By what was asked for: their programs are compiled once."""
+        return {}
+
+    def _predict_with(self, activations: Sequence[str], predicts: bool) -> Prediction:
         task, preparation = self.task, self.preparation
 
         def call(variables, frozen, images, first):
