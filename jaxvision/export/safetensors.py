@@ -62,7 +62,7 @@ def write(folder: Path, predictor: Predictor, result: Mapping[str, Any]) -> None
         "classes": list(predictor.classes),
         "model": recipe,
         "task": recipe_of(predictor.task),
-        "show": predictor.show and recipe_of(predictor.show),
+        "show": recipe_of(predictor.show),
         "preparation": predictor.preparation.save(),
         "sha256": _digest(folder / WEIGHTS),
     }
