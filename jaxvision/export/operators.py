@@ -111,7 +111,7 @@ class Graph:
         ]
         return self.add("Concat", *parts, axis=0)
 
-    def _translate(self, equation: Any, inputs: list[Value]) -> Sequence[Value]:
+    def _translate(self, equation: Any, inputs: list[Any]) -> Sequence[Value]:
         primitive, params = equation.primitive, equation.params
         inner = next((params[key] for key in _INNER if key in params), None)
         if inner is not None and primitive.name in _CALLS:
