@@ -144,8 +144,7 @@ def inexpressible(equation: Any, why: str = "") -> UsageError:
     shapes = ", ".join(str(atom.aval.str_short()) for atom in equation.invars)
     return UsageError(
         f"the operator {equation.primitive.name} of {shapes} cannot be written as ONNX"
-        f"{why and f' ({why})'}: export to stablehlo, which holds any program, or the "
-        "activations before it with --activations"
+        f"{why and f' ({why})'}: export to stablehlo, which holds any program"
     )
 
 
