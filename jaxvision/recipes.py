@@ -136,9 +136,7 @@ class Kind:
             case float() if math.isfinite(value):
                 return value
             case Mapping():
-                return {
-                    "dict": {key: self._encode(each) for key, each in value.items()}
-                }
+                return {"dict": {k: self._encode(each) for k, each in value.items()}}
         made = _made(value)
         if made is not None:
             kind, recipe = made

@@ -95,9 +95,9 @@ def _stablehlo(file, predictor, record, pictures, activations):
 
 
 def _onnx(file, predictor, record, pictures, activations):
-    from jaxvision.export import onnx, prediction
+    from jaxvision.export import onnx
 
-    wanted = prediction.of(predictor, activations)
+    wanted = predictor.prediction(activations)
     onnx.write(file, wanted, record)
     found = onnx.run(file, predictor.preparation.images(pictures))
     return wanted.predict(pictures, batch_size=len(pictures)), found

@@ -8,8 +8,8 @@ from jaxvision.errors import UsageError, check
 from jaxvision.files import read_object
 
 if TYPE_CHECKING:
-    from jaxvision.export.prediction import Prediction
     from jaxvision.runs import Predictor
+    from jaxvision.runs.predictor import Prediction
 
 
 def predictor(
@@ -50,11 +50,11 @@ def prediction(
     which: Any,
 ) -> "tuple[Prediction, str]":
     """What predicts, by those options or `--export`, and what it is called."""
-    from jaxvision.export import prediction, stablehlo
+    from jaxvision.export import stablehlo
 
     if export is None:
         found, record = predictor(run, model, weights, which)
-        return prediction.of(found), record["experiment"]
+        return found.prediction(), record["experiment"]
     check((run is model is weights is None, "give --export alone, or no --export"))
     exported = stablehlo.read(export)
     return exported.prediction, exported.about.get("experiment", export.stem)

@@ -9,6 +9,7 @@ from jaxvision.data.feed.crops import (
     central_crop,
     letterbox,
     random_resized_crop,
+    resized_crop,
     stretch,
 )
 from jaxvision.data.feed.loader import (
@@ -29,6 +30,7 @@ __all__ = [
     "letterbox",
     "load",
     "random_resized_crop",
+    "resized_crop",
     "stretch",
     "train",
 ]

@@ -15,9 +15,9 @@ import numpy as np
 
 from jaxvision import files
 from jaxvision.errors import UsageError
-from jaxvision.export.prediction import Prediction
 from jaxvision.models.stablehlo import any_number
 from jaxvision.ops.target import portable
+from jaxvision.runs.predictor import Prediction
 
 _LARGEST = 2**31 - 2**20
 """Bytes of a file: what its format, protocol buffers, can hold, with room for names."""

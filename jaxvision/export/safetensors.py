@@ -21,7 +21,7 @@ from jaxvision.errors import UsageError
 from jaxvision.export import card
 from jaxvision.pretrained import keys
 from jaxvision.recipes import MODELS, SHOWS, TASKS, recipe_of
-from jaxvision.runs.finished import Predictor
+from jaxvision.runs.predictor import Predictor
 
 FORMAT = 1
 """Of `config.json`."""

@@ -29,12 +29,10 @@ import numpy as np
 from jaxvision import files
 from jaxvision.data.feed.preparation import Preparation
 from jaxvision.errors import UsageError
-from jaxvision.export import prediction
-from jaxvision.export.prediction import Prediction
 from jaxvision.measures import Measure
 from jaxvision.models import stablehlo
 from jaxvision.recipes import SHOWS, recipe_of
-from jaxvision.runs.finished import Predictor
+from jaxvision.runs.predictor import Prediction, Predictor
 from jaxvision.runs.record import versions
 from jaxvision.types import Model, PyTree
 
@@ -69,7 +67,7 @@ def write(
     Raises `UsageError` for a preparation that cannot be saved, and for programs that
     StableHLO cannot express; then there is no file.
     """
-    predicted = prediction.of(predictor)
+    predicted = predictor.prediction()
     variables, frozen = predicted.variables, predicted.frozen
     (images,) = stablehlo.any_number(predicted.images(1))
     prepared = jax.eval_shape(

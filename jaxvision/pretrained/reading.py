@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ from jaxvision.pretrained import keys, torch_pickle
 
 PYTORCH = (".pth", ".pt", ".th", ".bin", ".ckpt", ".tar")
 SUFFIXES = (".safetensors", ".npz", *PYTORCH)
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""What a repository of the hub calls its file of weights."""
 
 WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema")
 """Keys under which training scripts save the weights, beside other things."""
@@ -35,8 +38,8 @@ def read(source: str | Path | Mapping[str, Any]) -> dict[str, np.ndarray]:
     if isinstance(source, Mapping):
         return _flat(source, "the state dict")
     path = Path(source)
-    if not path.exists() and _is_hub_id(str(source)):
-        path = _download(str(source))
+    if not path.exists() and is_hub_id(str(source)):
+        path = download(str(source), WEIGHTS)
     if not path.is_file():
         if path.suffix.lower() in SUFFIXES:
             raise UsageError(f"there is no file {path} in {Path.cwd()}")
@@ -58,7 +61,7 @@ def read(source: str | Path | Mapping[str, Any]) -> dict[str, np.ndarray]:
     return _flat(torch_pickle.read(path), str(path))
 
 
-def _is_hub_id(source: str) -> bool:
+def is_hub_id(source: str) -> bool:
     """Whether it is `owner/repository`, and not meant to be a file or a folder."""
     owner, _, name = source.partition("/")
     return bool(
@@ -112,7 +115,8 @@ def _read_npz(path: Path) -> Mapping[str, Any]:
         ) from error
 
 
-def _download(repository: str) -> Path:
+def download(repository: str, names: Sequence[str]) -> Path:
+    """The first of these files that a repository of the hub has, in the hub's cache."""
     try:
         import huggingface_hub
         from huggingface_hub import errors
@@ -122,7 +126,7 @@ def _download(repository: str) -> Path:
             "own: pip install 'jaxvision-research[hub]'"
         ) from error
     last: Exception | None = None
-    for name in ("model.safetensors", "pytorch_model.bin"):
+    for name in names:
         try:
             return Path(huggingface_hub.hf_hub_download(repository, name))
         except errors.EntryNotFoundError as error:
@@ -132,8 +136,8 @@ def _download(repository: str) -> Path:
                 f"{repository} cannot be fetched from the Hugging Face hub: {error}"
             ) from error
     raise UsageError(
-        f"{repository} on the Hugging Face hub has neither model.safetensors nor "
-        "pytorch_model.bin: download its file of weights and give its path"
+        f"{repository} on the Hugging Face hub has no {' or '.join(names)}: download "
+        "its file of weights and give its path"
     ) from last
 
 

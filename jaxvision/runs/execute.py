@@ -34,6 +34,7 @@ from jaxvision.files import plain, replace_object
 from jaxvision.printing import print_whatever_the_encoding
 from jaxvision.runs import (
     command_line,
+    parts,
     pictures,
     preflight,
     range_test,
@@ -237,7 +238,7 @@ def _execute(
             if processes.is_main():
                 stack.enter_context(workdirs.locked(workdir))
                 workdirs.write_config(workdir, identity)
-                workdirs.write_prediction(workdir, experiment)
+                parts.save(workdir, experiment)
         with processes.together():
             workdirs.check_seen(workdir)
         tracker = stack.enter_context(

@@ -3,142 +3,34 @@
     predictor = load("runs/mnist_lenet5/2026-01-31_12-00-00")
     predictor.predict(["seven.png"])["probabilities"]
 
-What it needs of the run is in the run directory; the model and the task are put
-together by the code of the experiment.
+What it needs of the run is in the run directory, see `parts`.  Where a part is the
+user's own function, the code of the experiment makes it again.
 """
 
 import dataclasses
 import functools
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jaxvision import data, models, onednn, pretrained, tasks, visualise
-from jaxvision.data.feed.preparation import Picture, Preparation
-from jaxvision.engine import sharding, snapshot
+from jaxvision import models, pretrained, tasks, visualise
+from jaxvision.data.feed.preparation import Preparation
+from jaxvision.engine import snapshot
 from jaxvision.engine.checkpoint import ranked
-from jaxvision.engine.evaluate import Evaluator, example_keys
-from jaxvision.engine.forward import in_evaluation
-from jaxvision.engine.state import TrainState
-from jaxvision.errors import UsageError, check, unknown
+from jaxvision.errors import UsageError, check
 from jaxvision.files import Damaged, read_object
-from jaxvision.ops import augment
+from jaxvision.runs import parts
 from jaxvision.runs.options import Numerics
+from jaxvision.runs.parts import Parts
+from jaxvision.runs.predictor import Predictor
 from jaxvision.runs.record import FORMAT
-from jaxvision.types import (
-    Batch,
-    Experiment,
-    Model,
-    ModelState,
-    Pipeline,
-    PyTree,
-    Show,
-    Task,
-    Variables,
-)
+from jaxvision.types import Experiment, Variables
 
 Which = Literal["best", "last", "average"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Predictor:
-    """A trained network with all that its use needs."""
-
-    model: Model
-    variables: Variables
-    preparation: Preparation
-    task: Task
-    classes: Sequence[str]
-    show: Show | None
-    experiment: Experiment | None = None
-    """That of the run; None for a published network."""
-
-    def predict(
-        self, pictures: Sequence[Picture], *, batch_size: int = 32
-    ) -> dict[str, np.ndarray]:
-        """What the task predicts of each picture, by name [N,…].
-
-        Pictures are paths, contents of image files, or pixels uint8 [H,W,C].  One
-        program serves any number of them.  Raises `UsageError` that names all pictures
-        that cannot be read.
-        """
-        return _joined(self._batches(self._predicted, pictures, batch_size))
-
-    def features(
-        self, pictures: Sequence[Picture], name: str, *, batch_size: int = 32
-    ) -> np.ndarray:
-        """The activation `name` of the model, such as `stage4`, for each picture."""
-
-        def activation(variables, frozen, batch, keys):
-            outputs, _ = self._forward(variables, frozen)(*self.task.inputs(batch))
-            if name not in outputs:
-                raise unknown("activation", name, outputs)
-            return {name: outputs[name]}
-
-        return _joined(self._batches(activation, pictures, batch_size))[name]
-
-    def evaluate(self, pipeline: Pipeline, *, seed: int = 0) -> dict[str, Any]:
-        """The task's metrics over a pipeline, as in a run."""
-        mesh = sharding.make_mesh(1)
-        placed = functools.partial(sharding.place_resident, mesh)
-        evaluator = Evaluator(
-            self.model,
-            self.task,
-            pipeline,
-            mesh,
-            frozen=placed(self.task.frozen()),
-            seed=seed,
-        )
-        params, model_state = _parted(self.variables)
-        state = TrainState(
-            step=jnp.int32(0),
-            params=placed(params),
-            model_state=placed(model_state),
-            opt_state=None,
-            key=jax.random.key_data(jax.random.key(seed)),
-            sums=None,
-        )
-        return evaluator(state).metrics
-
-    def _predicted(self, variables, frozen, batch, keys):
-        return self.task.predict(self._forward(variables, frozen), batch, keys=keys)
-
-    def _forward(self, variables, frozen):
-        return in_evaluation(
-            self.model,
-            *_parted(variables),
-            average=None,
-            step=jnp.int32(0),
-            frozen=frozen,
-        )
-
-    def _batches(
-        self, compute, pictures: Sequence[Picture], batch_size: int
-    ) -> Iterator[dict[str, np.ndarray]]:
-        check(
-            (len(pictures) > 0, "there are no pictures: give one or more"),
-            (batch_size >= 1, f"batch_size must be positive, got {batch_size}"),
-        )
-
-        @onednn.jit
-        def program(variables, frozen, images, first):
-            keys = example_keys(0, first + jnp.arange(batch_size, dtype=jnp.int32))
-            batch: Batch = self.preparation.transform(keys[0], {"image": images})
-            return compute(variables, frozen, batch, keys)
-
-        frozen = self.task.frozen()
-        for first in range(0, len(pictures), batch_size):
-            images = self.preparation.images(pictures[first : first + batch_size])
-            count = len(images)
-            # The last batch is filled up, so that one program serves all.
-            images = np.concatenate([images, *[images[-1:]] * (batch_size - count)])
-            found = program(self.variables, frozen, images, np.int32(first))
-            yield {name: np.asarray(array)[:count] for name, array in found.items()}
 
 
 def load(
@@ -147,6 +39,7 @@ def load(
     weights: Any = None,
     which: Which = "best",
     classes: Sequence[str] | None = None,
+    preparation: Preparation | None = None,
     **options,
 ) -> Predictor:
     """A run directory, or a published network by name with `weights`, as a `Predictor`.
@@ -156,18 +49,24 @@ def load(
       weights: as in `pretrained.load`: a file, a state dict, a hub id or `"default"`.
       which: of a run, the parameters of the best checkpoint, of the last one, or the
         averaged ones of the best.
-      classes: names in the order of their numbers; None: those of the run, or numbers.
+      classes: names in the order of their numbers; None: those of the run, those of
+        ImageNet for a network of 1,000 classes, or numbers.
+      preparation: how images are prepared; None: as those of the run, or as the weights
+        expect it, see `pretrained.preparation`.
       options: of `models.create`, for a published network.
 
-    A run is put together by the code of its experiment, which has to be importable.
+    A run is loaded without the code of its experiment, if what it is made of are
+    models, tasks and transforms of the package; a model of one's own is then known by
+    what it computes, and can predict, but not be trained.
+
     Raises `UsageError` where something is missing or does not fit.
     """
     if weights is not None:
-        return _published(str(source), weights, classes, options)
+        return _published(str(source), weights, classes, preparation, options)
     check((not options, f"only a published network has options, got {[*options]}"))
     folder = Path(source)
-    experiment = _experiment(folder)
-    preparation = experiment.test.preparation
+    found = _parts(folder, classes)
+    preparation = preparation or found.preparation
     check(
         (
             preparation is not None,
@@ -175,15 +74,15 @@ def load(
             "it with data.evaluation, or give the pipeline a `preparation`",
         )
     )
-    classes = experiment.classes if classes is None else classes
+    assert preparation is not None and found.model is not None
+    assert found.task is not None
     return Predictor(
-        model=experiment.model,
+        model=found.model,
         variables=load_variables(folder, which),
         preparation=preparation,
-        task=experiment.task,
-        classes=classes,
-        show=experiment.show and experiment.show(classes),
-        experiment=experiment,
+        task=found.task,
+        classes=found.classes,
+        show=found.show,
     )
 
 
@@ -234,12 +133,38 @@ def _scores(folder: Path, steps: Sequence[int]) -> dict[int, float | None]:
     return {step: found["extra"]["score"] for step, found in contents.items()}
 
 
+def _parts(folder: Path, classes: Sequence[str] | None) -> Parts:
+    """What the run directory holds, and what it lacks by the code of the experiment.
+
+    `classes` are other names than those of the run.
+    """
+    check(
+        (
+            (folder / "config.json").exists(),
+            f"{folder} is no run directory: there is no config.json in it",
+        )
+    )
+    kept = parts.load(folder, classes)
+    if kept is not None and kept.model and kept.task and kept.preparation:
+        return kept
+    experiment = _experiment(folder)
+    names = experiment.classes if classes is None else classes
+    made = Parts(
+        names,
+        experiment.model,
+        experiment.task,
+        experiment.test.preparation,
+        experiment.show and experiment.show(names),
+    )
+    if kept is None:
+        return made
+    lacking = {k: v for k, v in made._asdict().items() if getattr(kept, k) is None}
+    return kept._replace(**lacking)
+
+
 def _experiment(folder: Path) -> Experiment:
     """What the run's config describes, by the code of its experiment."""
     file = folder / "config.json"
-    check(
-        (file.exists(), f"{folder} is no run directory: there is no {file.name} in it")
-    )
     try:
         config = read_object(file)
     except Damaged as error:
@@ -286,36 +211,28 @@ def _published(
     name: str,
     weights: Any,
     classes: Sequence[str] | None,
+    preparation: Preparation | None,
     options: Mapping[str, Any],
 ) -> Predictor:
     model = models.create(name, **options)
-    shape = models.default_input(name)
-    images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     variables = pretrained.load(name, weights, **options)
+    preparation = preparation or pretrained.preparation(name, weights, **options)
+    size = preparation.crop.size
+    images = jax.ShapeDtypeStruct((1, *size, preparation.channels), jnp.float32)
     outputs, _ = jax.eval_shape(model.apply, variables, images)
     count = outputs["logits"].shape[-1]
-    classes = tuple(map(str, range(count))) if classes is None else classes
-    check((len(classes) == count, f"{len(classes)} class names for {count} classes"))
+    if classes is None:
+        classes = pretrained.class_names(count)
+    _check_names(classes, count)
     return Predictor(
         model=model,
         variables=variables,
-        preparation=Preparation(
-            channels=shape[2],
-            crop=data.central_crop(shape[0]),
-            transform=augment.normalise(*models.normalisation(name, **options)),
-        ),
+        preparation=preparation,
         task=tasks.classification(count),
-        classes=classes,
+        classes=tuple(classes),
         show=visualise.classification(classes),
     )
 
 
-def _parted(variables: Variables) -> tuple[PyTree, ModelState]:
-    """What is learned by gradient, and the rest."""
-    rest = {name: value for name, value in variables.items() if name != "params"}
-    return variables["params"], rest
-
-
-def _joined(batches: Iterator[dict[str, np.ndarray]]) -> dict[str, PyTree]:
-    parts = list(batches)
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _check_names(classes: Sequence[str], count: int) -> None:
+    check((len(classes) == count, f"{len(classes)} class names for {count} classes"))

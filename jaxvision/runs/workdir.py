@@ -12,8 +12,7 @@ from typing import Any
 from jaxvision.engine import snapshot
 from jaxvision.errors import UsageError, check
 from jaxvision.files import Damaged, plain, read_object, remove_partials, replace_object
-from jaxvision.runs.record import FORMAT
-from jaxvision.types import Experiment
+from jaxvision.runs import parts
 
 
 def default(name: str) -> Path:
@@ -26,7 +25,7 @@ FILES = (
     "config.json",
     "result.json",
     "metrics.jsonl",
-    "prediction.json",
+    *parts.NAMES,
     "test_metrics.json",
     "undrawn.txt",
 )
@@ -183,22 +182,6 @@ def locked(workdir: Path) -> Iterator[None]:
 def write_config(workdir: Path, identity: Mapping[str, Any]) -> None:
     """Say what the run is, for when it is continued."""
     replace_object(workdir / "config.json", identity)
-
-
-def write_prediction(workdir: Path, experiment: Experiment) -> None:
-    """Keep what prediction needs besides the weights, in `prediction.json`: the names
-    of the classes, and how images are prepared (null where that cannot be saved)."""
-    preparation = experiment.test.preparation
-    try:
-        saved = None if preparation is None else preparation.save()
-    except UsageError:
-        saved = None  # the user's own function
-    content = {
-        "format": FORMAT,
-        "classes": list(experiment.classes),
-        "preparation": saved,
-    }
-    replace_object(workdir / "prediction.json", content)
 
 
 def check_seen(workdir: Path) -> None:

@@ -28,8 +28,8 @@ from jaxvision.data.feed.preparation import Preparation, prepare
 from jaxvision.data.files import decoding
 from jaxvision.data.files.decoding import DecodeError
 from jaxvision.errors import check
-from jaxvision.export.prediction import Prediction
 from jaxvision.files import plain
+from jaxvision.runs.predictor import Prediction
 from jaxvision.serve.batching import Batcher, compiled
 
 PAGE = Path(__file__).with_name("page.html")

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxvision import onednn
 from jaxvision.errors import check
-from jaxvision.export.prediction import Prediction, padded
+from jaxvision.runs.predictor import Prediction, padded
 
 Arrays = Mapping[str, np.ndarray]
 Compute = Callable[[np.ndarray], Arrays]

@@ -6,7 +6,7 @@ import socket
 import sys
 
 from jaxvision.errors import UsageError
-from jaxvision.export.prediction import Prediction
+from jaxvision.runs.predictor import Prediction
 
 _CONNECTIONS = 256
 """At the same time; further ones are told to come again (503)."""

@@ -8,7 +8,7 @@ import pytest
 
 from jaxvision import models, tasks, visualise
 from jaxvision.errors import UsageError
-from jaxvision.export import agreement, onnx, prediction
+from jaxvision.export import agreement, onnx
 from tests import predictors, tiny
 
 pytest.importorskip("onnx", reason="needs the extra export")
@@ -41,7 +41,7 @@ FAMILIES = {
 
 def apart(made, file, activations=()):
     """How far the outputs of ONNX Runtime are from JAX's."""
-    found = prediction.of(made, activations)
+    found = made.prediction(activations)
     onnx.write(file, found, {"experiment": "tiny"})
     size = made.preparation.crop.size[0]
     pictures = predictors.pictures(3, size)
@@ -78,7 +78,7 @@ def test_a_file_says_what_goes_in_and_what_comes_out(tmp_path):
 
     file = tmp_path / "net.onnx"
     made = predictors.make("mlp")
-    onnx.write(file, prediction.of(made), {"experiment": "tiny"})
+    onnx.write(file, made.prediction(), {"experiment": "tiny"})
     model = reader.load(file)
     (images,) = model.graph.input
     sizes = [d.dim_param or d.dim_value for d in images.type.tensor_type.shape.dim]
@@ -94,13 +94,13 @@ def test_batch_normalisation_costs_no_more_than_a_product_and_a_sum(tmp_path):
     import onnx as reader
 
     file = tmp_path / "net.onnx"
-    onnx.write(file, prediction.of(predictors.make("resnet")))
+    onnx.write(file, predictors.make("resnet").prediction())
     kinds = {node.op_type for node in reader.load(file).graph.node}
     assert "Conv" in kinds and not kinds & {"Sqrt", "Reciprocal"}
 
 
 def test_an_unknown_activation_is_refused(tmp_path):
-    made = prediction.of(predictors.make("mlp"), ["logit"])
+    made = predictors.make("mlp").prediction(["logit"])
     with pytest.raises(UsageError, match="did you mean 'logits'"):
         onnx.write(tmp_path / "net.onnx", made)
 
@@ -108,7 +108,7 @@ def test_an_unknown_activation_is_refused(tmp_path):
 def test_a_missing_package_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(UsageError, match=r"jaxvision-research\[export\]"):
-        onnx.write(tmp_path / "net.onnx", prediction.of(predictors.make("mlp")))
+        onnx.write(tmp_path / "net.onnx", predictors.make("mlp").prediction())
     (tmp_path / "net.onnx").write_bytes(b"nonsense")
     with pytest.raises(UsageError, match=r"ONNX Runtime cannot run .*net\.onnx"):
         onnx.run(tmp_path / "net.onnx", np.zeros((1, 8, 8, 3), np.uint8))

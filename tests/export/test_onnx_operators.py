@@ -8,7 +8,7 @@ from jax import lax
 
 from jaxvision.errors import UsageError
 from jaxvision.export import onnx
-from jaxvision.export.prediction import Prediction
+from jaxvision.runs.predictor import Prediction
 from tests import predictors
 
 pytest.importorskip("onnx", reason="needs the extra export")

@@ -18,7 +18,7 @@ from PIL import Image
 
 from jaxvision import data, tasks, visualise
 from jaxvision.errors import UsageError
-from jaxvision.export import prediction, stablehlo
+from jaxvision.export import stablehlo
 from jaxvision.serve import batching, server
 from tests import predictors
 
@@ -67,7 +67,7 @@ def made():
 
 @pytest.fixture(scope="module")
 def ask(made):
-    with serving(app.make(prediction.of(made), "tiny net", **LIMITS)) as ask:
+    with serving(app.make(made.prediction(), "tiny net", **LIMITS)) as ask:
         yield ask
 
 
@@ -180,7 +180,7 @@ def test_the_page_asks_for_a_photograph(ask):
 def test_any_task_is_served():
     show = visualise.regression(["a", "b", "c", "d"], target="size")
     made = predictors.make("mlp", task=tasks.regression("size"), show=show)
-    found = prediction.of(made)
+    found = made.prediction()
 
     def call(*arguments):  # what JSON has no number for
         numbers = found.call(*arguments)["numbers"]
@@ -194,7 +194,7 @@ def test_any_task_is_served():
 
 def test_a_failure_tells_the_client_nothing_and_is_not_the_end(made):
     broken = made.show._replace(words=lambda found: 1 / 0)
-    found = prediction.of(made)._replace(show=broken)
+    found = made.prediction()._replace(show=broken)
     with serving(app.make(found, "x", **LIMITS)) as ask:
         for _ in range(2):
             status, _, answer = ask("POST", "/predict", GOOD)
@@ -239,7 +239,7 @@ def test_what_waits_together_is_computed_together(failing):
 def test_a_network_of_other_channels_is_refused(made):
     two = made.preparation._replace(channels=2)
     with pytest.raises(UsageError, match="takes images of 2 channels"):
-        app.make(prediction.of(made)._replace(preparation=two), "x", **LIMITS)
+        app.make(made.prediction()._replace(preparation=two), "x", **LIMITS)
 
 
 def test_an_address_that_is_taken_is_refused_before_anything_is_compiled(made):

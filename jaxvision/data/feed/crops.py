@@ -19,12 +19,15 @@ Size = int | tuple[int, int]
 
 
 class Box(NamedTuple):
-    """A rectangle of whole pixels.  It may be larger than the image (`letterbox`)."""
+    """A rectangle in pixels.  It may be larger than the image (`letterbox`).
 
-    top: int
-    left: int
-    height: int
-    width: int
+    Whole numbers, except where it tells which part of an image a `resized_crop` took.
+    """
+
+    top: float
+    left: float
+    height: float
+    width: float
 
 
 class Crop(NamedTuple):
@@ -38,6 +41,9 @@ class Crop(NamedTuple):
     method: Method = "bilinear"
     """How it is resized, antialiased as Pillow does: `bilinear`, or `bicubic`, with
     which many published weights were trained; see `resizing`."""
+    resized: Callable[[int, int], tuple[int, int]] | None = None
+    """`(height, width) ->` the size to which the whole image is resized, before
+    `choose` takes a box of `size` from that; None: what `choose` takes is resized."""
 
 
 DRAWS = 22
@@ -115,6 +121,40 @@ def central_crop(
         return _centred(height, width, box_height, box_width)
 
     return _crop(size, choose, method)
+
+
+@CROPS.recorded
+def resized_crop(
+    size: Size, *, resize: int, squash: bool = False, method: Method = "bilinear"
+) -> Crop:
+    """The shorter side resized to `resize` pixels, and `size` cut out of the centre.
+
+    If it is to `squash` them, both sides are.  Bit for bit what torchvision and timm
+    make of an image for their weights, by their rounding and Pillow's resizing;
+    `central_crop` takes the box first, which costs less and gives pixels between these.
+    """
+    height, width = _pair(size)
+    check(
+        (
+            resize >= max(height, width),
+            f"resize must be at least the {max(height, width)} pixels that are cut "
+            f"out, got {resize}",
+        )
+    )
+
+    def resized(height: int, width: int) -> tuple[int, int]:
+        if squash:
+            return resize, resize
+        if height < width:
+            return resize, int(resize * width / height)
+        return int(resize * height / width), resize
+
+    def choose(whole_height: int, whole_width: int, draws: Iterator[float]) -> Box:
+        del draws
+        top, left = round((whole_height - height) / 2), round((whole_width - width) / 2)
+        return Box(top, left, height, width)
+
+    return _crop(size, choose, method)._replace(resized=resized)
 
 
 @CROPS.recorded

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxvision.data.feed.crops import Box, Crop
+from jaxvision.data.feed.resizing import resize_as_pillow
 from jaxvision.data.files import decoding, fields, reading
 from jaxvision.data.files.decoding import DecodeError
 from jaxvision.data.files.problems import LISTED
@@ -134,7 +135,20 @@ def prepare(
     Returns the part that was taken, and the height and width of the image.  Raises
     `DecodeError` if it cannot be decoded.
     """
-    from jaxvision.data.feed.jpeg import cut, decode_box
+    from jaxvision.data.feed.jpeg import cut, decode_box, decode_whole
+
+    if crop.resized is not None:
+        if not isinstance(content, np.ndarray):
+            content = decode_whole(content, out.shape[2])
+        height, width = content.shape[:2]
+        size = crop.resized(height, width)
+        whole = np.empty((*size, out.shape[2]), np.uint8)
+        resize_as_pillow(content, whole, crop.method)
+        top, left, rows, columns = map(int, crop.choose(*size, iter(draws)))
+        out[:] = whole[top : top + rows, left : left + columns]
+        down, across = height / size[0], width / size[1]
+        taken = Box(top * down, left * across, rows * down, columns * across)
+        return taken, height, width
 
     def choose(height: int, width: int) -> Box:
         return crop.choose(height, width, iter(draws))

@@ -50,12 +50,18 @@ def resize(image: np.ndarray, out: np.ndarray, method: Method = "bilinear") -> N
         fir.Resizer().resize(source, target, options)
         out[:] = np.frombuffer(target.get_buffer(), np.uint8).reshape(out.shape)
     else:
-        from PIL import Image
+        resize_as_pillow(image, out, method)
 
-        resample = Image.Resampling[method.upper()]
-        for channel in range(channels):
-            plane = Image.fromarray(np.ascontiguousarray(image[..., channel]))
-            out[..., channel] = plane.resize((columns, rows), resample)
+
+def resize_as_pillow(image: np.ndarray, out: np.ndarray, method: Method) -> None:
+    """The same by Pillow itself, to the bit, with which weights were tested."""
+    from PIL import Image
+
+    rows, columns = out.shape[:2]
+    resample = Image.Resampling[method.upper()]
+    for channel in range(image.shape[2]):
+        plane = Image.fromarray(np.ascontiguousarray(image[..., channel]))
+        out[..., channel] = plane.resize((columns, rows), resample)
 
 
 @functools.cache

@@ -232,7 +232,8 @@ def cut_map(values: np.ndarray, box: Box, out: np.ndarray, outside: int) -> None
         (box.top, box.height, out.shape[-2]),
         (box.left, box.width, out.shape[-1]),
     ):
-        grids.append(start + ((np.arange(size) + 0.5) * length // size).astype(int))
+        centres = start * size + (np.arange(size) + 0.5) * length
+        grids.append((centres // size).astype(int))
     rows, columns = grids
     height, width = values.shape[-2:]
     inside = np.ix_((rows >= 0) & (rows < height), (columns >= 0) & (columns < width))

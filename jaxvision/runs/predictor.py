@@ -1,0 +1,221 @@
+"""A trained network as a value that can be used.
+
+A `Predictor` holds all parts of it, and can do what they can.  Its `Prediction` is one
+function of arrays: what is computed in batches, exported, and served.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvision import data, onednn
+from jaxvision.data.feed.crops import uncropped
+from jaxvision.data.feed.preparation import Picture, Preparation
+from jaxvision.engine import sharding
+from jaxvision.engine.evaluate import Evaluator, example_keys
+from jaxvision.engine.forward import in_evaluation
+from jaxvision.engine.state import TrainState
+from jaxvision.errors import UsageError, check, unknown
+from jaxvision.recipes import recipe_of
+from jaxvision.types import (
+    Array,
+    Model,
+    ModelState,
+    Pipeline,
+    PyTree,
+    Show,
+    Task,
+    Variables,
+)
+
+
+class Prediction(NamedTuple):
+    """What predicts, how pictures reach it, and how its predictions are shown."""
+
+    call: Callable[..., Mapping[str, Array]]
+    """`(variables, frozen, images, first) -> predictions`, pure: uint8 [B,S,T,C] as
+    `preparation.images` makes them to arrays by name [B,…].  `first`, int32, is the
+    place of the first image among all, by which tasks that draw have their keys."""
+    variables: Variables
+    frozen: PyTree
+    preparation: Preparation
+    classes: Sequence[str]
+    show: Show | None
+
+    def images(self, count: int) -> jax.ShapeDtypeStruct:
+        """The shape and type of as many prepared images."""
+        shape = (count, *self.preparation.crop.size, self.preparation.channels)
+        return jax.ShapeDtypeStruct(shape, jnp.uint8)
+
+    def batches(
+        self, pictures: Sequence[Picture], batch_size: int
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """What is predicted of `batch_size` pictures after the other, by name [≤B,…].
+
+        One program serves all, since the last batch is filled up.  Raises `UsageError`
+        that names all pictures of a batch that cannot be read.
+        """
+        check(
+            (len(pictures) > 0, "there are no pictures: give one or more"),
+            (batch_size >= 1, f"batch_size must be positive, got {batch_size}"),
+        )
+        program = onednn.jit(self.call)
+        arrays = jax.device_put((self.variables, self.frozen))
+        for first in range(0, len(pictures), batch_size):
+            images = self.preparation.images(pictures[first : first + batch_size])
+            found = program(*arrays, padded(images, batch_size), np.int32(first))
+            yield {k: np.asarray(each)[: len(images)] for k, each in found.items()}
+
+    def predict(
+        self, pictures: Sequence[Picture], *, batch_size: int = 32
+    ) -> dict[str, np.ndarray]:
+        """What is predicted of each picture, by name [N,…], see `Predictor.predict`."""
+        parts = list(self.batches(pictures, batch_size))
+        return {
+            name: np.concatenate([part[name] for part in parts]) for name in parts[0]
+        }
+
+
+def padded(images: np.ndarray, count: int) -> np.ndarray:
+    """The images, filled up to `count` by the last one, so that one program serves."""
+    return np.concatenate([images, *[images[-1:]] * (count - len(images))])
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictor:
+    """A trained network with all that its use needs."""
+
+    model: Model
+    variables: Variables
+    preparation: Preparation
+    task: Task
+    classes: Sequence[str]
+    show: Show | None
+
+    def predict(
+        self, pictures: Sequence[Picture], *, batch_size: int = 32
+    ) -> dict[str, np.ndarray]:
+        """What the task predicts of each picture, by name [N,…].
+
+        Pictures are paths, contents of image files, or pixels uint8 [H,W,C].  One
+        program serves any number of them.  Raises `UsageError` that names all pictures
+        that cannot be read.
+        """
+        return self.prediction().predict(pictures, batch_size=batch_size)
+
+    def features(
+        self, pictures: Sequence[Picture], name: str, *, batch_size: int = 32
+    ) -> np.ndarray:
+        """The activation `name` of the model, such as `stage4`, for each picture."""
+        prediction = self.prediction([name], predicts=False)
+        return prediction.predict(pictures, batch_size=batch_size)[name]
+
+    def evaluate(
+        self, on: Pipeline | str, *, batch_size: int = 100, seed: int = 0
+    ) -> dict[str, Any]:
+        """The task's metrics over a pipeline, or over the test split of a data set.
+
+        A data set is given by its name, as in `data.load`; its images are prepared as
+        those of the run were.  Raises `UsageError` for a set of other classes.
+        """
+        pipeline = self.pipeline(on, batch_size) if isinstance(on, str) else on
+        pipeline.check_read_by(self.task)
+        mesh = sharding.make_mesh(1)
+        placed = functools.partial(sharding.place_resident, mesh)
+        evaluator = Evaluator(
+            self.model,
+            self.task,
+            pipeline,
+            mesh,
+            frozen=placed(self.task.frozen()),
+            seed=seed,
+        )
+        params, model_state = _parted(self.variables)
+        state = TrainState(
+            step=jnp.int32(0),
+            params=placed(params),
+            model_state=placed(model_state),
+            opt_state=None,
+            key=jax.random.key_data(jax.random.key(seed)),
+            sums=None,
+        )
+        return evaluator(state).metrics
+
+    def pipeline(self, dataset: str, batch_size: int) -> Pipeline:
+        """The test split of a data set, prepared as the images of the run were."""
+        source = data.load(dataset).test
+        ours, theirs = list(self.classes), list(source.class_names)
+        if ours != theirs:
+            first = next(
+                (
+                    f"class {k} is {a!r} here and {b!r} there"
+                    for k, (a, b) in enumerate(zip(ours, theirs, strict=False))
+                    if a != b
+                ),
+                "the first are the same",
+            )
+            raise UsageError(
+                f"the network tells {len(ours)} classes apart and {dataset} has "
+                f"{len(theirs)}; {first}: evaluate on a set of the same classes, or "
+                "give load(…, classes=…) if they are only called otherwise"
+            )
+        preparation = self.preparation
+        # Without a crop the images can stay in memory.
+        whole = recipe_of(preparation.crop) == recipe_of(
+            uncropped(preparation.crop.size)
+        )
+        return data.evaluation(
+            source,
+            batch_size,
+            transform=preparation.transform,
+            crop=None if whole else preparation.crop,
+        )
+
+    def prediction(
+        self, activations: Sequence[str] = (), *, predicts: bool = True
+    ) -> Prediction:
+        """Prediction as one pure function, with all that it needs.
+
+        `activations` of the network are returned beside what the task predicts, or,
+        unless it `predicts`, in its place, under their own names.
+        """
+        task, preparation = self.task, self.preparation
+
+        def call(variables, frozen, images, first):
+            keys = example_keys(0, first + jnp.arange(images.shape[0], dtype=jnp.int32))
+            batch = preparation.transform(keys[0], {"image": images})
+            forward = in_evaluation(
+                self.model,
+                *_parted(variables),
+                average=None,
+                step=jnp.int32(0),
+                frozen=frozen,
+            )
+            found = dict(task.predict(forward, batch, keys=keys)) if predicts else {}
+            if activations:
+                outputs, _ = forward(*task.inputs(batch))
+                for name in activations:
+                    if name not in outputs:
+                        raise unknown("activation", name, outputs)
+                    found[name] = outputs[name]
+            return found
+
+        return Prediction(
+            call,
+            self.variables,
+            task.frozen(),
+            preparation,
+            tuple(self.classes),
+            self.show,
+        )
+
+
+def _parted(variables: Variables) -> tuple[PyTree, ModelState]:
+    """What is learned by gradient, and the rest."""
+    rest = {name: value for name, value in variables.items() if name != "params"}
+    return variables["params"], rest
