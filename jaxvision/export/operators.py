@@ -338,6 +338,22 @@ def _concatenate(graph, equation, *parts):
     return graph.add("Concat", *parts, axis=equation.params["dimension"], shape=shape)
 
 
+def _stack(graph, equation, *parts):
+    axis, shape = equation.params["axis"], equation.outvars[0].aval.shape
+    thin = [size if i != axis else 1 for i, size in enumerate(shape)]
+    return graph.add(
+        "Concat", *(_reshaped(graph, x, thin) for x in parts), axis=axis, shape=shape
+    )
+
+
+def _unstack(graph, equation, x):
+    axis = equation.params["axis"]
+    return [
+        graph.add("Gather", x, np.array(i), axis=axis, shape=out.aval.shape)
+        for i, out in enumerate(equation.outvars)
+    ]
+
+
 def _sliced(graph, x, starts, ends, steps, shape):
     axes = _ints(range(len(starts)))
     return graph.add(
@@ -401,7 +417,7 @@ def _pad(graph, equation, x, value):
 
 
 def _tile(graph, equation, x):
-    repeats = _ints(equation.params["reps"])
+    repeats = graph.sizes(equation.params["reps"])
     return graph.add("Tile", x, repeats, shape=equation.outvars[0].aval.shape)
 
 
@@ -659,8 +675,10 @@ OPERATORS: Mapping[str, Callable[..., Any]] = {
     "slice": _slice,
     "split": _split,
     "squeeze": _reshape,  # to the shape that it has in JAX
+    "stack": _stack,
     "tile": _tile,
     "transpose": _transpose,
+    "unstack": _unstack,
 }
 
 _BROADCASTING = ARITHMETIC.keys() | {"broadcast_in_dim"}

@@ -12,6 +12,7 @@ import pytest
 import jaxvision
 from jaxvision.errors import UsageError
 from jaxvision.export import hub
+from jaxvision.files import read_object, replace_object
 from jaxvision.runs import run
 from tests import predictors, tiny
 
@@ -98,6 +99,11 @@ def test_what_cannot_be_pushed_or_pulled_is_refused(finished, there, tmp_path):
     (there.root / "me/other/config.json").write_text('{"format": 99}')
     with pytest.raises(UsageError, match=r"has format 99[^!]*has no checkpoints"):
         hub.pull("me/other", tmp_path / "y")
+    hub.push(finished, "me/tiny")
+    file = there.root / "me/tiny/prediction.json"
+    replace_object(file, read_object(file) | {"task": None})
+    with pytest.raises(UsageError, match="needs the code of its experiment"):
+        hub.pull("me/tiny", tmp_path / "z")
     with pytest.raises(UsageError, match="is there already"):
         hub.pull("me/tiny", finished)
 

@@ -124,9 +124,14 @@ FUNCTIONS = {
     "squeeze": lambda x: x[:, :1].squeeze(1),
     "stop_gradient": lax.stop_gradient,
     "sub": lambda x: 1 - x,
+    "stack": lambda x: jnp.stack([x, 2 * x], 2),
     "tanh": jnp.tanh,
     "tile": lambda x: lax.tile(x, (1, 2, 1, 3)),
+    "tile for all images": lambda x: (
+        x + jnp.tile(ROW * np.ones((1, 6, 1, 1), np.float32), (x.shape[0], 1, 6, 1))
+    ),
     "transpose": lambda x: x.transpose(0, 3, 1, 2),
+    "unstack": lambda x: sum(jnp.unstack(x, axis=1)[::2]),
     "a function inside": lambda x: jax.nn.gelu(jax.nn.relu(x), approximate=False),
     "a constant": lambda x: jnp.ones((1, 3)) + jnp.zeros((x.shape[0], 1)),
 }
