@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import tyro
 
+from jaxvision.commands.source import DEFAULTS, Network
 from jaxvision.errors import UsageError, check
 
 Outputs = Mapping[str, Any]
@@ -19,10 +20,7 @@ PICTURES = 3
 def export(
     file: tyro.conf.Positional[Path],
     to: Literal["stablehlo", "onnx", "safetensors"],
-    run: Path | None = None,
-    model: str | None = None,
-    weights: str | None = None,
-    which: Literal["best", "last", "average"] = "best",
+    network: tyro.conf.OmitArgPrefixes[Network] = DEFAULTS,
     activations: tuple[str, ...] = (),
     tolerance: float = 1e-4,
 ) -> None:
@@ -35,17 +33,13 @@ def export(
     Args:
         file: The file to write, or the folder for safetensors.
         to: The format.
-        run: A run directory.
-        model: The name of a published network, with --weights.
-        weights: Its weights: a file, a hub id or "default".
-        which: The parameters of a run's best checkpoint, the last, or the averaged.
+        network: The original.
         activations: Further outputs of an ONNX model, such as logits.
         tolerance: How far the export may differ from the original, relative to the
             largest output; beyond it nothing is written.
     """
     import numpy as np
 
-    from jaxvision.commands import source
     from jaxvision.engine.compilation import enable_cache
     from jaxvision.export import agreement
 
@@ -60,7 +54,7 @@ def export(
     form = FORMS[to]
     with _placed(file, form.is_folder) as partial:
         enable_cache()
-        predictor, record = source.predictor(run, model, weights, which)
+        predictor, record = network.predictor()
         preparation = predictor.preparation
         shape = (PICTURES, *preparation.crop.size, preparation.channels)
         pictures = list(np.random.default_rng(0).integers(0, 256, shape, np.uint8))

@@ -3,9 +3,10 @@
 import json
 import sys
 from pathlib import Path
-from typing import Literal
 
 import tyro
+
+from jaxvision.commands.source import DEFAULTS, Network
 
 SHOWN = 24
 """Pictures that are drawn."""
@@ -13,18 +14,9 @@ SHOWN = 24
 
 def predict(
     pictures: tyro.conf.Positional[tuple[str, ...]] = (),
-    run: Path | None = None,
-    model: str | None = None,
-    weights: str | None = None,
+    network: tyro.conf.OmitArgPrefixes[Network] = DEFAULTS,
     export: Path | None = None,
-    which: Literal["best", "last", "average"] = "best",
     dataset: str | None = None,
-    classes: Path | None = None,
-    size: int | None = None,
-    resize: int | None = None,
-    method: Literal["bilinear", "bicubic"] = "bilinear",
-    mean: tuple[float, ...] = (),
-    std: tuple[float, ...] = (),
     json_lines: bool = False,
     output: Path | None = Path("predictions.png"),
     batch_size: int = 32,
@@ -35,24 +27,13 @@ def predict(
 
     Args:
         pictures: Files, folders (all images in them), or quoted patterns.
-        run: A run directory.
-        model: The name of a published network, with --weights.
-        weights: Its weights: a file, a hub id or "default".
+        network: What predicts.
         export: A file that export --to stablehlo has written.
-        which: The parameters of a run's best checkpoint, the last, or the averaged.
         dataset: Predict the test images of this data set, and measure on them.
-        classes: A file with the names of the classes, one in each line.
-        size: Side of the square that is cut out of an image, for weights of which it
-            is not known.
-        resize: The shorter side to which images are resized before; by default --size.
-        method: How they are resized, for such weights.
-        mean: Of each channel, for pixels from 0 to 1; by default the model's usual one.
-        std: The deviations of the channels.
         json_lines: Print one JSON object for each picture instead of a table.
         output: Where the pictures are drawn with what is predicted; None: nowhere.
         batch_size: Pictures that are computed together.
     """
-    from jaxvision.commands import source
     from jaxvision.data.files import pictures as files
     from jaxvision.data.progress import bar
     from jaxvision.engine.compilation import enable_cache
@@ -70,21 +51,10 @@ def predict(
     enable_cache()
     predictor = None
     if export is None:
-        predictor, _ = source.predictor(
-            run,
-            model,
-            weights,
-            which,
-            classes=classes,
-            size=size,
-            resize=resize,
-            method=method,
-            mean=mean,
-            std=std,
-        )
+        predictor, _ = network.predictor()
         prediction = predictor.prediction()
     else:
-        prediction, _ = source.prediction(run, model, weights, export, which)
+        prediction, _ = network.prediction(export)
     if dataset is None:
         names, contents = [str(path) for path in found], list(found)
     else:

@@ -27,7 +27,7 @@ def folder(tmp_path, monkeypatch):
     """An empty folder, with one published network, which is called `net`."""
     made = predictors.make("mlp")
 
-    def load(name, *, weights):
+    def load(name, *, weights, **others):
         assert (name, weights) == ("net", "w.safetensors")
         return made
 
