@@ -9,7 +9,6 @@ together by the code of the experiment.
 
 import dataclasses
 import functools
-import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +27,7 @@ from jaxvision.engine.state import TrainState
 from jaxvision.errors import UsageError, check, unknown
 from jaxvision.files import Damaged, read_object
 from jaxvision.ops import augment
+from jaxvision.runs import programs
 from jaxvision.runs.options import Numerics
 from jaxvision.runs.record import FORMAT
 from jaxvision.types import (
@@ -159,7 +159,8 @@ def load(
       classes: names in the order of their numbers; None: those of the run, or numbers.
       options: of `models.create`, for a published network.
 
-    A run is put together by the code of its experiment, which has to be importable.
+    A run is put together by the code of its experiment, which has to be importable, or
+    be where it was in relation to the run directory.
     Raises `UsageError` where something is missing or does not fit.
     """
     if weights is not None:
@@ -252,8 +253,8 @@ def _experiment(folder: Path) -> Experiment:
             f"{FORMAT}: load the run with the code that made it"
         )
     try:
-        module = importlib.import_module(config["program"])
-    except ImportError as error:
+        module = programs.load(config["program"], folder)
+    except (ImportError, UsageError) as error:
         raise UsageError(
             f"the experiment of {folder}, {config['program']}, cannot be imported "
             f"({error}): run this where the experiment is, or load its weights alone "
