@@ -35,14 +35,15 @@ from jaxvision.models.registry import build
 from jaxvision.ops import augment as ops
 from jaxvision.ops.augment import Transform
 from jaxvision.printing import make_console
-from jaxvision.types import Experiment, Variables
+from jaxvision.types import Experiment, Model, Variables
 
 PER_DISPATCH = 8
 """Training steps that run on the device for each call from Python."""
 
 AUGMENTATIONS = ("crop", "crop_flip")
 
-Numbers = np.ndarray | jax.Array
+MOST_EXECUTABLES = 16
+"""Compiled training steps that are kept; the oldest ones go."""
 
 
 class ImageClassifier(ClassifierMixin, BaseEstimator):
@@ -79,10 +80,10 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
 
     Attributes:
       classes_: the labels, sorted [K].
-      variables_: of the network, `{"params": …, …}`, on the host.
+      variables_: of the network, `{"params": …, …}`, on the host.  `"normalisation"`
+        among them has the mean and the scale of each channel.
       image_shape_: (H, W, C) of the images of `fit`; None for files.
       image_dtype_: `"uint8"` or `"float32"`.
-      mean_, scale_: what normalises the images, in their units, per channel.
       history_: the rows of the training log, each a dict.
       n_features_in_, feature_names_in_: of the columns, where images come flattened.
 
@@ -126,12 +127,14 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         found = self._images(X, reset=True)
         classes, numbers = np.unique(self._labels(found, y), return_inverse=True)
         self._begin(found, classes)
-        rate = self.learning_rate
-
-        def schedule(steps: int):
-            return optim.warmup_cosine(rate, steps=steps, warmup=steps // 5)
-
-        self._train(found, numbers, schedule, self.epochs, float(self.validation))
+        self._train(
+            found,
+            numbers,
+            epochs=self.epochs,
+            annealed=True,
+            initial=lambda: self._first_variables(found),
+            validation=float(self.validation),
+        )
         return self
 
     def partial_fit(self, X, y, classes=None) -> "ImageClassifier":
@@ -159,8 +162,13 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         )
         if first:
             self._begin(found, known)
-        rate = optim.constant(self.learning_rate)
-        self._train(found, np.searchsorted(known, labels), lambda steps: rate, 1)
+        self._train(
+            found,
+            np.searchsorted(known, labels),
+            epochs=1,
+            annealed=False,
+            initial=lambda: self._first_variables(found) if first else self.variables_,
+        )
         return self
 
     def predict(self, X) -> np.ndarray:
@@ -169,7 +177,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X) -> np.ndarray:
         """The probabilities float32 [N,K] of the labels, in the order of `classes_`."""
-        check_is_fitted(self)
+        check_is_fitted(self, "variables_")
         found = self._images(X, reset=False)
         program = _program(self._module(), self._resized())
         parts = []
@@ -180,7 +188,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
             # The last one is filled up, so that one program serves all.
             filling = np.repeat(batch[-1:], self.batch_size - len(batch), axis=0)
             filled = np.concatenate([batch, filling])
-            made = program(self.variables_, self.mean_, self.scale_, filled)
+            made = program(self.variables_, filled)
             parts.append(np.asarray(made)[: len(batch)])
         return np.concatenate(parts)
 
@@ -247,33 +255,25 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
     # Training.
 
     def _begin(self, found: Images, classes: np.ndarray) -> None:
-        """What is before the first step."""
+        """What is before any training."""
         check((len(classes) > 1, f"y has one class only, {classes}: give two or more"))
-        if isinstance(found, list) or self.weights is not None:
-            published = models.normalisation(self.model, **self._options())
-            unit = 255 if self.image_dtype_ == "uint8" else 1
-            mean, scale = (unit * np.asarray(numbers) for numbers in published)
-            if self._channels() != len(mean):
-                mean, scale = mean.mean(keepdims=True), scale.mean(keepdims=True)
-        else:
-            mean, scale = found.mean((0, 1, 2), float), found.std((0, 1, 2), float)
-        self.mean_ = mean.astype(np.float32)
-        self.scale_ = np.where(scale > 0, scale, 1).astype(np.float32)
         seeds = check_random_state(self.random_state)
         self._seed = int(seeds.randint(np.iinfo(np.int32).max))
         self._updates = 0
         self.classes_ = classes
-        self.variables_: Variables = {}
+        self.__dict__.pop("variables_", None)  # of another fit
 
     def _train(
         self,
         found: Images,
         numbers: np.ndarray,
-        schedule: Callable[[int], Any],
+        *,
         epochs: int,
+        annealed: bool,
+        initial: Callable[[], Variables],
         validation: float = 0.0,
     ) -> None:
-        """Go on from `variables_`, by the loop that trains every experiment."""
+        """Make `variables_` by the loop that trains every experiment."""
         train = _source(found, numbers, self.classes_, self._channels())
         if validation:
             train, held_out = data.carve(train, validation)
@@ -281,24 +281,27 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
             few = np.arange(min(train.size, self.batch_size))
             held_out = take(train, lambda: few, name=train.name, size=len(few))
         seed = (self._seed + self._updates) % 2**31
-        prepare = _prepare(self._resized(), self.mean_, self.scale_)
+        own = [self.augment] if callable(self.augment) else []
+        resize = _resize(self._resized())
         crops = self._crops() if isinstance(found, list) else (None, None)
         pipeline = data.train(
             train,
             _even(train.size, self.batch_size),
-            transform=ops.compose(*self._augmentation(), prepare),
+            transform=ops.compose(*own, resize, *self._motions()),
             seed=seed,
             crop=crops[0],
         )
         evaluation = data.evaluation(
-            held_out, self.batch_size, transform=prepare, crop=crops[1]
+            held_out, self.batch_size, transform=resize, crop=crops[1]
         )
-        model, steps = models.from_linen(self._module()), pipeline.steps(epochs)
+        model, steps = _normalising(self._module()), pipeline.steps(epochs)
+        rate = self.learning_rate
+        cosine = optim.warmup_cosine(rate, steps=steps, warmup=steps // 5)
         experiment = Experiment(
             model=model,
             task=tasks.classification(len(self.classes_)),
             optimizer=optim.adamw(
-                schedule(steps),
+                cosine if annealed else optim.constant(rate),
                 weight_decay=self.weight_decay,
                 no_weight_decay=model.no_weight_decay,
             ),
@@ -307,39 +310,65 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
             test=evaluation,
             steps=steps,
             seed=seed,
-            initial=self._initial,
+            initial=initial,
             eval_every=pipeline.num_batches if validation else steps,
             steps_per_dispatch=PER_DISPATCH,
         )
         experiment.check()
-        done = self._fit(experiment)
+        kind = (
+            *(self._module(), self.image_shape_, self.image_size, self.augment),
+            *(self.learning_rate, self.weight_decay, annealed, steps),
+            pipeline.num_batches,
+        )
+        done = self._fit(experiment, functools.partial(_compiled_once, kind))
         state = done.best if validation else done.last
         params, rest = jax.tree.map(np.asarray, (state.params, dict(state.model_state)))
-        self.variables_ = {"params": params, **rest}
+        self.variables_: Variables = {"params": params, **rest}
         self.history_ = done.rows
         self._updates += steps
 
-    def _fit(self, experiment: Experiment):
+    def _fit(self, experiment: Experiment, share_step: Callable[..., Any]):
         """`engine.loop.fit` in a folder that is gone afterwards."""
         console = make_console() if self.verbose else Console(quiet=True)
         mesh = sharding.make_mesh(1)
         with tempfile.TemporaryDirectory(prefix="jaxvision-") as folder:
             try:
-                return fit(experiment, Path(folder), mesh=mesh, console=console)
+                return fit(
+                    experiment,
+                    Path(folder),
+                    mesh=mesh,
+                    console=console,
+                    share_step=share_step,
+                )
             except Diverged as error:
                 raise UsageError(
                     "the loss or the parameters are not finite any more: lower the "
                     f"learning_rate, {self.learning_rate}"
                 ) from error
-            except Preempted:
-                signal.raise_signal(signal.SIGTERM)  # the loop had taken it over
+            except Interrupted as error:  # by a signal that the loop had taken over
+                left = isinstance(error, Preempted)
+                signal.raise_signal(signal.SIGTERM if left else signal.SIGINT)
                 raise
-            except Interrupted:
-                raise KeyboardInterrupt from None
 
-    def _initial(self) -> Variables:
-        if self.variables_ or self.weights is None:
-            return self.variables_
+    def _first_variables(self, found: Images) -> Variables:
+        """Those that a fit does not draw: what normalises images, published weights."""
+        if isinstance(found, np.ndarray) and self.weights is None:
+            mean, scale = found.mean((0, 1, 2), float), found.std((0, 1, 2), float)
+        else:
+            published = models.normalisation(self.model, **self._options())
+            unit = 255 if self.image_dtype_ == "uint8" else 1
+            mean, scale = (unit * np.asarray(numbers) for numbers in published)
+            if self._channels() != len(mean):
+                mean, scale = (
+                    np.full(self._channels(), x.mean()) for x in (mean, scale)
+                )
+        normalisation = {"mean": mean, "scale": np.where(scale > 0, scale, 1)}
+        return {
+            **({} if self.weights is None else self._published()),
+            "normalisation": jax.tree.map(np.float32, normalisation),
+        }
+
+    def _published(self) -> Variables:
         height, width, channels = self.image_shape_ or (*self._side(), self._channels())
         if self.image_size is not None:
             height = width = self.image_size
@@ -352,13 +381,20 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
             **self._options(),
         )
 
-    def _augmentation(self) -> list[Transform]:
-        if self.augment is None or callable(self.augment):
-            return [] if self.augment is None else [self.augment]
+    def _motions(self) -> list[Transform]:
+        """What moves images in training."""
+        if not isinstance(self.augment, str):
+            return []
         mirror = [ops.random_flip] if self.augment == "crop_flip" else []
         if self.image_shape_ is None:  # the host crops
             return mirror
-        return [ops.random_shift(min(self.image_shape_[:2]) // 8), *mirror]
+        height, width = (
+            (self.image_size,) * 2 if self.image_size else self.image_shape_[:2]
+        )
+        # Mirrored at the edges, which suits numbers of any range.
+        distance = min(height, width) // 8
+        shift = ops.random_crop((height, width), padding=distance, mode="reflect")
+        return [shift, *mirror]
 
     # The network, and what it is given.
 
@@ -420,28 +456,63 @@ def _even(size: int, most: int) -> int:
     return max(size // batches, 1)
 
 
-def _prepare(side: int | None, mean: Numbers, scale: Numbers) -> Transform:
-    """Images as they are given to what a network takes."""
+def _resize(side: int | None) -> Transform:
+    return ops.compose() if side is None else ops.resize(side)
 
-    def standardise(key, batch):
-        del key
-        centre, unit = (jnp.reshape(each, (1, 1, 1, -1)) for each in (mean, scale))
-        return {**batch, "image": (batch["image"].astype(jnp.float32) - centre) / unit}
 
-    return ops.compose(*([] if side is None else [ops.resize(side)]), standardise)
+def _normalising(module: Any) -> Model:
+    """The network for images as they are given.  What normalises them is among its
+    variables, so that one compiled program serves all sets of images."""
+    model = models.from_linen(module)
+
+    def init(key, images):
+        channels = images.shape[-1]
+        own = {"mean": jnp.zeros(channels), "scale": jnp.ones(channels)}
+        return {**model.init(key, images.astype(jnp.float32)), "normalisation": own}
+
+    def apply(variables, images, **mode):
+        own = variables["normalisation"]
+        rest = {k: v for k, v in variables.items() if k != "normalisation"}
+        mean, scale = (own[name].reshape(1, 1, 1, -1) for name in ("mean", "scale"))
+        normalised = (images.astype(jnp.float32) - mean) / scale
+        outputs, state = model.apply(rest, normalised, **mode)
+        return outputs, {**state, "normalisation": own}
+
+    return Model(init, apply, no_weight_decay=model.no_weight_decay)
 
 
 @functools.lru_cache(maxsize=32)
 def _program(module: Any, side: int | None) -> Callable[..., jax.Array]:
-    """`(variables, mean, scale, images) -> probabilities`, jitted.  Estimators with the
-    same network share it: what is compiled for one serves its clones."""
-    model = models.from_linen(module)
+    """`(variables, images) -> probabilities`, jitted.  Estimators with the same network
+    share it: what is compiled for one serves its clones."""
+    model, resize = _normalising(module), _resize(side)
 
     @onednn.jit
-    def probabilities(variables, mean, scale, images):
-        prepare = _prepare(side, mean, scale)
-        batch = prepare(jax.random.key(0), {"image": images})
+    def probabilities(variables, images):
+        batch = resize(jax.random.key(0), {"image": images})
         outputs, _ = model.apply(variables, batch["image"])
         return jax.nn.softmax(outputs["logits"])
 
     return probabilities
+
+
+_EXECUTABLES: dict[Any, Any] = {}
+
+
+def _compiled_once(kind: tuple, step: Callable[..., Any]) -> Callable[..., Any]:
+    """The training step of a fit, compiled once for all fits that are alike: those of
+    the folds of a cross-validation, or calls of `partial_fit`.
+
+    kind: all that the step depends on, besides the shapes of its arguments.
+    """
+
+    def call(*arguments):
+        shapes = [(x.shape, x.dtype.name) for x in jax.tree.leaves(arguments)]
+        alike = (kind, *shapes)
+        if alike not in _EXECUTABLES:
+            if len(_EXECUTABLES) >= MOST_EXECUTABLES:
+                _EXECUTABLES.pop(next(iter(_EXECUTABLES)), None)
+            _EXECUTABLES[alike] = onednn.compiled(step, *arguments)
+        return _EXECUTABLES[alike](*arguments)
+
+    return call

@@ -16,36 +16,42 @@ from test_image_classifier import coloured
 import jaxvision
 from experiments import mnist_perceptron
 from jaxvision import models, pretrained
+from jaxvision.engine.compilation import for_one_run
 from jaxvision.errors import UsageError
 from jaxvision.estimators import ImageFeatures
 from jaxvision.runs import run
 
+SMALL = {"blocks": 1, "width": 8}
+
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """A file of weights of SqueezeNet, as it is published."""
-    images = np.zeros((1, 64, 64, 3), np.float32)
-    init = models.create("squeezenet1_1").init
-    file = tmp_path_factory.mktemp("weights") / "squeezenet1_1.safetensors"
-    pretrained.save(file, "squeezenet1_1", jax.jit(init)(jax.random.key(0), images))
+    """A file of weights of a small ResNet-20, as they are published."""
+    images = np.zeros((1, 32, 32, 3), np.float32)
+    init = models.create("resnet20", **SMALL).init
+    file = tmp_path_factory.mktemp("weights") / "resnet20.safetensors"
+    init = jax.jit(init, compiler_options=for_one_run())
+    pretrained.save(file, "resnet20", init(jax.random.key(0), images))
     return file
 
 
 @pytest.fixture(scope="module")
 def features(weights):
-    return ImageFeatures("squeezenet1_1", weights=weights, batch_size=8)
+    return ImageFeatures("resnet20", weights=weights, options=SMALL, batch_size=8)
 
 
 def test_features_are_those_of_the_network(features, weights):
     images, _ = coloured(11)
     found = features.fit_transform(images)
-    assert found.shape == (11, 512) and found.dtype == np.float32
-    predictor = jaxvision.load("squeezenet1_1", weights=weights)
-    maps = predictor.features(list(images), "pre_logits")
-    expected = maps.mean(axis=tuple(range(1, maps.ndim - 1)))
+    assert found.shape == (11, 32) and found.dtype == np.float32
+    predictor = jaxvision.load("resnet20", weights=weights, **SMALL)
+    expected = predictor.features(list(images), "pre_logits")
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    maps = predictor.features(list(images), "stage2")
+    found = clone(features).set_params(layer="stage2").fit_transform(images)
+    np.testing.assert_allclose(found, maps.mean((1, 2)), rtol=1e-4, atol=1e-5)
     names = features.get_feature_names_out()
-    assert names[0] == "imagefeatures0" and len(names) == 512
+    assert names[0] == "imagefeatures0" and len(names) == 32
 
 
 def test_numbers_files_and_sizes_are_what_their_bytes_are(features, tmp_path):
@@ -75,6 +81,7 @@ def test_it_is_part_of_a_pipeline_and_can_be_pickled(features):
     )
 
 
+@pytest.mark.slow
 def test_a_run_of_ones_own_gives_features(tmp_path):
     run(
         mnist_perceptron.build,
@@ -100,7 +107,11 @@ def test_a_run_of_ones_own_gives_features(tmp_path):
         (["gone.png"], {}, "1 files cannot be read"),
         (np.zeros((2, 8, 8, 3)), {"layer": "prelogits"}, "did you mean 'pre_logits'"),
         (np.zeros((2, 8, 8, 3)), {"batch_size": 0}, "batch_size must be at least 1"),
-        (np.zeros((2, 8, 8, 3)), {"weights": None}, "no run directory"),
+        (
+            np.zeros((2, 8, 8, 3)),
+            {"weights": None, "options": None},
+            "no run directory",
+        ),
     ],
 )
 def test_what_has_no_features_is_told(features, images, options, words):
