@@ -326,16 +326,15 @@ def test_the_wheel_needs_no_checkout(shell):
     )
     assert "mnist_lenet5" in shell("jaxvision run")
     # By the names that are in the documentation, and one that imports another.
-    for name in ("mnist_lenet5", "experiments.mnist_lenet5", "series_gramian"):
+    for name in ("experiments.mnist_lenet5", "series_gramian"):
         name_here = f"python -m jaxvision.experiments.{name.rpartition('.')[2]}"
         shown = shell(f"jaxvision run {name} --help")
         assert f"    {name_here}\n" in shown and f"usage: {name_here}" in shown
-    assert shell("jaxvision models lenet5") == shell(
-        "python -m jaxvision models lenet5"
-    )
-    assert "mnist_5k" in shell("jaxvision datasets")
+    assert "61,706" in shell("jaxvision models lenet5")
+    assert "mnist_5k" in shell("python -m jaxvision datasets")
 
 
+@pytest.mark.slow
 def test_the_wheel_begins_runs_and_loads_an_experiment_of_ones_own(shell, tmp_path):
     shell("jaxvision new my_experiment --from mnist_perceptron")
     shell("jaxvision run my_experiment.py --smoke --devices 1")
