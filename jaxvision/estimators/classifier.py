@@ -173,7 +173,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X) -> np.ndarray:
         """The most probable label of each image [N]."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
 
     def predict_proba(self, X) -> np.ndarray:
         """The probabilities float32 [N,K] of the labels, in the order of `classes_`."""

@@ -14,11 +14,12 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import estimator_checks, get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from jaxvision import models, pretrained
 from jaxvision.errors import UsageError
-from jaxvision.estimators import ImageClassifier
+from jaxvision.estimators import ImageClassifier, ImageFeatures
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 
@@ -281,16 +282,29 @@ def test_signals_end_a_training_and_are_handed_on(fitted, monkeypatch, number):
         classifier.predict(IMAGES)
 
 
-def expected_to_fail(estimator):
-    return {}
-
-
-# The smallest images that there are: rows of a few numbers.
+# Rows of numbers, as the checks have them, are images of one row.
 @pytest.mark.slow
-@parametrize_with_checks(
-    [small(image_shape=(1, -1), augment=None)],
-    expected_failed_checks=expected_to_fail,
-    xfail_strict=True,
-)
+@parametrize_with_checks([small(image_shape=(1, -1), augment=None)])
 def test_estimator_checks(estimator, check):
     check(estimator)
+
+
+# Of estimators that take no tables, scikit-learn checks but these.
+@pytest.mark.parametrize("estimator", [ImageClassifier(), ImageFeatures()])
+@pytest.mark.parametrize(
+    "check",
+    [
+        estimator_checks.check_estimator_cloneable,
+        estimator_checks.check_do_not_raise_errors_in_init_or_set_params,
+        estimator_checks.check_estimator_repr,
+        estimator_checks.check_get_params_invariance,
+        estimator_checks.check_mixin_order,
+        estimator_checks.check_no_attributes_set_in_init,
+        estimator_checks.check_parameters_default_constructible,
+        estimator_checks.check_set_params,
+        estimator_checks.check_valid_tag_types,
+    ],
+)
+def test_checks_of_parameters_and_tags(estimator, check):
+    check(type(estimator).__name__, estimator)
+    assert not get_tags(estimator).input_tags.two_d_array
