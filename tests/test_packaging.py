@@ -190,6 +190,7 @@ def lint_imports(folder: Path):
     return subprocess.run(
         [Path(sys.executable).with_name("lint-imports"), "--no-logo", "--no-cache"],
         cwd=folder,
+        env=os.environ | {"COLUMNS": "200"},  # a contract on each line
         capture_output=True,
         text=True,
         check=False,

@@ -12,7 +12,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
@@ -46,15 +46,16 @@ def find(word: str) -> str:
     jaxvision.  Raises `UsageError` if there is none.
     """
     if word.endswith(".py"):
-        if not Path(word).is_file():
+        if not os.path.isfile(word):
             raise UsageError(f"there is no file {word!r} in {Path.cwd()}")
         return of_file(Path(word))
-    try:
-        found = importlib.util.find_spec(word)
-    except (ImportError, ValueError):  # of a package that is not there; no name at all
-        found = None
+    found = _spec(word)
     if found is not None and found.submodule_search_locations is None:
         return word
+    if os.path.isfile(
+        _path(word)
+    ):  # this folder need not be where Python looks for modules
+        return of_file(_path(word))
     package, _, name = word.rpartition(".")
     ours = shipped()
     if package in PACKAGES and name in ours:
@@ -121,20 +122,34 @@ def load(program: str, run: Path | None = None) -> ModuleType:
     run: a run directory.  What is not found from here is looked for in the folders that
     it lies in: by default a run directory is below the folder of its start.
     """
-    try:
-        return _imported(find(program))
-    except UsageError:
-        path = program if program.endswith(".py") else f"{program.replace('.', '/')}.py"
-        for folder in () if run is None else run.resolve().parents:
-            if (folder / path).is_file():
-                return _imported(str(folder / path))
-        raise
-
-
-def _imported(program: str) -> ModuleType:
-    if not program.endswith(".py"):
+    found = None if program.endswith(".py") else _spec(program)
+    if found is not None and found.submodule_search_locations is None:
         return importlib.import_module(program)
-    path = Path(program).resolve()
+    for folder in (Path.cwd(), *(() if run is None else run.resolve().parents)):
+        if os.path.isfile(folder / _path(program)):
+            return _imported(folder / _path(program))
+    program = find(program)  # one that comes with jaxvision
+    if program.endswith(".py"):
+        return _imported(Path(program))
+    return importlib.import_module(program)
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(module)
+    except (ImportError, ValueError):  # of a package that is not there; no name at all
+        return None
+
+
+def _path(program: str) -> Path:
+    """Where the file of a program is, from the folder in which it is run."""
+    return Path(
+        program if program.endswith(".py") else program.replace(".", "/") + ".py"
+    )
+
+
+def _imported(path: Path) -> ModuleType:
+    path = path.resolve()
     if str(path.parent) not in sys.path:  # as for a script, but after what is there
         sys.path.append(str(path.parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)

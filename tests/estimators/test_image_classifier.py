@@ -58,9 +58,9 @@ def test_labels_of_any_type_are_learned_and_predicted(fitted):
 @pytest.mark.parametrize(
     "change",
     [
-        pytest.param(lambda x: x / 255, id="from 0 to 1"),
+        pytest.param(lambda x: x / 255, id="from 0 to 1", marks=pytest.mark.slow),
         pytest.param(lambda x: 1e3 * x.astype(np.float64) - 7e4, id="any range"),
-        pytest.param(lambda x: x.astype(np.int64), id="whole numbers"),
+        pytest.param(np.int64, id="whole numbers", marks=pytest.mark.slow),
     ],
 )
 def test_numbers_of_any_range_give_what_bytes_give(fitted, change):
@@ -169,6 +169,7 @@ def test_images_of_files_are_read_as_they_are_needed(files):
         small().fit([*paths, "gone.png"], [*labels, "red"])
 
 
+@pytest.mark.slow
 def test_published_weights_are_begun_with(tmp_path):
     model = models.create("mlp", hidden=(16,))
     black = np.zeros((1, 28, 28, 1), np.float32)
