@@ -66,7 +66,7 @@ def main(config: Config) -> None:
 
 
 def _drawn(name: str):
-    """Variables of about the usual sizes, without compiling how they are initialised."""
+    """Variables of about the usual sizes, without a compiled initialisation."""
     random = np.random.default_rng(0)
     images = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
     shapes = jax.eval_shape(models.create(name).init, jax.random.key(0), images)

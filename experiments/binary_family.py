@@ -17,10 +17,11 @@ It confuses projects that are built alike: scipy, scikit-learn and numpy.
 
 from dataclasses import dataclass
 
-from experiments import signal_convnet
 from jaxvision.ops.augment import compose, normalise, random_shift
 from jaxvision.runs import run
 from jaxvision.types import Experiment
+
+from . import signal_convnet
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ Measured, one seed, two cores: 98.7 % of the test series of GunPoint.
 
 from dataclasses import dataclass
 
-from experiments import signal_convnet
 from jaxvision.ops.augment import normalise
 from jaxvision.runs import run
 from jaxvision.types import Experiment
+
+from . import signal_convnet
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ Measured, one seed, two cores: 73.9 % of the 23 test sounds.
 
 from dataclasses import dataclass
 
-from experiments import signal_convnet
 from jaxvision.ops.augment import compose, normalise, random_shift
 from jaxvision.runs import run
 from jaxvision.types import Experiment
+
+from . import signal_convnet
 
 
 @dataclass(frozen=True)

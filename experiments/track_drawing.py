@@ -16,10 +16,11 @@ Measured, one seed, two cores: 98.2 % of the 2,198 test digits.
 
 from dataclasses import dataclass
 
-from experiments import signal_convnet
 from jaxvision.ops.augment import compose, normalise, random_shift
 from jaxvision.runs import run
 from jaxvision.types import Experiment
+
+from . import signal_convnet
 
 
 @dataclass(frozen=True)

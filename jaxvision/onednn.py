@@ -53,6 +53,13 @@ def jit(function: Callable[..., Any], **options: Any) -> Any:
     return _Program(function, options) if works() else jax.jit(function, **options)
 
 
+def compiled(program: Any, *arguments) -> Any:
+    """The executable of what `jit` returned, for arguments of these shapes."""
+    if isinstance(program, _Program):
+        return program.compile(*arguments)
+    return program.lower(*arguments).compile()
+
+
 @functools.cache
 def works() -> bool:
     """Whether XLA calls oneDNN here when it is given the options.
@@ -118,11 +125,18 @@ class _Program:
         if shapes not in self._checked:
             # Fusions depend on the shapes, so each new set of shapes is checked.  JAX
             # keeps what is compiled here for the call that follows.
-            if _UNSAFE_FUSION.search(self.lower(*arguments).compile().as_text()):
-                function, options = self._without
-                self._jitted = jax.jit(function, **options)
+            self.compile(*arguments)
             self._checked.add(shapes)
         return self._jitted(*arguments)
+
+    def compile(self, *arguments):
+        """The executable for arguments of these shapes."""
+        compiled = self.lower(*arguments).compile()
+        if not _UNSAFE_FUSION.search(compiled.as_text()):
+            return compiled
+        function, options = self._without
+        self._jitted = jax.jit(function, **options)
+        return self.lower(*arguments).compile()
 
     def lower(self, *arguments):
         """The lowered program, like that of `jax.jit(…).lower`."""

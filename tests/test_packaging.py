@@ -1,12 +1,15 @@
 """The environment is found, the pins are whole, and packages import as they may."""
 
 import itertools
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
+import venv
 from pathlib import Path
 
 import pytest
@@ -187,6 +190,7 @@ def lint_imports(folder: Path):
     return subprocess.run(
         [Path(sys.executable).with_name("lint-imports"), "--no-logo", "--no-cache"],
         cwd=folder,
+        env=os.environ | {"COLUMNS": "200"},  # a contract on each line
         capture_output=True,
         text=True,
         check=False,
@@ -264,3 +268,87 @@ def test_imports_are_light(imported, heavy):
         check=True,
     )
     assert result.stdout == "\n"
+
+
+# --- the wheel, from an empty folder --------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The folder of programs of an environment with the wheel and no checkout.
+
+    It has the packages of this environment, but none that is installed from a checkout:
+    what is on the path by a `.pth` does not read the `.pth` files there.
+    """
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
+        cwd=ROOT, check=True, capture_output=True,
+    )  # fmt: skip
+    [wheel] = folder.glob("*.whl")
+    venv.create(folder / "venv", with_pip=False)
+    binaries = folder / "venv" / "bin"
+    paths = sysconfig.get_paths("venv", {"base": str(folder / "venv")})
+    Path(paths["purelib"], "packages.pth").write_text(sysconfig.get_path("purelib"))
+    subprocess.run(
+        [sys.executable, "-m", "pip", "--python", binaries / "python", "install",
+         "--quiet", "--no-deps", "--no-index", wheel],
+        check=True,
+    )  # fmt: skip
+    return binaries
+
+
+@pytest.fixture
+def shell(installed, tmp_path):
+    """Runs a command line of the environment in an empty folder; its output."""
+
+    def run(line: str, folder: str = ".") -> str:
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        done = subprocess.run(
+            line,
+            shell=True,
+            cwd=tmp_path / folder,
+            env=environment | {"PATH": f"{installed}:{environment['PATH']}"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_the_wheel_needs_no_checkout(shell):
+    where = shell('python -c "import jaxvision; print(jaxvision.__file__)"')
+    assert not Path(where).is_relative_to(ROOT)
+    # A folder of this name is its user's.
+    assert "None" in shell(
+        "python -c 'from importlib.util import *; print(find_spec(\"experiments\"))'"
+    )
+    assert "mnist_lenet5" in shell("jaxvision run")
+    # By the names that are in the documentation, and one that imports another.
+    for name in ("experiments.mnist_lenet5", "series_gramian"):
+        name_here = f"python -m jaxvision.experiments.{name.rpartition('.')[2]}"
+        shown = shell(f"jaxvision run {name} --help")
+        assert f"    {name_here}\n" in shown and f"usage: {name_here}" in shown
+    assert "61,706" in shell("jaxvision models lenet5")
+    assert "mnist_5k" in shell("python -m jaxvision datasets")
+
+
+@pytest.mark.slow
+def test_the_wheel_begins_runs_and_loads_an_experiment_of_ones_own(shell, tmp_path):
+    shell("jaxvision new my_experiment --from mnist_perceptron")
+    shell("jaxvision run my_experiment.py --smoke --devices 1")
+    [folder] = tmp_path.glob("runs/my_experiment/*")
+    record = json.loads((folder / "result.json").read_text())
+    assert record["command"] == "python -m my_experiment --smoke --devices 1"
+    assert record["git_commit"] is None and record["git_dirty"] is None
+    # The recorded command continues it, and from elsewhere it can be used.
+    again = f"{record['command']} --workdir {folder.relative_to(tmp_path)}"
+    assert "this run is finished" in shell(again)
+    (tmp_path / "elsewhere").mkdir()
+    code = (
+        f"import jaxvision, numpy; run = jaxvision.load({str(folder)!r});"
+        "print(run.predict([numpy.zeros((28, 28, 1), numpy.uint8)]))"
+    )
+    assert "probabilities" in shell(f'python -c "{code}"', "elsewhere")

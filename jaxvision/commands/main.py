@@ -1,10 +1,13 @@
-"""`python -m jaxvision models | datasets | augment | quality | table | publish | …`.
+"""`python -m jaxvision run | new | models | datasets | augment | quality | table | …`.
+
+Where it is installed, `jaxvision` is the same.
 
 Each command is a function in a file of its own: its signature is the command line, its
 docstring the help.  What a command needs is imported inside it, so that `--help`
 answers at once.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -18,11 +21,13 @@ from jaxvision.commands.export import export
 from jaxvision.commands.hub import pull, push
 from jaxvision.commands.launch import launch
 from jaxvision.commands.models import models
+from jaxvision.commands.new import new
 from jaxvision.commands.predict import predict
 from jaxvision.commands.prepare import prepare
 from jaxvision.commands.publish import publish
 from jaxvision.commands.quality import quality
 from jaxvision.commands.report import report
+from jaxvision.commands.run import run
 from jaxvision.commands.serve import serve
 from jaxvision.commands.sweep import sweep
 from jaxvision.commands.table import table
@@ -33,6 +38,8 @@ EXIT_USAGE = 2
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {
+    "run": run,
+    "new": new,
     "models": models,
     "predict": predict,
     "datasets": datasets,
@@ -51,12 +58,20 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "sweep": sweep,
 }
 PASSED_ON = {
+    "run": lambda word: not word.startswith("-"),
     "doctor": lambda word: not word.startswith("-"),
     "launch": lambda word: word == "-m",
     "sweep": lambda word: word == "--",
 }
 """Commands that are about another one, and the word at which that one begins.  They
 return a function of its words."""
+
+
+def script() -> None:
+    """The console script.  As `python -m` does, it looks for modules in this folder."""
+    if not sys.flags.safe_path:
+        sys.path[0] = os.getcwd()
+    main()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -88,8 +103,7 @@ def _run(arguments: list[str], passed: list[str]) -> None:
         COMMANDS,
         prog="python -m jaxvision",
         description="Computer vision research in JAX. Experiments are programs of "
-        "their own; those of the repository are in a clone of it, not in the wheel: "
-        "python -m experiments.mnist_lenet5 --help",
+        "their own, which run begins: run mnist_lenet5 --help",
         args=arguments or ["--help"],
         config=(
             tyro.conf.FlagCreatePairsOff,

@@ -19,8 +19,8 @@ def quality(
 
     Args:
         dataset: As in `--dataset` of the experiments.
-        labels: An experiment, such as experiments.mnist_lenet5, that is trained once
-            for each fold to find labels that are likely wrong. Default: do not.
+        labels: An experiment, such as mnist_lenet5, that is trained once for each
+            fold to find labels that are likely wrong. Default: do not.
         folds: Into how many parts the training split is cut for that.
         options: Of that experiment, as one word: --options="--epochs 2 --seed 1".
         output: The folder of report.html, exclusions.txt and the pictures. Folds that

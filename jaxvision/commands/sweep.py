@@ -20,10 +20,10 @@ def sweep(
 ) -> Callable[[list[str]], None]:
     """Run an experiment for several seeds and values; continues what was begun.
 
-    What follows -- are options of every run: sweep MODULE --seeds 5 -- --epochs 3.
+    What follows -- are options of every run: sweep NAME --seeds 5 -- --epochs 3.
 
     Args:
-        experiment: Its module, such as experiments.mnist_lenet5.
+        experiment: As behind run: its name, file or module.
         seeds: Runs with the seeds 0, 1, … for each point of the grid.
         grid: Such as peak_lr=1e-3,2e-3 batch_size=64,128: all combinations.
         space: Such as peak_lr=log:1e-4:1e-1 dropout=linear:0:0.5 depth=int:2:8
@@ -39,14 +39,16 @@ def sweep(
             accelerator as one program, which pays where one small model leaves it idle.
     """
     from jaxvision.errors import check
+    from jaxvision.runs import programs
     from jaxvision.runs.search import search
     from jaxvision.runs.sweep import sweep
 
     def begin(passed: list[str]) -> None:
         check((not (grid and space), "give either --grid or --space, not both"))
+        program = programs.find(experiment)
         if space:
             search(
-                experiment,
+                program,
                 seeds,
                 space,
                 trials,
@@ -57,6 +59,6 @@ def sweep(
                 vmap_seeds=vmap_seeds,
             )
             return
-        sweep(experiment, seeds, grid, workdir, passed, vmap_seeds=vmap_seeds)
+        sweep(program, seeds, grid, workdir, passed, vmap_seeds=vmap_seeds)
 
     return begin

@@ -6,7 +6,6 @@ finished ones are not repeated.
 """
 
 import functools
-import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from rich.console import Console
 from jaxvision.data import registry
 from jaxvision.data.folds import assign, name_of
 from jaxvision.errors import UsageError, check
+from jaxvision.runs import programs
 from jaxvision.runs.execute import run
 from jaxvision.types import Evaluation, Experiment, Task
 
@@ -44,14 +44,16 @@ def out_of_sample(
     """Train `experiment` once for each fold of `dataset`, and predict that fold.
 
     Args:
-      experiment: a module with `build` and `Config`, which has a field `dataset`, such
-        as `"experiments.mnist_lenet5"`; its task must predict `probabilities`.
+      experiment: the name, file or module of an experiment with `build` and `Config`,
+        which has a field `dataset`, such as `"mnist_lenet5"`; its task must predict
+        `probabilities`.
       options: further options of the experiment, such as `["--epochs", "2"]`.
       workdir: holds the run directories `fold-1-of-5` and so on.
 
     Raises `UsageError` for other experiments and for less than two folds, and ends the
     process as `run` does if a run fails.
     """
+    experiment = programs.find(experiment)
     module = _module(experiment)
     train = registry.load(dataset).train
     check(
@@ -95,11 +97,11 @@ def out_of_sample(
 
 def _module(name: str) -> Any:
     try:
-        module = importlib.import_module(name)
-    except ModuleNotFoundError as error:
+        module = programs.load(name)
+    except ImportError as error:
         raise UsageError(
-            f"there is no experiment {name!r} ({error}): give a module, such as "
-            "experiments.mnist_lenet5, as behind python -m"
+            f"the experiment {name} cannot be imported ({error}): install what it "
+            "needs, or choose another one"
         ) from error
     missing = [part for part in ("build", "Config") if not hasattr(module, part)]
     if missing:

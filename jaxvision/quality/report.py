@@ -56,7 +56,7 @@ def make(
 
     Args:
       dataset: as in `--dataset` of the experiments.
-      experiment: a module such as `"experiments.mnist_lenet5"`, which is trained once
+      experiment: one such as `"mnist_lenet5"`, as behind `run`, which is trained once
         for each of `folds` to find wrong labels; None: labels are not looked at.
       options: of the experiment's command line.
       command: the command line of this report, to be recorded.

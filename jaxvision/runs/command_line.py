@@ -11,6 +11,7 @@ import dataclasses
 import inspect
 import itertools
 import math
+import shlex
 import shutil
 import sys
 import textwrap
@@ -24,7 +25,7 @@ from rich.console import Console
 
 from jaxvision.errors import check
 from jaxvision.printing import make_console, unread
-from jaxvision.runs import record, workdir
+from jaxvision.runs import programs, workdir
 from jaxvision.runs.exit_codes import interactive
 from jaxvision.runs.options import GROUPS, RARE, Launch, Numerics
 
@@ -37,7 +38,9 @@ class Command:
 
     name: str
     program: str
-    """The module of the experiment, as after `python -m`."""
+    """The experiment, as in `programs`."""
+    folder: Path
+    """Where its code lies; the current folder for a cell of a notebook."""
     arguments: list[str]
     config: Any
     numerics: Numerics
@@ -68,7 +71,7 @@ def parse(
         program = name or ("notebook" if module == "__main__" else module)
         arguments = list(arguments or ())
     else:
-        program = name or record.program_name(inspect.getfile(build))
+        program = name or programs.of(build)
         arguments = sys.argv[1:] if arguments is None else list(arguments)
     _check_names(Config)
     # Smoke only changes defaults: what is given explicitly still counts.
@@ -79,10 +82,12 @@ def parse(
     for part in parts:
         _check_numbers(part)
     launch.check()
-    name = program.rpartition(".")[2]
+    name = programs.name_of(program)
+    file = Path(inspect.getfile(build))
     return Command(
         name=name,
         program=program,
+        folder=file.parent if file.exists() else Path.cwd(),
         arguments=arguments,
         config=config,
         numerics=numerics,
@@ -99,13 +104,20 @@ def _parts(program: str, module, defaults, arguments: Sequence[str]):
     own = [field.name for field in dataclasses.fields(defaults) if field.init]
     groups = {"experiment": own, **GROUPS}
     helps = {"-h", "--help", HELP_ALL} & set(arguments)
+    command = shlex.join(["python", *programs.words(program)])
     if helps:
-        print(_described(module), "More options of any run: --help-all", sep="\n\n")
+        # In a wheel the experiments that come with jaxvision are in another package.
+        known = f"python -m experiments.{programs.name_of(program)}"
+        print(
+            _described(module).replace(known, command),
+            "More options of any run: --help-all",
+            sep="\n\n",
+        )
         if HELP_ALL not in helps:
             groups = {key: names for key, names in groups.items() if key not in RARE}
         arguments = ["--help"]
     options = _dataclass("Options", [_group(*each, fields) for each in groups.items()])
-    parsed = tyro.cli(options, prog=f"python -m {program}", args=arguments)
+    parsed = tyro.cli(options, prog=command, args=arguments)
     given = {
         option: value
         for group in vars(parsed).values()

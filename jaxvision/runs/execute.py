@@ -67,8 +67,8 @@ def run(
       smoke: the values of fields that make `--smoke` take a few seconds, offline.
       arguments: the command line; None: that of the process, and in an interactive
         session none.
-      name: of the experiment, as a module; None: the one in which `build` is defined,
-        and `notebook` for a cell.
+      name: of the experiment, as in `programs`; None: where `build` is defined, and
+        `notebook` for a cell.
 
     Returns the content of `result.json`, the first of several with `--vmap-seeds`.
     Whatever else happens ends the process with a message and a code of its own, see
@@ -302,7 +302,7 @@ def _execute(
             **({"vmap_seeds": launch.vmap_seeds} if launch.vmap_seeds else {}),
             "mesh": sharding.describe_axes(mesh),
             "hardware": record.hardware(**device),
-            **record.provenance(command.program, command.arguments),
+            **record.provenance(command.program, command.arguments, command.folder),
             **_reference(experiment.reference),
             "finished_at": datetime.datetime.now(datetime.UTC).isoformat(
                 "T", "seconds"

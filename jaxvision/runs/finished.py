@@ -9,7 +9,6 @@ user's own function, the code of the experiment makes it again.
 
 import dataclasses
 import functools
-import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +22,7 @@ from jaxvision.engine import snapshot
 from jaxvision.engine.checkpoint import ranked
 from jaxvision.errors import UsageError, check
 from jaxvision.files import Damaged, read_object
-from jaxvision.runs import parts
+from jaxvision.runs import parts, programs
 from jaxvision.runs.options import Numerics
 from jaxvision.runs.parts import Parts
 from jaxvision.runs.predictor import Predictor
@@ -57,7 +56,9 @@ def load(
 
     A run is loaded without the code of its experiment, if what it is made of are
     models, tasks and transforms of the package; a model of one's own is then known by
-    what it computes, and can predict, but not be trained.
+    what it computes, and can predict, but not be trained.  What is missing is made by
+    the code of the experiment, which then has to be importable, or be where it was in
+    relation to the run directory.
 
     Raises `UsageError` where something is missing or does not fit.
     """
@@ -177,8 +178,8 @@ def _experiment(folder: Path) -> Experiment:
             f"{FORMAT}: load the run with the code that made it"
         )
     try:
-        module = importlib.import_module(config["program"])
-    except ImportError as error:
+        module = programs.load(config["program"], folder)
+    except (ImportError, UsageError) as error:
         raise UsageError(
             f"the experiment of {folder}, {config['program']}, cannot be imported "
             f"({error}): run this where the experiment is, or load its weights alone "

@@ -5,13 +5,14 @@ import os
 import platform
 import shlex
 import subprocess
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import jaxvision
 from jaxvision.measures import Measure, measure_of
+from jaxvision.runs import programs
 
 PACKAGES = (
     "jax",
@@ -54,13 +55,32 @@ def number(result: Mapping[str, Any], key: str) -> float:
     return math.nan if result[key] is None else float(result[key])
 
 
-def provenance(program: str, arguments: list[str]) -> dict[str, Any]:
-    """Flat keys: exact command line, git commit, versions, hardware of this machine."""
-    commit, dirty = _git()
+def provenance(
+    program: str, arguments: Sequence[str], folder: Path | None = None
+) -> dict[str, Any]:
+    """Flat keys: exact command line, git commit, versions, platform of this machine.
+
+    Args:
+      program: as in `programs`.
+      arguments: its command line.
+      folder: where its code lies; None: this folder.  `git_commit` is that of its
+        checkout, None where it is in none.  Where jaxvision lies in another checkout,
+        the record has that one's too.
+    """
+    code = _checkout(folder or Path.cwd())
+    library = _checkout(Path(jaxvision.__file__).parent)
     return {
-        "command": shlex.join(["python", "-m", program, *arguments]),
-        "git_commit": commit,
-        "git_dirty": dirty,
+        "command": shlex.join(["python", *programs.words(program), *arguments]),
+        "git_commit": code.commit,
+        "git_dirty": code.dirty,
+        **(
+            {}
+            if library.root in (None, code.root)
+            else {
+                "jaxvision_git_commit": library.commit,
+                "jaxvision_git_dirty": library.dirty,
+            }
+        ),
         **versions(),
         "platform": f"{platform.system()} {platform.machine()}",
         # The number of simulated devices and the libraries XLA may call change bits.
@@ -71,7 +91,7 @@ def provenance(program: str, arguments: list[str]) -> dict[str, Any]:
 def versions() -> dict[str, str | None]:
     """Of this package, Python, and the packages that numbers depend on."""
     return {
-        "version_jaxvision": _version("jaxvision-research"),
+        "version_jaxvision": jaxvision.__version__,
         "version_python": platform.python_version(),
         **{f"version_{name.replace('-', '_')}": _version(name) for name in PACKAGES},
     }
@@ -104,27 +124,32 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _git() -> tuple[str | None, bool | None]:
-    """The commit of the experiments' checkout and whether files differ from it."""
+class _Checkout(NamedTuple):
+    """What git knows of a folder; None: nothing."""
+
+    root: str | None = None
+    commit: str | None = None
+    dirty: bool | None = None
+
+
+def _checkout(folder: Path) -> _Checkout:
+    """The checkout that a folder is a part of, and whether files in it differ from its
+    commit.  What git ignores is not: an environment that lies inside of a checkout."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(
             # Status would else lock the index against the user's own commands.
-            ["git", "--no-optional-locks", "-C", str(Path.cwd()), *arguments],
+            ["git", "--no-optional-locks", "-C", str(folder), *arguments],
             capture_output=True,
             text=True,
             check=True,
         ).stdout.strip()
 
     try:
-        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain"))
-    except (OSError, subprocess.CalledProcessError):
-        return None, None
-
-
-def program_name(file: str) -> str:
-    """The module that `python -m` was given, or the nearest to it."""
-    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
-    if spec is not None and spec.name.rpartition(".")[2] == Path(file).stem:
-        return spec.name
-    return f"experiments.{Path(file).stem}"
+        root, commit = git("rev-parse", "--show-toplevel", "HEAD").splitlines()
+        tracked, others = "--cached", ("--others", "--directory", "--exclude-standard")
+        if not git("ls-files", tracked, *others, "."):
+            return _Checkout()
+        return _Checkout(root, commit, bool(git("status", "--porcelain")))
+    except (OSError, ValueError, subprocess.CalledProcessError):
+        return _Checkout()

@@ -19,6 +19,7 @@ from jaxvision.files import Damaged, plain, read_object, replace_text
 from jaxvision.measures import Measure
 from jaxvision.notices import EXIT_AGAIN
 from jaxvision.printing import make_console
+from jaxvision.runs import programs
 from jaxvision.runs.launch import Children
 from jaxvision.runs.record import measured, number
 
@@ -55,6 +56,7 @@ def sweep(
 ) -> list[dict[str, Any]]:
     """Run every seed of every point of the grid, one after the other.
 
+    `experiment` is known as in `programs`.
     With `vmap_seeds`, the seeds of a point are trained in one process and in lockstep,
     with the same records as else.
     Runs that are finished are not repeated and the one that was interrupted continues,
@@ -79,7 +81,7 @@ def sweep(
 
 def default_workdir(experiment: str) -> Path:
     """Of the sweeps of an experiment."""
-    return Path("runs", "sweeps", experiment.rpartition(".")[2])
+    return Path("runs", "sweeps", programs.name_of(experiment))
 
 
 def carry_out(
@@ -210,7 +212,7 @@ def _command(experiment: str, runs: Sequence[Run], options: Sequence[str]) -> li
     else:
         fields |= {"vmap_seeds": seeds, "workdir": [f"{runs[0].series}{{seed}}"]}
     words = [w for k, v in fields.items() for w in (f"--{k.replace('_', '-')}", *v)]
-    return [sys.executable, "-m", experiment, *words, *options]
+    return [sys.executable, *programs.words(experiment), *words, *options]
 
 
 def _print(console: Console, summary: Sequence[Mapping[str, Any]]) -> None:

@@ -1,3 +1,5 @@
+import ast
+import importlib
 import json
 import os
 import subprocess
@@ -5,6 +7,7 @@ import sys
 
 import pytest
 
+import jaxvision
 from jaxvision.commands import main as cli
 from jaxvision.errors import UsageError
 
@@ -204,21 +207,84 @@ def test_doctor_tells_of_folders_and_sets(capsys, monkeypatch, tmp_path):
     assert "jax 0." in out and "cpu" in out
 
 
+@pytest.fixture
+def become(monkeypatch):
+    """The command lines that this process would go on as."""
+    lines = []
+    monkeypatch.setattr("os.execv", lambda file, line: lines.append(line[1:]))
+    return lines
+
+
+def test_run_and_doctor_are_python_with_the_program(capsys, checkout, become):
+    (checkout / "my_experiment.py").touch()
+    run(capsys, "run", "my_experiment.py", "--seed", "1", "--", "--help")
+    run(capsys, "doctor", "mnist_lenet5", "--seed", "1")
+    assert become == [
+        ["-m", "my_experiment", "--seed", "1", "--", "--help"],
+        ["-m", "experiments.mnist_lenet5", "--seed", "1", "--dry-run"],
+    ]
+
+
+def test_run_alone_lists_what_comes_with_jaxvision(capsys, checkout, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    code, out, _ = run(capsys, "run")
+    listed = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert code == 0
+    assert listed["mnist_lenet5"].startswith("LeNet-5 on MNIST.")
+    assert "cifar10_resnet20" in listed and "signal_convnet" not in listed
+
+
+@pytest.mark.parametrize("original", ["mnist_lenet5", "series_gramian"])
+def test_new_writes_an_experiment_that_is_ones_own(
+    capsys, checkout, monkeypatch, original
+):
+    code, out, _ = run(capsys, "new", "my_experiment", "--from", original)
+    assert code == 0 and "python -m my_experiment --smoke" in out
+    text = (checkout / "my_experiment.py").read_text()
+    docstring = ast.get_docstring(ast.parse(text))
+    assert f"copy of {original} of jaxvision {jaxvision.__version__}." in docstring
+    assert "    python -m my_experiment\n" in docstring
+    assert "python -m experiments" not in text and "Measured" not in docstring
+    monkeypatch.syspath_prepend(str(checkout))
+    assert importlib.import_module("my_experiment").Config().seed == 0
+    del sys.modules["my_experiment"]
+
+    (checkout / "my_experiment.py").write_text("mine")
+    code, _, err = run(capsys, "new", "my_experiment.py", "--from", original)
+    assert code == 2 and "my_experiment.py exists, and nothing is overwritten" in err
+    assert (checkout / "my_experiment.py").read_text() == "mine"
+
+
 @pytest.mark.parametrize(
-    ("module", "words"),
+    ("name", "original", "words"),
     [
-        ("experiments.x", "a clone of its repository, not in the wheel"),
-        ("nothing.at.all", "name a file of your own"),
-        ("experiments/mnist_lenet5.py", "as a module, experiments.mnist_lenet5"),
-        ("a..b", "there is no module 'a..b'"),
+        ("json", "mnist_lenet5", "json is the name of a module already"),
+        ("my-experiment", "mnist_lenet5", "cannot be called 'my-experiment'"),
+        ("sub/mine", "mnist_lenet5", "cannot be called 'sub/mine'"),
+        ("class", "mnist_lenet5", "cannot be called 'class'"),
+        ("mine", "lenet5", "did you mean 'mnist_lenet5'"),
     ],
 )
-def test_doctor_of_what_is_not_there(capsys, monkeypatch, tmp_path, module, words):
-    monkeypatch.chdir(tmp_path)
-    code, _, err = run(capsys, "doctor", module)
+def test_what_new_cannot_write(capsys, checkout, name, original, words):
+    code, _, err = run(capsys, "new", name, "--from", original)
+    assert code == 2 and words in err
+    assert not list(checkout.rglob("*.py"))
+
+
+@pytest.mark.parametrize(
+    "command", ["doctor", "run", "launch --processes 2 -m", "sweep"]
+)
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("mnist_lenet", "did you mean 'mnist_lenet5'"),
+        ("my_experiment.py", "there is no file 'my_experiment.py' in"),
+    ],
+)
+def test_experiments_that_are_not_there(capsys, checkout, command, name, words):
+    code, _, err = run(capsys, *command.split(), name)
     assert code == 2
-    assert f"there is no module {module!r} in {tmp_path}" in err
-    assert words in err
+    assert words in err and str(checkout) in err
 
 
 @pytest.mark.parametrize("command", ["datasets", "augment", "quality"])

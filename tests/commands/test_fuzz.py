@@ -4,6 +4,7 @@ Nothing here trains: where an experiment would begin to, its run ends.
 """
 
 import dataclasses
+import os
 import subprocess
 
 import pytest
@@ -123,6 +124,8 @@ OPTIONS = {
     "table": ["page", "records"],
     "publish": ["tag", "records"],
     "prepare": ["data-dir"],
+    "run": [],
+    "new": ["from"],
     "doctor": [],
     "report": [],
     "sweep": ["seeds", "grid", "workdir"],
@@ -138,6 +141,10 @@ def test_a_command(capsys, monkeypatch, data):
     def started(*arguments, **options):
         return ENDED(["false"])
 
+    def become(*arguments):
+        raise Begun
+
+    monkeypatch.setattr(os, "execv", become)
     monkeypatch.setattr(subprocess, "run", finished)
     monkeypatch.setattr(subprocess, "Popen", started)
     command = data.draw(st.sampled_from(sorted(OPTIONS)))

@@ -203,7 +203,7 @@ def test_a_missing_extra_is_told_with_its_command(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--labels", "experiments.lenet"], "no experiment 'experiments.lenet'"),
+        (["--labels", "experiments.lenet"], "unknown experiment 'experiments.lenet'"),
         (["--labels", "benchmarks.engine"], "has no build"),
         (["--labels", "experiments.mnist_lenet5", "--folds", "1"], "folds must be 2"),
         (

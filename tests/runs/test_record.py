@@ -3,24 +3,67 @@
 import os
 import subprocess
 
+import pytest
+
 from jaxvision.runs import record
 
 
-def test_the_state_of_git_is_looked_at_without_a_lock(tmp_path, monkeypatch):
-    """`git status` would refresh the index, and stand in the way of the user's own."""
+def git(folder, *arguments):
+    identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True)
 
-    def git(*arguments):
-        identity = ("-c", "user.name=a", "-c", "user.email=a@b")
-        subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True)
 
-    git("init", "-q")
+@pytest.fixture
+def checkout(tmp_path):
+    """A repository with one file, and an environment that it ignores."""
+    git(tmp_path, "init", "-q")
+    (tmp_path / ".gitignore").write_text(".venv\n")
     (tmp_path / "a.py").write_text("1")
-    git("add", "a.py")
-    git("commit", "-q", "-m", "one")
-    os.utime(tmp_path / "a.py", (1, 1))  # the same content, at another time
-    index = tmp_path / ".git" / "index"
+    (tmp_path / ".venv" / "jaxvision").mkdir(parents=True)
+    (tmp_path / ".venv" / "jaxvision" / "b.py").write_text("2")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "one")
+    return tmp_path
+
+
+def test_the_state_of_git_is_looked_at_without_a_lock(checkout, monkeypatch):
+    """`git status` would refresh the index, and stand in the way of the user's own."""
+    os.utime(checkout / "a.py", (1, 1))  # the same content, at another time
+    index = checkout / ".git" / "index"
     before = index.read_bytes()
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(checkout)
     found = record.provenance("experiments.a", [])
     assert found["git_dirty"] is False and len(found["git_commit"]) == 40
     assert index.read_bytes() == before
+
+
+def test_the_commit_is_that_of_the_code_and_not_of_the_current_folder(
+    checkout, tmp_path_factory, monkeypatch
+):
+    (checkout / "a.py").write_text("2")
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    found = record.provenance("a.py", ["--seed", "1 2"], checkout)
+    assert found["git_dirty"] is True and len(found["git_commit"]) == 40
+    assert found["command"] == "python a.py --seed '1 2'"
+    # Nor is it that of a folder around an environment, or around nothing.
+    monkeypatch.chdir(checkout)
+    for folder in (checkout / ".venv" / "jaxvision", tmp_path_factory.mktemp("none")):
+        found = record.provenance("jaxvision.experiments.b", [], folder)
+        assert found["git_commit"] is None and found["git_dirty"] is None
+    assert found["command"] == "python -m jaxvision.experiments.b"
+
+
+def test_a_checkout_of_jaxvision_is_recorded_beside_that_of_the_code(
+    checkout, tmp_path_factory, monkeypatch
+):
+    package = tmp_path_factory.mktemp("clone") / "jaxvision"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    git(package.parent, "init", "-q")
+    git(package.parent, "add", ".")
+    git(package.parent, "commit", "-q", "-m", "two")
+    monkeypatch.setattr("jaxvision.__file__", str(package / "__init__.py"))
+    found = record.provenance("a", [], checkout)
+    assert len({found["git_commit"], found["jaxvision_git_commit"]}) == 2
+    assert found["jaxvision_git_dirty"] is False
+    assert "jaxvision_git_commit" not in record.provenance("a", [], package)
