@@ -25,8 +25,9 @@ from jaxvision.engine.checkpoint import Checkpoints, ranked
 from jaxvision.engine.clocks import Clocks
 from jaxvision.engine.evaluate import Evaluator, measured
 from jaxvision.engine.feed import Feed
+from jaxvision.engine.history import validations
 from jaxvision.engine.lockstep import Step
-from jaxvision.engine.logging import ProgressBar, open_log, validations
+from jaxvision.engine.logging import ProgressBar, open_log
 from jaxvision.engine.profiling import Compilations, Profile, memory_peak
 from jaxvision.engine.signals import Request, Requests
 from jaxvision.engine.state import TrainState, digest
@@ -199,7 +200,9 @@ def _fit(
         clocks.seconds = restored.extra["seconds"]
         earlier_seconds = restored.extra["wall_seconds"]
         text = restored.extra["log"]
-        stopped = restored.extra["stopped"]
+        # What ended a shorter run does not end the one that it is continued to.
+        if restored.extra.get("steps", steps) == steps:
+            stopped = restored.extra["stopped"]
         console.print(f"continuing after step {step} of {steps}")
 
     log = open_log(workdir, text, step=step, warn=console.print)
@@ -227,6 +230,7 @@ def _fit(
             "frozen": frozen_digest,
             "identity": dict(identity),
             "log": log.text,
+            "steps": steps,
             "stopped": stopped,
         }
         checkpoints.save(state, extra, score=score, log=log.sync)
