@@ -28,8 +28,8 @@ KEY = "continued_from"
 """Of `config.json`, checkpoints and records."""
 
 Entry = dict[str, Any]
-"""What a run was before it was continued: epochs, steps, best step, the learning rates
-there, and what was measured."""
+"""What a run was before it was continued: epochs, steps, best step, what was measured,
+and the learning rates of its last step and of the next one."""
 
 
 def entry(workdir: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> Entry:
@@ -37,7 +37,7 @@ def entry(workdir: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> E
 
     Raises `UsageError` that says what to do where it cannot be continued.
     """
-    numbers = [each.get(FIELD) for each in (before, now)]
+    numbers: list[Any] = [each.get(FIELD) for each in (before, now)]
     if not all(isinstance(number, int | float) for number in numbers):
         raise UsageError(
             f"{workdir} holds a run with another number of epochs, {numbers[0]!r} and "
@@ -104,8 +104,8 @@ def announce(entry: Entry, experiment: Experiment) -> str:
 
     Raises `UsageError` if it has done all steps that the experiment asks for.
     """
-    reached = entry["steps"]
-    planned = entry.get("planned_steps", reached)
+    reached: int = entry["steps"]
+    planned: int = entry.get("planned_steps", reached)
     check(
         (
             experiment.steps > planned,

@@ -79,7 +79,7 @@ def check_same_config(
         )
     differing = [
         name
-        for name in sorted(before | identity)
+        for name in sorted({*before, *identity})
         if before.get(name) != identity.get(name) and name not in _BESIDES
     ]
     shorter = list(before.get(continuation.KEY, ()))

@@ -69,6 +69,7 @@ def longer(finished, tmp_path_factory):
     """The same continued to four epochs: its directory, its record and its output."""
     workdir = tmp_path_factory.mktemp("runs") / "long"
     shutil.copytree(finished, workdir)
+    shutil.copytree(workdir / "checkpoints" / "8", workdir.parent / "first")
     return workdir, start(workdir, *epochs(4), "--ema", 0.9)[1]
 
 
@@ -182,6 +183,7 @@ def test_a_crash_between_config_and_record_loses_nothing(workdir, longer, monkey
     assert (workdir / "result-16.json").exists()
 
 
+@pytest.mark.slow
 def test_it_can_be_continued_again(longer, tmp_path):
     workdir = shutil.copytree(longer[0], tmp_path / "run")
     result = start(workdir, *epochs(5), "--ema", 0.9)[1]
@@ -260,6 +262,21 @@ def test_a_damaged_run_is_not_continued_from_elsewhere(
     assert start(workdir, *epochs(4), "--ema", 0.9)[0] == 2
     assert words in " ".join(capsys.readouterr().err.split())
     assert (workdir / "config.json").read_bytes() == before
+
+
+def test_no_step_of_the_shorter_run_is_repeated_with_the_longer_schedule(
+    workdir, longer, capsys
+):
+    """Where the last step of the shorter run is lost as well."""
+    options = [*epochs(4), "--ema", 0.9]
+    assert start(workdir, *options, build=interrupted_at(17))[0] == 130
+    for file in (workdir / "checkpoints").glob("[1-9][0-9]/state/shards-0.npz"):
+        cut(file)
+    if not (workdir / "checkpoints" / "8").exists():
+        shutil.copytree(longer[0].parent / "first", workdir / "checkpoints" / "8")
+    assert start(workdir, *options)[0] == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "of step 8, is in the middle of a run of 16 steps" in said
 
 
 def stopping(config) -> Experiment:
