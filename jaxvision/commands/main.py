@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import tyro
 
 from jaxvision.commands.augment import augment
+from jaxvision.commands.compare import compare
 from jaxvision.commands.datasets import datasets
 from jaxvision.commands.doctor import doctor
 from jaxvision.commands.export import export
@@ -28,6 +29,7 @@ from jaxvision.commands.publish import publish
 from jaxvision.commands.quality import quality
 from jaxvision.commands.report import report
 from jaxvision.commands.run import run
+from jaxvision.commands.runs import runs
 from jaxvision.commands.serve import serve
 from jaxvision.commands.sweep import sweep
 from jaxvision.commands.table import table
@@ -48,6 +50,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "table": table,
     "publish": publish,
     "report": report,
+    "runs": runs,
+    "compare": compare,
     "export": export,
     "push": push,
     "pull": pull,

@@ -21,9 +21,13 @@ def shape_in_words(shape: Sequence[int | None]) -> str:
     return "×".join(map(str, shape))
 
 
-def show(content: Any) -> None:
-    """Print text, a table or columns."""
-    make_console(soft_wrap=False).print(content)
+def show(content: Any, *, wide: bool = False) -> None:
+    """Print text, a table or columns; `wide`: without folding where a program, and no
+    terminal, reads it."""
+    console = make_console(soft_wrap=False)
+    if wide and not console.is_terminal:
+        console.width = 1000
+    console.print(content)
 
 
 def show_rows(rows: dict[str, str]) -> None:

@@ -25,8 +25,9 @@ from jaxvision.engine.checkpoint import Checkpoints, ranked
 from jaxvision.engine.clocks import Clocks
 from jaxvision.engine.evaluate import Evaluator, measured
 from jaxvision.engine.feed import Feed
+from jaxvision.engine.history import validations
 from jaxvision.engine.lockstep import Step
-from jaxvision.engine.logging import ProgressBar, open_log, validations
+from jaxvision.engine.logging import ProgressBar, open_log
 from jaxvision.engine.profiling import Compilations, Profile, memory_peak
 from jaxvision.engine.signals import Request, Requests
 from jaxvision.engine.state import TrainState, digest
@@ -199,7 +200,10 @@ def _fit(
         clocks.seconds = restored.extra["seconds"]
         earlier_seconds = restored.extra["wall_seconds"]
         text = restored.extra["log"]
-        stopped = restored.extra["stopped"]
+        planned, stopped = restored.extra.get("steps", steps), restored.extra["stopped"]
+        if planned != steps:
+            _check_ended(workdir, step, planned, stopped)
+            stopped = None  # what ended a shorter run does not end a longer one
         console.print(f"continuing after step {step} of {steps}")
 
     log = open_log(workdir, text, step=step, warn=console.print)
@@ -227,6 +231,7 @@ def _fit(
             "frozen": frozen_digest,
             "identity": dict(identity),
             "log": log.text,
+            "steps": steps,
             "stopped": stopped,
         }
         checkpoints.save(state, extra, score=score, log=log.sync)
@@ -410,6 +415,19 @@ def _check_frozen(before: str, now: str) -> None:
             "the arrays that the task keeps frozen, such as a teacher, are not those "
             "that this run began with: restore them, or start anew with another "
             "--workdir",
+        )
+    )
+
+
+def _check_ended(workdir: Path, step: int, planned: int, stopped: str | None) -> None:
+    """Only where a run has ended does one of another number of steps go on from it:
+    the steps before belong to the schedule of the shorter run."""
+    check(
+        (
+            step == planned or stopped is not None,
+            f"the newest checkpoint that can be read in {workdir}, of step {step}, is "
+            f"in the middle of a run of {planned} steps: it cannot be continued as one "
+            "of another length; choose a new --workdir",
         )
     )
 

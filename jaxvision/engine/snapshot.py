@@ -11,6 +11,7 @@ import functools
 import json
 import math
 import os
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -117,6 +118,15 @@ def read_contents(folder: Path) -> dict[str, Any]:
             "with, or start anew with another --workdir"
         )
     return contents
+
+
+def verify(folder: Path) -> None:
+    """Reads all of a checkpoint, and raises if a checksum does not fit."""
+    for file in sorted(folder.glob("shards-*.npz")):
+        with zipfile.ZipFile(file) as archive:
+            bad = archive.testzip()
+        if bad is not None:
+            raise zipfile.BadZipFile(f"Bad CRC-32 for file {bad!r}")
 
 
 def read(folder: Path, like: TrainState) -> TrainState:

@@ -23,8 +23,8 @@ from rich.text import Text
 from jaxvision import visualise
 from jaxvision.engine import compilation, costs, processes, sharding
 from jaxvision.engine.evaluate import Evaluated
+from jaxvision.engine.history import read_rows, validations
 from jaxvision.engine.lockstep import Step
-from jaxvision.engine.logging import read_rows, validations
 from jaxvision.engine.loop import Fit, fit
 from jaxvision.engine.profiling import memory_peak
 from jaxvision.engine.state import count, digest
@@ -34,6 +34,7 @@ from jaxvision.files import plain, replace_object
 from jaxvision.printing import print_whatever_the_encoding
 from jaxvision.runs import (
     command_line,
+    continuation,
     parts,
     pictures,
     preflight,
@@ -182,13 +183,15 @@ def _execute(
         **{f"config_{k}": v for k, v in dataclasses.asdict(config).items()},
         **command.numerics.chosen(),
     }
-    finished = None
+    shorter, finished = [], None
     with processes.together():
         if processes.is_main():
             workdirs.check_places(workdir)
-            workdirs.check_same_config(workdir, identity, console.print)
-            finished = workdirs.finished(workdir, console.print)
-    finished = processes.from_main(finished)
+            shorter = workdirs.check_same_config(workdir, identity, console.print)
+            finished = workdirs.finished(workdir, shorter, console.print)
+    shorter, finished = processes.from_main((shorter, finished))
+    if shorter:
+        identity[continuation.KEY] = shorter
     if finished is not None:
         console.print("this run is finished: there is nothing left to do")
         _print_result(console, finished)
@@ -209,6 +212,8 @@ def _execute(
         mesh = launch.make_mesh()
         experiment = command.numerics.apply(build(config))
         experiment.check()
+        if shorter:
+            console.print(continuation.announce(shorter[-1], experiment))
         sharding.check_batch(mesh, experiment.train.batch_size, experiment.accumulate)
         maintenance = launch.maintenance()
         check(
@@ -237,7 +242,8 @@ def _execute(
         with processes.together():
             if processes.is_main():
                 stack.enter_context(workdirs.locked(workdir))
-                workdirs.write_config(workdir, identity)
+                workdirs.write_config(workdir, identity | _plans(experiment))
+                workdirs.keep_shorter_record(workdir, shorter)
                 parts.save(workdir, experiment)
         with processes.together():
             workdirs.check_seen(workdir)
@@ -274,8 +280,7 @@ def _execute(
             **identity,
             **_tested(tested),
             **_best_validation(fitted.rows, int(fitted.best.step)),
-            "measures": record.describe_measures(testing.measures(experiment)),
-            "monitor": experiment.monitored().name,
+            **_measures(experiment),
             "evaluations": ["validation", "test", *experiment.evaluations],
             # "mnist:test" is the test split of "mnist".
             "dataset": experiment.test.name.rpartition(":")[0] or experiment.test.name,
@@ -321,6 +326,18 @@ def _execute(
         tracker.finish(result)
     console.print(f"results and pictures are in {workdir}")
     return result
+
+
+def _plans(experiment: Experiment) -> dict[str, Any]:
+    """What is known of a run before it has a record, for who looks at it meanwhile."""
+    return {"planned_steps": experiment.steps, **_measures(experiment)}
+
+
+def _measures(experiment: Experiment) -> dict[str, Any]:
+    return {
+        "measures": record.describe_measures(testing.measures(experiment)),
+        "monitor": experiment.monitored().name,
+    }
 
 
 def _tested(tested: Mapping[str, Evaluated]) -> dict[str, float]:

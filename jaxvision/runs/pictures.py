@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jaxvision import visualise
 from jaxvision.engine import processes, sharding
 from jaxvision.engine.evaluate import Evaluated, Evaluator
-from jaxvision.engine.logging import FILE, read_rows
+from jaxvision.engine.history import FILE, read_rows
 from jaxvision.engine.state import TrainState
 from jaxvision.engine.step import first_batch
 from jaxvision.files import disk_fault, replace_text

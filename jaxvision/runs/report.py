@@ -55,9 +55,12 @@ def _headline(result: Mapping[str, Any]) -> str:
     if result.get("reference_metric") == key:
         text += f", published {measure.words(result['reference_value'])}"
         text += f" ({result['reference_source']})"
-    return f"{text}; seed {result['seed']}, step {result['best_step']:,} of " + (
-        f"{result['steps']:,}, which is best on validation"
-    )
+    text += f"; seed {result['seed']}, step {result['best_step']:,} of "
+    text += f"{result['steps']:,}, which is best on validation"
+    for shorter in result.get("continued_from", ()):
+        text += f"; was finished before after {shorter['epochs']:g} epochs, with "
+        text += measure.words(record.number(shorter, key))
+    return text
 
 
 def _results(result: Mapping[str, Any]) -> page.Element:

@@ -240,12 +240,15 @@ def _metric(record: Record) -> str:
 
 
 def _config(record: Record) -> dict[str, Any]:
-    """What was asked for, apart from the seed."""
-    return {
+    """What was asked for, apart from the seed.  A run that was continued is not the
+    same as one that had all of its epochs from the start."""
+    config = {
         key: value
         for key, value in record.items()
         if key.startswith("config_") and key != "config_seed"
     }
+    shorter = [entry["epochs"] for entry in record.get("continued_from", ())]
+    return config | ({"continued_from": shorter} if shorter else {})
 
 
 def _identity(record: Record) -> tuple:
@@ -347,8 +350,14 @@ def _cells(records: Sequence[Record]) -> list[str]:
         f"{_number(first, [record[metric] for record in records])}{count}",
         reference,
         "<br>".join(_times(records)),
-        f"`{_command(records)}`",
+        f"`{_command(records)}`" + _continued(first),
     ]
+
+
+def _continued(record: Record) -> str:
+    """What the command alone does not say: it was first given with fewer epochs."""
+    shorter = [f"{entry['epochs']:g}" for entry in record.get("continued_from", ())]
+    return f", after --epochs {' and '.join(shorter)}" if shorter else ""
 
 
 def _number(record: Record, values: Sequence[float]) -> str:
@@ -364,12 +373,12 @@ def _times(records: Sequence[Record]) -> list[str]:
     for record in records:
         seconds[record["hardware"]].append(record["wall_seconds"])
     return [
-        f"{_duration(statistics.fmean(times))} on {hardware}"
+        f"{duration(statistics.fmean(times))} on {hardware}"
         for hardware, times in sorted(seconds.items())
     ]
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """In the two largest units: `4.2 s`, `48 s`, `3 min 20 s`, `2 h 05 min`."""
     if round(seconds, 1) < 10:
         return f"{seconds:.1f} s"

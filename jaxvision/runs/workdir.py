@@ -3,16 +3,15 @@
 import contextlib
 import datetime
 import errno
-import fcntl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxvision.engine import snapshot
 from jaxvision.errors import UsageError, check
 from jaxvision.files import Damaged, plain, read_object, remove_partials, replace_object
-from jaxvision.runs import parts
+from jaxvision.runs import continuation, lock, parts
 
 
 def default(name: str) -> Path:
@@ -62,11 +61,15 @@ def check_places(workdir: Path) -> None:
 
 def check_same_config(
     workdir: Path, identity: Mapping[str, Any], warn: Callable[[str], None]
-) -> None:
-    """Refuse a run directory that holds a run of another config."""
+) -> list[continuation.Entry]:
+    """Refuse a run directory that holds a run of another config, unless that is a
+    finished one with fewer epochs.
+
+    Returns what the run was each time before it was given more of them.
+    """
     before = _began_with(workdir, warn)
     if before is None:
-        return
+        return []
     identity = plain(identity)
     if before.get("format") != identity["format"]:
         raise UsageError(
@@ -74,23 +77,30 @@ def check_same_config(
             f"continues format {identity['format']}: use the code it began with, or "
             "choose a new --workdir"
         )
-    # Where the experiment's file lies may change.
-    before, identity = (
-        {name: value for name, value in each.items() if name != "program"}
-        for each in (before, identity)
-    )
     differing = [
-        f"  {name.removeprefix('config_')}: was {before.get(name)!r}, "
-        f"now {identity.get(name)!r}"
-        for name in sorted(before | identity)
-        if before.get(name) != identity.get(name)
+        name
+        for name in sorted({*before, *identity})
+        if before.get(name) != identity.get(name) and name not in _BESIDES
     ]
+    shorter = list(before.get(continuation.KEY, ()))
+    if differing == [continuation.FIELD]:
+        return [*shorter, continuation.entry(workdir, before, identity)]
     if differing:
         raise UsageError(
             f"{workdir} holds a run with another config:\n"
-            + "\n".join(differing)
+            + "\n".join(
+                f"  {name.removeprefix('config_')}: was {before.get(name)!r}, "
+                f"now {identity.get(name)!r}"
+                for name in differing
+            )
             + "\nrepeat its options to continue it, or choose a new --workdir"
         )
+    return shorter
+
+
+_BESIDES = ("program", continuation.KEY, "planned_steps", "monitor", "measures")
+"""What `config.json` says beside what was asked for; where the experiment's file lies
+may change."""
 
 
 def _began_with(workdir: Path, warn: Callable[[str], None]) -> Mapping[str, Any] | None:
@@ -116,16 +126,21 @@ def _began_with(workdir: Path, warn: Callable[[str], None]) -> Mapping[str, Any]
         ) from error
 
 
-def finished(workdir: Path, warn: Callable[[str], None]) -> dict[str, Any] | None:
+def finished(
+    workdir: Path,
+    shorter: Sequence[continuation.Entry],
+    warn: Callable[[str], None],
+) -> dict[str, Any] | None:
     """The record of a finished run; None of one that is not, or is to be tested again.
 
+    `shorter` is what it was before it was continued: a record of that is none of it.
     Raises `UsageError` where a damaged record cannot be made again without training.
     """
     file = workdir / "result.json"
     if not file.exists():
         return None
     try:
-        return read_object(file, _SHOWN)
+        result = read_object(file, _SHOWN)
     except Damaged as error:
         if not snapshot.steps(workdir / "checkpoints"):
             raise UsageError(
@@ -134,6 +149,7 @@ def finished(workdir: Path, warn: Callable[[str], None]) -> dict[str, Any] | Non
             ) from error
         warn(f"{error}: the best checkpoint is tested again")
         return None
+    return result if continuation.is_of(result, shorter) else None
 
 
 _SHOWN = (
@@ -164,24 +180,26 @@ def writing(workdir: Path) -> Iterator[None]:
 def locked(workdir: Path) -> Iterator[None]:
     """Hold the run directory against other runs, and clear what killed ones had begun
     to write.  Raises `UsageError`."""
-    with writing(workdir):
-        workdir.mkdir(parents=True, exist_ok=True)
-        lock = (workdir / ".lock").open("w", encoding="utf-8")
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UsageError(
-                f"another process is running in {workdir}: wait for it, or choose "
-                "another --workdir"
-            ) from error
+    with contextlib.ExitStack() as stack:
+        with writing(workdir):
+            workdir.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(lock.held(workdir))
         remove_partials(workdir)
         yield
 
 
-def write_config(workdir: Path, identity: Mapping[str, Any]) -> None:
+def write_config(workdir: Path, content: Mapping[str, Any]) -> None:
     """Say what the run is, for when it is continued."""
-    replace_object(workdir / "config.json", identity)
+    replace_object(workdir / "config.json", content)
+
+
+def keep_shorter_record(workdir: Path, shorter: Sequence[continuation.Entry]) -> None:
+    """Rename the record of a run that is continued from now on to `result-STEPS.json`,
+    so that it does not count as that of the longer one."""
+    file = workdir / "result.json"
+    with contextlib.suppress(Damaged):  # or missing; a damaged one is replaced
+        if shorter and not continuation.is_of(read_object(file), shorter):
+            file.rename(workdir / f"result-{shorter[-1]['steps']}.json")
 
 
 def check_seen(workdir: Path) -> None:

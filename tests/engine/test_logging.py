@@ -8,6 +8,7 @@ import numpy as np
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from jaxvision.engine import logging as logs
+from jaxvision.engine.history import FILE, parse_rows, read_rows
 
 
 def events(folder):
@@ -30,20 +31,20 @@ def test_rows_are_kept_as_text_and_read_by_tensorboard(tmp_path):
     log.write({"step": 16, "epoch": 2.0, "train/loss": math.nan})
     log.sync()
     log.close()
-    text = (tmp_path / logs.FILE).read_text()
+    text = (tmp_path / FILE).read_text()
     assert text == log.text
     expected = [
         {"step": 8, "epoch": 1.0, "train/loss": 0.5},
         {"step": 16, "epoch": 2.0, "train/loss": None},
     ]
-    assert logs.parse_rows(text) == expected == logs.read_rows(tmp_path / logs.FILE)
+    assert parse_rows(text) == expected == read_rows(tmp_path / FILE)
 
     # Continued after step 8: what came later is dropped, here and in TensorBoard.
     first = text.splitlines(keepends=True)[0]
     log = logs.open_log(tmp_path, first, step=8, warn=said.append)
     log.write({"step": 16, "epoch": 2.0, "train/loss": 0.25})
     log.close()
-    losses = [row["train/loss"] for row in logs.read_rows(tmp_path / logs.FILE)]
+    losses = [row["train/loss"] for row in read_rows(tmp_path / FILE)]
     assert losses == [0.5, 0.25] and not said
     found = events(tmp_path / "tensorboard")
     scalars = [
@@ -57,10 +58,10 @@ def test_rows_are_kept_as_text_and_read_by_tensorboard(tmp_path):
 
 
 def test_lines_that_are_no_rows_are_left_out(tmp_path):
-    file = tmp_path / logs.FILE
+    file = tmp_path / FILE
     row = json.dumps({"step": 1, "epoch": 0.5})
     lines = ("[]", "null", '"a"', "{}", "[" * 10**5, '{"step": 1, "ep', "\udcff")
     text = "\n".join([*lines[:3], row, *lines[3:], row])
     file.write_bytes(text.encode(errors="surrogateescape"))
-    assert logs.read_rows(file) == [json.loads(row)] * 2
-    assert logs.read_rows(tmp_path / "missing") == []
+    assert read_rows(file) == [json.loads(row)] * 2
+    assert read_rows(tmp_path / "missing") == []

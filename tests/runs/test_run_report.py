@@ -69,6 +69,14 @@ def test_nothing_is_fetched_from_elsewhere(run_dir):
     assert "http" not in text and 'src="data:' in text
 
 
+def test_a_page_says_that_a_run_was_continued(run_dir):
+    shorter = {"epochs": 2.0, "steps": 20, "test_accuracy": 0.9}
+    record = RECORD | {"continued_from": [shorter]}
+    (run_dir / "result.json").write_text(json.dumps(record))
+    words = " ".join(Reader(report.write(run_dir)).text)
+    assert "was finished before after 2 epochs, with 90.00 %" in words
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [(None, "result.json is missing"), ('{"seed": 1}', "lacks best_step, evaluations")],

@@ -15,8 +15,8 @@ import pytest
 
 import jaxvision.runs.execute
 from jaxvision.engine import lockstep
+from jaxvision.engine.history import read_rows
 from jaxvision.engine.lockstep import Lockstep
-from jaxvision.engine.logging import read_rows
 from jaxvision.errors import UsageError
 from jaxvision.runs import run, sweep
 from tests.tiny import Config, build

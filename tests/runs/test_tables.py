@@ -330,3 +330,16 @@ def test_the_page_of_this_repository_is_in_step_with_its_records():
     assert tables.check(page, ROOT / tables.RECORDS), (
         "docs/results.md is out of step with experiments/results: run make tables"
     )
+
+
+def test_a_continued_run_is_not_taken_for_one_of_as_many_epochs(tmp_path, records):
+    continued = record(continued_from=[{"epochs": 5.0, "steps": 40}])
+    tables.publish(finished(tmp_path, record()), records)
+    path = tables.publish(finished(tmp_path, continued), records)
+    assert path.name != "mnist_lenet5-mnist-seed0.json"
+    one, two = rows(tables.render(records))
+    assert {row[-1].count("after --epochs 5") for row in (one, two)} == {0, 1}
+    with pytest.raises(UsageError, match="of another config"):
+        tables.publish(
+            finished(tmp_path, record()), records, tag=path.stem.split("-")[2]
+        )

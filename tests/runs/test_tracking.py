@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from jaxvision.engine.logging import read_rows
+from jaxvision.engine.history import read_rows
 from jaxvision.errors import UsageError
 from jaxvision.runs import run, tracking
 from tests import tiny
