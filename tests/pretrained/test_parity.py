@@ -42,8 +42,8 @@ what is before it: MNASNet's differ by 2e-3 in float32, and by 2e-15 in float64.
 SMALLEST = (
     "alexnet", "vgg11", "resnet18", "squeezenet1_1", "mobilenetv1_100", "mobilenet_v2",
     "mobilenet_v3_small", "shufflenet_v2_x0_5", "mnasnet0_5", "tf_efficientnet_lite0",
-    "vit_tiny_patch16_224", "resnetv2_18", "resnet20", "lenet5", "lenet5_relu",
-    "convnet", "perceptron", "mlp", "unet_small",
+    "vit_tiny_patch16_224", "resnetv2_18", "resnet20", "wrn_16_4", "lenet5",
+    "lenet5_relu", "convnet", "perceptron", "mlp", "unet_small",
 )  # fmt: skip
 """The smallest of the families that compile fast."""
 
