@@ -171,7 +171,8 @@ def sincos_positions(rows: int, columns: int, features: int) -> jax.Array:
         )
     )
     frequencies = 10_000.0 ** -jnp.linspace(0, 1, features // 4)
-    y, x = jnp.mgrid[:rows, :columns].reshape(2, -1, 1) * frequencies
+    y, x = jnp.indices((rows, columns), jnp.float32).reshape(2, -1, 1)
+    y, x = y * frequencies[None], x * frequencies[None]
     return jnp.concatenate([jnp.sin(x), jnp.cos(x), jnp.sin(y), jnp.cos(y)], 1)
 
 
