@@ -125,7 +125,7 @@ class ViT(nn.Module):
             x = jnp.concatenate([class_token.astype(self.dtype), x], 1)
         if self.positions == "sincos":
             fixed = sincos_positions(rows, columns, self.features)
-            positions = jnp.pad(fixed, ((own_tokens, 0), (0, 0)))
+            positions = jnp.pad(fixed, ((own_tokens, 0), (0, 0)))[None]
         else:
             positions = self.param(
                 "encoder.pos_embedding",

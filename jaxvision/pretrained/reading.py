@@ -76,7 +76,9 @@ def _check_kind(path: Path, suffix: str) -> None:
     with path.open("rb") as stream:
         start = stream.read(10)
     zipped = start.startswith(b"PK")
-    if start[8:9] == b"{" and suffix != ".safetensors":
+    if start[8:9] == b"{":  # after a length, whose bytes may be any
+        if suffix == ".safetensors":
+            return
         found = ".safetensors"
     elif zipped and suffix == ".safetensors":
         found = ".pth or .npz"

@@ -34,6 +34,7 @@ from jaxvision.files import plain, replace_object
 from jaxvision.printing import print_whatever_the_encoding
 from jaxvision.runs import (
     command_line,
+    initial,
     parts,
     pictures,
     preflight,
@@ -182,13 +183,13 @@ def _execute(
         **{f"config_{k}": v for k, v in dataclasses.asdict(config).items()},
         **command.numerics.chosen(),
     }
-    finished = None
+    finished = begun = None
     with processes.together():
         if processes.is_main():
             workdirs.check_places(workdir)
-            workdirs.check_same_config(workdir, identity, console.print)
+            begun = workdirs.check_same_config(workdir, identity, console.print)
             finished = workdirs.finished(workdir, console.print)
-    finished = processes.from_main(finished)
+    finished, begun = processes.from_main((finished, begun))
     if finished is not None:
         console.print("this run is finished: there is nothing left to do")
         _print_result(console, finished)
@@ -209,6 +210,7 @@ def _execute(
         mesh = launch.make_mesh()
         experiment = command.numerics.apply(build(config))
         experiment.check()
+        experiment, start = initial.prepared(experiment, command.numerics.init_from)
         sharding.check_batch(mesh, experiment.train.batch_size, experiment.accumulate)
         maintenance = launch.maintenance()
         check(
@@ -218,6 +220,10 @@ def _execute(
                 "drawn: give it a `show`, such as visualise.classification",
             )
         )
+        if start is not None and begun is None:
+            begun = start().record()
+            console.print(start().words())
+    identity |= begun or {}
     processes.check_same(
         identity | {"mesh": sharding.describe_axes(mesh)} | record.versions()
     )

@@ -244,7 +244,7 @@ def _config(record: Record) -> dict[str, Any]:
     return {
         key: value
         for key, value in record.items()
-        if key.startswith("config_") and key != "config_seed"
+        if key.startswith(("config_", "numerics_")) and key != "config_seed"
     }
 
 

@@ -13,6 +13,7 @@ from jaxvision.engine import snapshot
 from jaxvision.errors import UsageError, check
 from jaxvision.files import Damaged, plain, read_object, remove_partials, replace_object
 from jaxvision.runs import parts
+from jaxvision.runs.record import INITIAL
 
 
 def default(name: str) -> Path:
@@ -62,11 +63,15 @@ def check_places(workdir: Path) -> None:
 
 def check_same_config(
     workdir: Path, identity: Mapping[str, Any], warn: Callable[[str], None]
-) -> None:
-    """Refuse a run directory that holds a run of another config."""
+) -> dict[str, Any] | None:
+    """Refuse a run directory that holds a run of another config.
+
+    Returns what the run that it holds has recorded of its initial weights; None: it
+    holds no run.
+    """
     before = _began_with(workdir, warn)
     if before is None:
-        return
+        return None
     identity = plain(identity)
     if before.get("format") != identity["format"]:
         raise UsageError(
@@ -74,16 +79,13 @@ def check_same_config(
             f"continues format {identity['format']}: use the code it began with, or "
             "choose a new --workdir"
         )
-    # Where the experiment's file lies may change.
-    before, identity = (
-        {name: value for name, value in each.items() if name != "program"}
-        for each in (before, identity)
-    )
+    found = {k: v for k, v in before.items() if k.startswith(INITIAL)}
     differing = [
         f"  {name.removeprefix('config_')}: was {before.get(name)!r}, "
         f"now {identity.get(name)!r}"
-        for name in sorted(before | identity)
-        if before.get(name) != identity.get(name)
+        for name in sorted({*before, *identity} - {*found})
+        # Where the experiment's file lies may change.
+        if name != "program" and before.get(name) != identity.get(name)
     ]
     if differing:
         raise UsageError(
@@ -91,6 +93,7 @@ def check_same_config(
             + "\n".join(differing)
             + "\nrepeat its options to continue it, or choose a new --workdir"
         )
+    return found
 
 
 def _began_with(workdir: Path, warn: Callable[[str], None]) -> Mapping[str, Any] | None:
