@@ -333,6 +333,8 @@ class Show(NamedTuple):
     """`prediction ->` lines such as `"7  99.1 %"`, the most important first."""
     figures: Callable[[Galleries, Mapping[str, Any]], Mapping[str, Any]]
     """`(galleries, test_metrics) -> {file name: Figure}`."""
+    values: Callable[[Mapping[str, np.ndarray]], Mapping[str, Any]] | None = None
+    """`prediction ->` the same for programs, as JSON can hold it; None: its arrays."""
 
 
 class Moment(NamedTuple):

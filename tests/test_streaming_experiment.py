@@ -45,6 +45,7 @@ def quiet(folder, tmp_path_factory):
     return run(build, Config, smoke={}, arguments=options(folder, workdir)), workdir
 
 
+@pytest.mark.slow
 def test_an_experiment_can_stream(quiet):
     result, workdir = quiet
     correct = result["test_accuracy"] * 18

@@ -25,10 +25,18 @@ MESHES = [
     "data=4,fsdp=2", "data=2,fsdp=4", "data=2,model=2", "fsdp=2,model=4",
     "data=2,fsdp=2,model=2",
 ]  # fmt: skip
-FAST = [("data=8", "mlp"), ("data=2,fsdp=2", "resnet"), ("data=2,model=2", "vit")]
+FAST = [("data=8", "mlp"), ("data=2,fsdp=2", "resnet")]
+OTHERS = [  # each mesh, each network with each kind of axis
+    *zip(MESHES, itertools.cycle(NETWORKS)),
+    ("fsdp=8", "resnet"), ("fsdp=2,model=4", "vit"), ("data=2,fsdp=2,model=2", "mlp"),
+]  # fmt: skip
 CASES = [
-    pytest.param(*case, marks=() if case in FAST else pytest.mark.slow)
-    for case in itertools.product(MESHES, NETWORKS)
+    *FAST,
+    *(
+        pytest.param(*case, marks=pytest.mark.slow)
+        for case in OTHERS
+        if case not in FAST
+    ),
 ]
 
 
@@ -92,6 +100,7 @@ def test_model_axis_splits_the_layers_that_the_rules_name():
         assert array.addressable_shards[0].data.shape == (192, 32)
 
 
+@pytest.mark.slow
 def test_the_same_topology_gives_the_same_bits():
     first, second = (
         losses(build(Config(model="resnet")), mesh_of("data=2,fsdp=2"))[1]

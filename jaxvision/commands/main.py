@@ -18,6 +18,7 @@ from jaxvision.commands.export import export
 from jaxvision.commands.hub import pull, push
 from jaxvision.commands.launch import launch
 from jaxvision.commands.models import models
+from jaxvision.commands.predict import predict
 from jaxvision.commands.prepare import prepare
 from jaxvision.commands.publish import publish
 from jaxvision.commands.quality import quality
@@ -33,6 +34,7 @@ EXIT_USAGE = 2
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "models": models,
+    "predict": predict,
     "datasets": datasets,
     "augment": augment,
     "quality": quality,

@@ -1,6 +1,6 @@
 """The network that a command is about: a run's, a published one, or an exported one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,25 +13,42 @@ if TYPE_CHECKING:
 
 
 def predictor(
-    run: Path | None, model: str | None, weights: str | None, which: Any
+    run: Path | None,
+    model: str | None,
+    weights: str | None,
+    which: Any,
+    *,
+    classes: Path | None = None,
+    size: int | None = None,
+    resize: int | None = None,
+    method: Any = "bilinear",
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
 ) -> "tuple[Predictor, Mapping[str, Any]]":
     """The predictor of the options `--run` or `--model` with `--weights`, and the
     record of its run: `{"experiment": …, "test_accuracy": …, …}`.
 
-    Raises `UsageError` unless there is one of the two.
+    `classes` is a file with their names, a line each; `size` and what follows it say
+    how images are prepared for weights of which that is not known.  Raises `UsageError`
+    unless there is one of the two networks.
     """
     import jaxvision
+    from jaxvision import pretrained
+    from jaxvision.data.files import reading
 
     if (run is None) == (model is None):
         raise UsageError(
             "which network: give --run DIR, or --model NAME with --weights FILE"
         )
+    names = None if classes is None else [n for n in reading.lines(classes) if n]
     if run is not None:
         check((weights is None, "--weights is for --model: a run has its own"))
-        found = jaxvision.load(run, which=which)
+        check((size is None, "--size is for --model: a run has its own preparation"))
+        found = jaxvision.load(run, which=which, classes=names)
         file = run / "result.json"
         known = file if file.exists() else run / "config.json"
         return found, read_object(known, ["experiment"])
+    assert model is not None
     check(
         (
             weights is not None,
@@ -39,7 +56,15 @@ def predictor(
         ),
         (which == "best", "--which is for --run: a published network has one"),
     )
-    return jaxvision.load(model, weights=weights), {"experiment": model}
+    preparation = None
+    if size is not None:
+        preparation = pretrained.prepared(
+            model, size=size, resize=resize, method=method, mean=mean, std=std
+        )
+    found = jaxvision.load(
+        model, weights=weights, preparation=preparation, classes=names
+    )
+    return found, {"experiment": model}
 
 
 def prediction(

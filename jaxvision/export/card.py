@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from jaxvision.runs import record
+from jaxvision.runs import record, tables
 
 _ORIGIN = {
     "command": "command",
@@ -95,7 +95,7 @@ def _classes(classes: Sequence[str]) -> list[str]:
 
 def _origin(result: Mapping[str, Any]) -> list[str]:
     rows = [
-        (name, f"`{result[key]}`")
+        (name, f"`{_shown(key, result[key])}`")
         for key, name in _ORIGIN.items()
         if result.get(key) is not None
     ]
@@ -107,3 +107,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
         f"| {' | '.join(cells).replace(chr(10), ' ')} |"
         for cells in (head, ("---",) * len(head), *rows)
     ]
+
+
+def _shown(key: str, value: Any) -> Any:
+    """Without the paths of the machine where the run was made."""
+    return tables.portable_command(value) if key == "command" else value

@@ -13,14 +13,15 @@ from jaxvision import files
 from jaxvision.engine import snapshot
 from jaxvision.errors import UsageError, check
 from jaxvision.export import card
+from jaxvision.runs import parts
 from jaxvision.runs.record import FORMAT
 
 PARTS = (
     "README.md",
     "config.json",
     "result.json",
-    "prediction.json",
-    "network.stablehlo",
+    parts.FILE,
+    parts.NETWORK,
     "test_metrics.json",
     "metrics.jsonl",
     "*.png",
@@ -36,7 +37,7 @@ def push(run: Path, repository: str, *, public: bool = False) -> str:
     `UsageError` for a run that is unfinished, and for whatever the hub refuses.
     """
     result = files.read_object(run / "result.json", ["experiment", "evaluations"])
-    prediction = files.read_object(run / "prediction.json", ["classes"])
+    prediction = files.read_object(run / parts.FILE, ["classes"])
     hub = _hub()
     use = _USE.format(repository=repository, name=repository.rpartition("/")[2])
     files.replace_text(run / "README.md", card.text(result, prediction["classes"], use))
@@ -86,6 +87,14 @@ def pull(repository: str, folder: Path, *, revision: str | None = None) -> None:
             bool(snapshot.steps(folder / "checkpoints")),
             f"the run of {repository} has no checkpoints",
         ),
+    )
+    found = parts.load(folder)
+    check(
+        (
+            found is not None and None not in (found.model, found.task),
+            f"the run of {repository} needs the code of its experiment: load it where "
+            "that is, if you trust it",
+        )
     )
 
 

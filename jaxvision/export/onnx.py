@@ -49,14 +49,16 @@ def write(
     graph = operators.Graph("images")
     given = operators.Named("images", images.shape)
     found = graph.call(closed.jaxpr, closed.consts, given)
-    for name, value, atom in zip(shapes, found, closed.jaxpr.outvars, strict=True):
-        graph.rename(graph.whole(value, atom.aval.shape), name)
+    # JAX flattens a dict in the order of its keys.
+    outputs = dict(sorted(shapes.items()))
+    for (name, shape), value in zip(outputs.items(), found, strict=True):
+        graph.rename(graph.whole(value, shape.shape), name)
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
             "jaxvision",
             [_described("images", images)],
-            [_described(name, shape) for name, shape in shapes.items()],
+            [_described(name, shape) for name, shape in outputs.items()],
             graph.initializers,
         ),
         producer_name="jaxvision",

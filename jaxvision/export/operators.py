@@ -111,7 +111,7 @@ class Graph:
         ]
         return self.add("Concat", *parts, axis=0)
 
-    def _translate(self, equation: Any, inputs: list[Value]) -> Sequence[Value]:
+    def _translate(self, equation: Any, inputs: list[Any]) -> Sequence[Value]:
         primitive, params = equation.primitive, equation.params
         inner = next((params[key] for key in _INNER if key in params), None)
         if inner is not None and primitive.name in _CALLS:
@@ -120,7 +120,7 @@ class Graph:
             return self.call(jaxpr, consts, *inputs)
         shapes = [atom.aval.shape for atom in (*equation.invars, *equation.outvars)]
         constant = not any(isinstance(value, Named) for value in inputs)
-        if constant and all(map(_is_known, shapes)):
+        if constant and all(map(_is_known, shapes)) and "dim" not in params:
             whole = [
                 jnp.broadcast_to(value, atom.aval.shape)
                 for value, atom in zip(inputs, equation.invars, strict=True)
@@ -144,8 +144,7 @@ def inexpressible(equation: Any, why: str = "") -> UsageError:
     shapes = ", ".join(str(atom.aval.str_short()) for atom in equation.invars)
     return UsageError(
         f"the operator {equation.primitive.name} of {shapes} cannot be written as ONNX"
-        f"{why and f' ({why})'}: export to stablehlo, which holds any program, or the "
-        "activations before it with --activations"
+        f"{why and f' ({why})'}: export to stablehlo, which holds any program"
     )
 
 
@@ -257,6 +256,18 @@ def _erfc(graph, equation, x):
     return graph.add("Sub", one, graph.add("Erf", x), shape=x.shape)
 
 
+def _is_finite(graph, equation, x):
+    infinite, nan = graph.add("IsInf", x), graph.add("IsNaN", x)
+    return graph.add("Not", graph.add("Or", infinite, nan), shape=x.shape)
+
+
+def _size(graph, equation):
+    size = graph.sizes([equation.params["dim"]])
+    number = graph.add("Reshape", size, _ints([]))
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(_dtype(equation)))
+    return graph.add("Cast", number, to=kind)
+
+
 def _square(graph, equation, x):
     return graph.add("Mul", x, x, shape=x.shape)
 
@@ -327,6 +338,22 @@ def _concatenate(graph, equation, *parts):
     return graph.add("Concat", *parts, axis=equation.params["dimension"], shape=shape)
 
 
+def _stack(graph, equation, *parts):
+    axis, shape = equation.params["axis"], equation.outvars[0].aval.shape
+    thin = [size if i != axis else 1 for i, size in enumerate(shape)]
+    return graph.add(
+        "Concat", *(_reshaped(graph, x, thin) for x in parts), axis=axis, shape=shape
+    )
+
+
+def _unstack(graph, equation, x):
+    axis = equation.params["axis"]
+    return [
+        graph.add("Gather", x, np.array(i), axis=axis, shape=out.aval.shape)
+        for i, out in enumerate(equation.outvars)
+    ]
+
+
 def _sliced(graph, x, starts, ends, steps, shape):
     axes = _ints(range(len(starts)))
     return graph.add(
@@ -390,55 +417,71 @@ def _pad(graph, equation, x, value):
 
 
 def _tile(graph, equation, x):
-    repeats = _ints(equation.params["reps"])
+    repeats = graph.sizes(equation.params["reps"])
     return graph.add("Tile", x, repeats, shape=equation.outvars[0].aval.shape)
 
 
 def _gather(graph, equation, x, indices):
-    """`x[:, i]` and `x[:, table]`: of one axis."""
-    numbers, sizes = (
+    """What JAX makes, of a symbolic shape, of `x[:, 3]`, `x[:, 1:4]`, `x[:, table]` and
+    of strides such as `x[:, ::2, ::2]`, which are a grid of rows and columns."""
+    numbers, shape = (
         equation.params["dimension_numbers"],
-        equation.params["slice_sizes"],
+        equation.outvars[0].aval.shape,
     )
-    shape = equation.outvars[0].aval.shape
-    (axis, *others) = numbers.start_index_map
-    rank = len(indices.shape) - 1
+    axes, sizes = numbers.start_index_map, equation.params["slice_sizes"]
+    if isinstance(indices, Named) or numbers.operand_batching_dims:
+        raise inexpressible(equation, "of indices that depend on the images")
+    table = np.asarray(indices)
+    rank = table.ndim - 1
+    if rank == 0:
+        starts: list[Any] = [0] * len(sizes)
+        for axis, start in zip(axes, table.tolist(), strict=True):
+            starts[axis] = start
+        return _reshaped(graph, _slice_at(graph, x, starts, sizes), shape)
     # ONNX has the axes of the indices where the axis that they choose from was.
-    places = tuple(p for p in range(len(shape)) if not axis <= p < axis + rank)
-    whole = all(
-        str(size) == str(have)
-        for place, (size, have) in enumerate(zip(sizes, x.shape, strict=True))
-        if place != axis
-    )
+    where = range(axes[0], axes[0] + rank) if len(axes) == 1 else axes
+    whole = [1 if i in axes else size for i, size in enumerate(x.shape)]
+    lines = [table[..., 0]] if len(axes) == 1 else _lines(table)
     if (
-        isinstance(indices, Named)
-        or others
-        or numbers.operand_batching_dims
-        or tuple(numbers.collapsed_slice_dims) != (axis,)
-        or tuple(numbers.offset_dims) != places
-        or not whole
+        lines is None
+        or tuple(numbers.collapsed_slice_dims) != tuple(axes)
+        or list(numbers.offset_dims) != [i for i in range(len(shape)) if i not in where]
+        or list(map(str, sizes)) != list(map(str, whole))
     ):
-        raise inexpressible(equation, "only known slices along one axis")
-    # What is out of bounds is clamped, or promised not to be there.
-    table = np.clip(np.asarray(indices)[..., 0], 0, x.shape[axis] - 1)
-    return graph.add("Gather", x, table, axis=axis, shape=shape)
+        raise inexpressible(equation, "of other elements than those of a grid")
+    for axis, line in zip(axes, lines, strict=True):
+        # What is out of bounds is clamped, or promised not to be there.
+        line = np.clip(line, 0, x.shape[axis] - 1)
+        x = graph.add("Gather", x, line, axis=axis, shape=x.shape)
+    return Named(x.name, tuple(shape))
+
+
+def _lines(table: np.ndarray) -> list[np.ndarray] | None:
+    """Rows, columns, … of a grid of indices [h,w,…,k]; None: it is no grid."""
+    rank = table.ndim - 1
+    if rank != table.shape[-1]:
+        return None
+    lines = [
+        np.moveaxis(table[..., n], n, 0).reshape(table.shape[n], -1)[:, 0]
+        for n in range(rank)
+    ]
+    grid = np.stack(np.meshgrid(*lines, indexing="ij"), -1)
+    return lines if np.array_equal(grid, table) else None
 
 
 def _dynamic_slice(graph, equation, x, *starts):
     if any(isinstance(start, Named) for start in starts):
         raise inexpressible(equation, "at a place that depends on the images")
-    sizes = equation.params["slice_sizes"]
-    whole = [not _is_known([size]) for size in sizes]
-    begins = [
-        0 if all_of_it else min(max(int(start), 0), have - size)
-        for start, size, have, all_of_it in zip(
-            starts, sizes, x.shape, whole, strict=True
-        )
-    ]
-    ends = [
-        _END if all_of_it else begin + size
-        for begin, size, all_of_it in zip(begins, sizes, whole, strict=True)
-    ]
+    return _slice_at(graph, x, list(map(int, starts)), equation.params["slice_sizes"])
+
+
+def _slice_at(graph, x, starts, sizes):
+    """So many elements from these on, or from earlier where they would not be there."""
+    begins, ends = [], []
+    for start, size, have in zip(starts, sizes, x.shape, strict=True):
+        known = _is_known([size, have])
+        begins.append(min(max(start, 0), have - size) if known else 0)
+        ends.append(begins[-1] + size if known else _END)
     return _sliced(graph, x, begins, ends, [1] * len(ends), sizes)
 
 
@@ -579,7 +622,7 @@ ARITHMETIC: Mapping[str, Callable[..., Any]] = {
     "ge": _elementwise("GreaterOrEqual"),
     "gt": _elementwise("Greater"),
     "integer_pow": _integer_pow,
-    "is_finite": _elementwise("IsFinite"),
+    "is_finite": _is_finite,
     "le": _elementwise("LessOrEqual"),
     "log": _elementwise("Log"),
     "log1p": _with_one("Log", before="Add"),
@@ -614,6 +657,7 @@ OPERATORS: Mapping[str, Callable[..., Any]] = {
     "broadcast_in_dim": _broadcast,
     "concatenate": _concatenate,
     "conv_general_dilated": _convolution,
+    "dim_as_value": _size,
     "dot_general": _dot,
     "dynamic_slice": _dynamic_slice,
     "gather": _gather,
@@ -631,8 +675,10 @@ OPERATORS: Mapping[str, Callable[..., Any]] = {
     "slice": _slice,
     "split": _split,
     "squeeze": _reshape,  # to the shape that it has in JAX
+    "stack": _stack,
     "tile": _tile,
     "transpose": _transpose,
+    "unstack": _unstack,
 }
 
 _BROADCASTING = ARITHMETIC.keys() | {"broadcast_in_dim"}

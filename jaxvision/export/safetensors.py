@@ -21,7 +21,7 @@ from jaxvision.errors import UsageError
 from jaxvision.export import card
 from jaxvision.pretrained import keys
 from jaxvision.recipes import MODELS, SHOWS, TASKS, recipe_of
-from jaxvision.runs.finished import Predictor
+from jaxvision.runs.predictor import Predictor
 
 FORMAT = 1
 """Of `config.json`."""
@@ -62,7 +62,7 @@ def write(folder: Path, predictor: Predictor, result: Mapping[str, Any]) -> None
         "classes": list(predictor.classes),
         "model": recipe,
         "task": recipe_of(predictor.task),
-        "show": predictor.show and recipe_of(predictor.show),
+        "show": recipe_of(predictor.show),
         "preparation": predictor.preparation.save(),
         "sha256": _digest(folder / WEIGHTS),
     }

@@ -26,14 +26,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvision import files, visualise
+from jaxvision import files
 from jaxvision.data.feed.preparation import Preparation
 from jaxvision.errors import UsageError
 from jaxvision.measures import Measure
 from jaxvision.models import stablehlo
+from jaxvision.recipes import SHOWS, recipe_of
 from jaxvision.runs.predictor import Prediction, Predictor
 from jaxvision.runs.record import versions
-from jaxvision.types import Model, PyTree, Show
+from jaxvision.types import Model, PyTree
 
 FORMAT = 1
 """Of the archive; another one is not read."""
@@ -87,7 +88,7 @@ def write(
         "format": FORMAT,
         "classes": list(predicted.classes),
         "preparation": predicted.preparation.save(),
-        "show": _maker(predicted.show),
+        "show": recipe_of(predicted.show),
         "measures": [measure._asdict() for measure in predictor.task.measures],
         "about": files.plain({**(about or {}), "versions": versions()}),
         "sha256": {name: _digest(content) for name, content in members.items()},
@@ -111,15 +112,14 @@ def read(file: str | Path) -> Exported:
     manifest = json.loads(members[_MANIFEST])
     variables, frozen, *_ = stablehlo.arguments(members[_PREDICTION])
     arrays = _unpacked(members[_ARRAYS], {"variables": variables, "frozen": frozen})
-    classes = tuple(manifest["classes"])
     return Exported(
         prediction=Prediction(
             call=stablehlo.deserialize(members[_PREDICTION]),
             variables=arrays["variables"],
             frozen=arrays["frozen"],
             preparation=Preparation.load(manifest["preparation"]),
-            classes=classes,
-            show=_made(manifest["show"], classes),
+            classes=tuple(manifest["classes"]),
+            show=manifest["show"] and SHOWS.make(manifest["show"]),
         ),
         network=stablehlo.from_stablehlo(members[_NETWORK]),
         measures=tuple(Measure(**fields) for fields in manifest["measures"]),
@@ -183,14 +183,3 @@ def _unpacked(content: bytes, like: PyTree) -> PyTree:
 
 def _path(keys: Any) -> str:
     return jax.tree_util.keystr(keys, simple=True, separator="/")
-
-
-def _maker(show: Show | None) -> str | None:
-    """The function of `visualise` that has made it; None: there is no such function."""
-    if show is None or not show.words.__module__.startswith(f"{visualise.__name__}."):
-        return None
-    return show.words.__qualname__.partition(".")[0]
-
-
-def _made(maker: str | None, classes: tuple[str, ...]) -> Show | None:
-    return None if maker is None else getattr(visualise, maker)(classes)

@@ -7,8 +7,7 @@
 The programs are those of `jax.export`: StableHLO with the names and shapes of what goes
 in and comes out.  They run on CPU, CUDA and TPU, for any number of images, and JAX
 promises to read them for half a year at least.  Weights are arguments, not constants:
-a program stays small, XLA does not fold them for minutes, and several programs share
-one copy.
+a program stays small, is compiled sooner, and several share one copy.
 """
 
 import contextlib

@@ -9,7 +9,7 @@ import functools
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from jaxvision import models
 from jaxvision.data.feed.crops import Crop, resized_crop, uncropped
 from jaxvision.data.feed.preparation import Preparation
 from jaxvision.data.feed.resizing import Method, check_method
-from jaxvision.errors import UsageError
+from jaxvision.errors import UsageError, check
 from jaxvision.ops import augment
 from jaxvision.pretrained import published, reading
 
@@ -122,7 +122,7 @@ def preparation(name: str, source: Any, **options) -> Preparation:
                 f"how images are prepared for the weights {_called(source)} of {name} "
                 "is not known, and a guess would cost accuracy in silence: give "
                 "preparation=pretrained.prepared(name, size=…, resize=…, method=…), or "
-                "on the command line --size, --resize and --method"
+                "on the command line --size, --resize, --method, --mean and --std"
             )
         crop = found
     return Preparation(len(mean), crop, augment.normalise(mean, std))
@@ -134,17 +134,32 @@ def prepared(
     size: int,
     resize: int | None = None,
     method: Method = "bilinear",
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     **options,
 ) -> Preparation:
     """The preparation of model `name` for weights of which it is not known.
 
     The shorter side of an image is resized to `resize` pixels, None: `size`, and
-    `size`² are cut out of the centre.  Means and deviations are those of
-    `models.normalisation(name, **options)`.
+    `size`² are cut out of the centre.  `mean` and `std` are those of the channels for
+    pixels from 0 to 1; None: those of `models.normalisation(name, **options)`.
     """
-    mean, std = models.normalisation(name, **options)
+    usual_mean, usual_std = models.normalisation(name, **options)
+    mean, std = mean or usual_mean, std or usual_std
+    channels = models.default_input(name)[2]
+    check(
+        *(
+            (
+                len(values) == channels,
+                f"{name} takes images of {channels} channels, got {len(values)} "
+                f"numbers of {which}: give a mean and a std for each channel, by which "
+                "the images were normalised in training",
+            )
+            for which, values in (("mean", mean), ("std", std))
+        )
+    )
     crop = resized_crop(size, resize=resize or size, method=method)
-    return Preparation(len(mean), crop, augment.normalise(mean, std))
+    return Preparation(channels, crop, augment.normalise(mean, std))
 
 
 def class_names(count: int) -> tuple[str, ...]:

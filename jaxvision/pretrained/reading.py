@@ -76,7 +76,7 @@ def _check_kind(path: Path, suffix: str) -> None:
     with path.open("rb") as stream:
         start = stream.read(10)
     zipped = start.startswith(b"PK")
-    if start[8:9] == b"{":  # after a length, whose bytes may be any
+    if start[8:9] == b"{":  # after eight bytes of any value, the length of the header
         if suffix == ".safetensors":
             return
         found = ".safetensors"

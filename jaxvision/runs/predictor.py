@@ -33,6 +33,9 @@ from jaxvision.types import (
     Variables,
 )
 
+compiled = functools.lru_cache(maxsize=16)(onednn.jit)
+"""The program of a function, which is the same whenever it is asked for."""
+
 
 class Prediction(NamedTuple):
     """What predicts, how pictures reach it, and how its predictions are shown."""
@@ -53,23 +56,35 @@ class Prediction(NamedTuple):
         return jax.ShapeDtypeStruct(shape, jnp.uint8)
 
     def batches(
-        self, pictures: Sequence[Picture], batch_size: int
+        self,
+        pictures: Sequence[Picture],
+        batch_size: int,
+        unreadable: Callable[[int, str], None] | None = None,
     ) -> Iterator[dict[str, np.ndarray]]:
         """What is predicted of `batch_size` pictures after the other, by name [≤B,…].
 
-        One program serves all, since the last batch is filled up.  Raises `UsageError`
-        that names all pictures of a batch that cannot be read.
+        One program serves all, since the last batch is filled up.  The host prepares
+        the next batch while one is computed.  Raises `UsageError` that names all
+        pictures of a batch that cannot be read, or calls `unreadable` with the place
+        and the reason of each; what is predicted of it means nothing then.
         """
         check(
             (len(pictures) > 0, "there are no pictures: give one or more"),
             (batch_size >= 1, f"batch_size must be positive, got {batch_size}"),
         )
-        program = onednn.jit(self.call)
+        program = compiled(self.call)
         arrays = jax.device_put((self.variables, self.frozen))
+        ahead: Mapping[str, Array] = {}
         for first in range(0, len(pictures), batch_size):
-            images = self.preparation.images(pictures[first : first + batch_size])
-            found = program(*arrays, padded(images, batch_size), np.int32(first))
-            yield {k: np.asarray(each)[: len(images)] for k, each in found.items()}
+            some = pictures[first : first + batch_size]
+            tell = None
+            if unreadable is not None:
+                tell = functools.partial(_counted_from, first, unreadable)
+            images = self.preparation.images(some, tell)
+            if first:
+                yield {k: np.asarray(each) for k, each in ahead.items()}
+            ahead = program(*arrays, padded(images, batch_size), np.int32(first))
+        yield {k: np.asarray(each)[: len(images)] for k, each in ahead.items()}
 
     def predict(
         self, pictures: Sequence[Picture], *, batch_size: int = 32
@@ -79,6 +94,20 @@ class Prediction(NamedTuple):
         return {
             name: np.concatenate([part[name] for part in parts]) for name in parts[0]
         }
+
+
+def _counted_from(first: int, tell: Callable[[int, str], None], i: int, why: str):
+    tell(first + i, why)
+
+
+def described(
+    show: Show | None, prediction: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    """The prediction of one picture as JSON can hold it, by what the task says of it,
+    or else all its arrays."""
+    if show is None or show.values is None:
+        return {name: np.asarray(each).tolist() for name, each in prediction.items()}
+    return dict(show.values(prediction))
 
 
 def padded(images: np.ndarray, count: int) -> np.ndarray:
@@ -184,6 +213,17 @@ class Predictor:
         `activations` of the network are returned beside what the task predicts, or,
         unless it `predicts`, in its place, under their own names.
         """
+        wanted = (*activations, predicts)
+        if wanted not in self._predictions:
+            self._predictions[wanted] = self._predict_with(activations, predicts)
+        return self._predictions[wanted]
+
+    @functools.cached_property
+    def _predictions(self) -> dict[tuple, Prediction]:
+        """By what was asked for: their programs are compiled once."""
+        return {}
+
+    def _predict_with(self, activations: Sequence[str], predicts: bool) -> Prediction:
         task, preparation = self.task, self.preparation
 
         def call(variables, frozen, images, first):

@@ -286,7 +286,7 @@ def _portable(record: Record) -> dict[str, Any]:
     """The record without what means something only on the machine that made it."""
     kept = dict(record)
     if isinstance(kept.get("command"), str):
-        kept["command"] = _portable_command(kept["command"])
+        kept["command"] = portable_command(kept["command"])
     return {
         key: value
         for key, value in kept.items()
@@ -294,7 +294,7 @@ def _portable(record: Record) -> dict[str, Any]:
     }
 
 
-def _portable_command(command: str) -> str:
+def portable_command(command: str) -> str:
     """The command without `--workdir` and options that are paths of a machine."""
     words = shlex.split(command)
     kept: list[str] = []

@@ -11,7 +11,7 @@ too large, and 500, of which the client learns no more.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,7 @@ def make(
 async def _image_of(request: Request, max_bytes: int) -> bytes:
     """The image file that a request holds, of which no more is read than is allowed."""
 
-    async def body() -> AsyncIterator[bytes]:
+    async def body() -> AsyncGenerator[bytes, None]:
         count = 0
         async for chunk in request.stream():
             count += len(chunk)

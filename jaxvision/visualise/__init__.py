@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jaxvision.visualise.contact_sheet import card
     from jaxvision.visualise.learning_curves import compare, curves
     from jaxvision.visualise.learning_rates import learning_rates
+    from jaxvision.visualise.predicted_sheet import predicted_sheet
     from jaxvision.visualise.prediction_grid import predictions
     from jaxvision.visualise.quality import Cell, findings
     from jaxvision.visualise.reliability_diagram import reliability
@@ -48,6 +49,7 @@ __all__ = [
     "learning_rates",
     "multilabel",
     "overlay",
+    "predicted_sheet",
     "predictions",
     "regression",
     "reliability",
@@ -72,6 +74,7 @@ _MODULE_OF = {
     "findings": "quality",
     "learning_rates": "learning_rates",
     "overlay": "annotation_overlay",
+    "predicted_sheet": "predicted_sheet",
     "predictions": "prediction_grid",
     "reliability": "reliability_diagram",
     "save": "style",

@@ -16,6 +16,8 @@ SIDE = 480
 
 _ALPHA = 0.5
 _GREY = (110, 110, 110)
+_LEAST = 9
+"""Pixels of letters, down to which long texts are made smaller."""
 
 
 def overlay(
@@ -179,6 +181,10 @@ def _write(
     text = style.legible(text)
     font = fonts.for_pillow(text, size)
     _, _, width, height = draw.textbbox((0, 0), text, font=font)
+    room = draw.im.size[0] - 5
+    if width > room and size > _LEAST:  # once, since widths follow sizes
+        font = fonts.for_pillow(text, max(int(size * room / width), _LEAST))
+        _, _, width, height = draw.textbbox((0, 0), text, font=font)
     x = min(max(corner[0], 0), max(draw.im.size[0] - width - 4, 0))
     y = corner[1] - height - 2
     y = corner[1] if y < 0 else y

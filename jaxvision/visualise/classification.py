@@ -9,6 +9,10 @@ from jaxvision.recipes import SHOWS
 from jaxvision.types import Galleries, Show
 
 _TOP = 3
+"""Classes that are written down."""
+
+_LISTED = 5
+"""Classes in what programs read."""
 
 
 @SHOWS.recorded
@@ -20,6 +24,16 @@ def classification(classes: Sequence[str]) -> Show:
         probabilities = np.asarray(prediction["probabilities"])
         best = np.argsort(-probabilities, kind="stable")[:_TOP].tolist()
         return [f"{classes[k]}  {probabilities[k]:.1%}" for k in best]
+
+    def values(prediction: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        probabilities = np.asarray(prediction["probabilities"], float)
+        best = np.argsort(-probabilities, kind="stable")[:_LISTED].tolist()
+        return {
+            "classes": [
+                {"class": classes[k], "number": k, "probability": probabilities[k]}
+                for k in best
+            ]
+        }
 
     def draw(example: Mapping[str, np.ndarray], prediction) -> np.ndarray:
         from jaxvision import visualise
@@ -55,4 +69,4 @@ def classification(classes: Sequence[str]) -> Show:
             )
         return drawn
 
-    return Show(draw, words, figures)
+    return Show(draw, words, figures, values)

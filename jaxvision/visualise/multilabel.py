@@ -16,11 +16,22 @@ _SHOWN = 12
 def multilabel(classes: Sequence[str]) -> Show:
     """The classes found in an image; the worst beside a sample, and AP by class."""
 
-    def words(prediction: Mapping[str, np.ndarray]) -> list[str]:
-        probabilities = np.asarray(prediction["probabilities"])
+    def found(prediction: Mapping[str, np.ndarray]) -> list[tuple[int, float]]:
+        probabilities = np.asarray(prediction["probabilities"], float)
         order = np.argsort(-probabilities, kind="stable").tolist()
-        found = [k for k in order if probabilities[k] >= 0.5]
-        return [f"{classes[k]}  {probabilities[k]:.1%}" for k in found] or ["nothing"]
+        return [(k, probabilities[k]) for k in order if probabilities[k] >= 0.5]
+
+    def words(prediction: Mapping[str, np.ndarray]) -> list[str]:
+        lines = [f"{classes[k]}  {share:.1%}" for k, share in found(prediction)]
+        return lines or ["nothing"]
+
+    def values(prediction: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        return {
+            "classes": [
+                {"class": classes[k], "number": k, "probability": share}
+                for k, share in found(prediction)
+            ]
+        }
 
     def draw(example: Mapping[str, np.ndarray], prediction) -> np.ndarray:
         from jaxvision import visualise
@@ -54,4 +65,4 @@ def multilabel(classes: Sequence[str]) -> Show:
             ),
         }
 
-    return Show(draw, words, figures)
+    return Show(draw, words, figures, values)

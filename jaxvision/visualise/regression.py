@@ -39,6 +39,10 @@ def regression(
     def words(prediction: Mapping[str, np.ndarray]) -> list[str]:
         return lines(np.asarray(prediction["numbers"]))
 
+    def values(prediction: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        numbers = np.asarray(prediction["numbers"], float).tolist()
+        return {"numbers": dict(zip(names, numbers, strict=True)), "unit": unit}
+
     def draw(example: Mapping[str, np.ndarray], prediction) -> np.ndarray:
         from jaxvision import visualise
 
@@ -69,4 +73,4 @@ def regression(
             ),
         }
 
-    return Show(draw, words, figures)
+    return Show(draw, words, figures, values)

@@ -16,10 +16,22 @@ _SHOWN = 12
 def segmentation(classes: Sequence[str]) -> Show:
     """Masks over images; the worst beside a sample, and the confusion of classes."""
 
-    def words(prediction: Mapping[str, np.ndarray]) -> list[str]:
+    def shares(prediction: Mapping[str, np.ndarray]) -> list[tuple[int, float]]:
         counts = np.bincount(prediction["segmentation"].ravel(), minlength=len(classes))
-        order = np.argsort(-counts[: len(classes)], kind="stable")
-        return [f"{classes[k]}  {counts[k] / counts.sum():.1%}" for k in order]
+        order = np.argsort(-counts[: len(classes)], kind="stable").tolist()
+        return [(k, float(counts[k] / counts.sum())) for k in order if counts[k]]
+
+    def words(prediction: Mapping[str, np.ndarray]) -> list[str]:
+        return [f"{classes[k]}  {share:.1%}" for k, share in shares(prediction)]
+
+    def values(prediction: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        return {
+            "size": list(prediction["segmentation"].shape),
+            "classes": [
+                {"class": classes[k], "number": k, "share": share}
+                for k, share in shares(prediction)
+            ],
+        }
 
     def draw(example: Mapping[str, np.ndarray], prediction) -> np.ndarray:
         from jaxvision import visualise
@@ -50,7 +62,7 @@ def segmentation(classes: Sequence[str]) -> Show:
             ),
         }
 
-    return Show(draw, words, figures)
+    return Show(draw, words, figures, values)
 
 
 def _row(pair: tuple[dict, dict], draw) -> list[np.ndarray]:

@@ -29,6 +29,7 @@ def reader(tmp_path):
     return execute
 
 
+@pytest.mark.slow
 def test_the_tutorial_is_true(reader, tmp_path):
     assert {kind for kind, _ in BLOCKS} == {"python", "bash"}
     first = next(i for i, (kind, _) in enumerate(BLOCKS) if kind == "bash")

@@ -182,7 +182,9 @@ def test_training_learns(quiet):
     assert history[-1]["train/loss"] < 0.85 * history[0]["train/loss"]
 
 
-@pytest.mark.parametrize("at", [1, 3, 9, 10, 15])
+@pytest.mark.parametrize(
+    "at", [1, 9, *(pytest.param(at, marks=pytest.mark.slow) for at in (3, 10, 15))]
+)
 def test_stop_and_resume_gives_the_same_bits(tmp_path, quiet, at):
     with pytest.raises(Interrupted, match="stopped and saved after step"):
         train(tmp_path, interrupting(build(Config()), at))
@@ -223,6 +225,7 @@ def test_losses_agree_on_one_and_eight_devices(tmp_path, quiet):
             assert one[name] == pytest.approx(eight[name], rel=1e-3), name
 
 
+@pytest.mark.slow
 def test_a_run_of_eight_devices_continues_on_one(tmp_path, quiet):
     with pytest.raises(Interrupted):
         train(tmp_path, interrupting(build(Config()), 7), devices=8)

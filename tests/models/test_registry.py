@@ -48,6 +48,9 @@ SMALLEST = (
 )  # fmt: skip
 """Of each file of large models the one that is traced the fastest."""
 
+QUICK = (*PARAMETERS, "resnet18", "vit_tiny_patch16_224", "mobilenetv1_100")
+"""The others are in `make test-all`."""
+
 
 def shapes(name, batch=2, **options):
     model = models.create(name, **options)
@@ -118,7 +121,13 @@ def test_every_parameter_count_is_the_published_one():
     assert recorded == published | PARAMETERS | DENSE
 
 
-@pytest.mark.parametrize("name", [*PARAMETERS, *SMALLEST])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in (*PARAMETERS, *SMALLEST)
+    ],
+)
 def test_trains_in_bfloat16_to_named_activations(name):
     remat = {"remat": True} if "remat" in fields(name) else {}
     variables, outputs, state = shapes(name, num_classes=7, dtype=jnp.bfloat16, **remat)
@@ -133,7 +142,16 @@ def test_trains_in_bfloat16_to_named_activations(name):
     assert jax.tree.structure(state) == jax.tree.structure(expected)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224", "mnasnet0_5"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet18",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("vit_tiny_patch16_224", "mnasnet0_5")
+        ),
+    ],
+)
 def test_rematerialisation_changes_no_names_and_no_numbers(name):
     images = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
     options = {"dropout": 0.0} if name == "mnasnet0_5" else {}

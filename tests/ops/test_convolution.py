@@ -107,7 +107,14 @@ FORMS = {
 }
 TABLES = {"without oneDNN": 1, "oneDNN": 2}
 every_form = pytest.mark.parametrize(
-    ("table", "form"), list(itertools.product(TABLES, FORMS)), indirect=["table"]
+    ("table", "form"),
+    [
+        pytest.param(table, form, marks=() if often else pytest.mark.slow)
+        for table, form in itertools.product(TABLES, FORMS)
+        # What runs where oneDNN is not used takes the compiler longest.
+        for often in [table == "oneDNN" or form in ("depthwise", "few channels")]
+    ],
+    indirect=["table"],
 )
 # Without those that only combine the functions of others.
 COMBINED = {

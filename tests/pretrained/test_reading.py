@@ -9,7 +9,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import save, save_file
 
 from jaxvision.errors import UsageError
 from jaxvision.pretrained import read
@@ -185,6 +185,20 @@ def test_a_file_cut_short_is_refused(tmp_path, file, keep):
     (tmp_path / file).write_bytes((FILES / file).read_bytes()[:keep])
     with pytest.raises(UsageError, match="damaged"):
         read(tmp_path / file)
+
+
+@pytest.mark.parametrize("first", [b"\x80", b"P", b"<"])
+def test_the_length_at_the_beginning_of_safetensors_may_look_like_another_kind(
+    first, tmp_path
+):
+    content = save({"a": NUMBERS})
+    length = int.from_bytes(content[:8], "little")
+    padding = (first[0] - length) % 256
+    header = content[8 : 8 + length] + b" " * padding
+    whole = (length + padding).to_bytes(8, "little") + header + content[8 + length :]
+    assert whole.startswith(first)
+    (tmp_path / "a.safetensors").write_bytes(whole)
+    np.testing.assert_array_equal(read(tmp_path / "a.safetensors")["a"], NUMBERS)
 
 
 def test_a_file_that_is_not_what_its_suffix_says_is_named(tmp_path):

@@ -284,6 +284,7 @@ def test_vmapped_seeds_agree_with_those_alone(alone, tmp_path, monkeypatch):
             assert record(tmp_path, seed)[name] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_seeds_continue_from_where_each_was(alone, tmp_path, monkeypatch):
     def die(self, step, calls, run=Lockstep._run, rounds=[]):  # noqa: B006
         rounds.append(1)

@@ -97,8 +97,10 @@ def test_the_mean_teacher_is_the_average_and_its_weight_rises(tmp_path):
     assert inconsistency[-1] < found[-1]["train/inconsistency"]
 
 
-@pytest.mark.parametrize("batch_size", [7, 64])
-@pytest.mark.parametrize("devices", [1, 8])
+@pytest.mark.parametrize(
+    ("devices", "batch_size"),
+    [(8, 7), *(pytest.param(*c, marks=pytest.mark.slow) for c in ((1, 7), (8, 64)))],
+)
 def test_sampled_metrics_are_the_same_for_any_batch(batch_size, devices, tmp_path):
     experiment = noise.build()._replace(steps=8)
     train(tmp_path / "one", experiment)
@@ -118,6 +120,7 @@ def _validation():
     return data.carve(data.load("synthetic:8x8x1:4").train, 64)[1]
 
 
+@pytest.mark.slow
 def test_each_of_two_optimisers_moves_its_own_network(tmp_path):
     start = train(tmp_path / "still", adversaries.build(rates=(0.0, 0.0))).last.params
     for name, rates in (("generator", (0.0, 1e-2)), ("discriminator", (1e-2, 0.0))):

@@ -61,6 +61,7 @@ def test_training_sees_unknown_pixels_and_learns(quiet):
     assert history[-1]["train/loss"] < 0.8 * history[0]["train/loss"]
 
 
+@pytest.mark.slow
 def test_stop_and_resume_gives_the_same_bits(quiet, tmp_path):
     with pytest.raises(Interrupted):
         train(tmp_path, interrupting(build(), 5))
@@ -68,6 +69,7 @@ def test_stop_and_resume_gives_the_same_bits(quiet, tmp_path):
     assert rows(tmp_path) == rows(quiet[0])
 
 
+@pytest.mark.slow
 def test_numbers_are_the_same_on_eight_devices(quiet, tmp_path):
     train(tmp_path, devices=8)
     for one, eight in zip(rows(quiet[0]), rows(tmp_path), strict=True):

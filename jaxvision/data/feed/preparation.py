@@ -5,7 +5,7 @@ from elsewhere: for prediction, and saved beside the weights.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -39,7 +39,11 @@ class Preparation(NamedTuple):
     transform: Transform
     """`(key, batch) -> batch` on the device, from bytes to what the model takes."""
 
-    def images(self, pictures: Sequence[Picture]) -> np.ndarray:
+    def images(
+        self,
+        pictures: Sequence[Picture],
+        unreadable: Callable[[int, str], None] | None = None,
+    ) -> np.ndarray:
         """The host's part: uint8 [N,S,T,C], decoded, cropped and resized.
 
         Bit for bit what the pipeline streams for the same file: EXIF orientation is
@@ -48,7 +52,8 @@ class Preparation(NamedTuple):
         lossless file of its pixels would.
 
         Raises one `UsageError` that names all pictures that cannot be read or, without
-        a crop, have another size.
+        a crop, have another size; or calls `unreadable` with the place and the reason
+        of each, and leaves it black.
         """
         if isinstance(pictures, str | bytes | os.PathLike):
             raise UsageError(
@@ -66,8 +71,13 @@ class Preparation(NamedTuple):
             return None
 
         with ThreadPoolExecutor() as pool:
-            problems = [what for what in pool.map(fill, range(len(pictures))) if what]
-        if problems:
+            found = list(pool.map(fill, range(len(pictures))))
+        problems = [what for what in found if what]
+        if unreadable is not None:
+            for i, what in enumerate(found):
+                if what:
+                    unreadable(i, what)
+        elif problems:
             listed = "".join(f"\n  {problem}" for problem in problems[:LISTED])
             if len(problems) > LISTED:
                 listed += f"\n  … and {len(problems) - LISTED} more"

@@ -118,6 +118,11 @@ def open_image(file: IO[bytes]) -> Any:
             rest = _without_text(file.read())
             image = Image.open(io.BytesIO(rest), formats=_FORMATS)
     except UnidentifiedImageError:
+        file.seek(4)
+        if file.read(8) in _HEIF:
+            raise DecodeError(
+                "it is HEIC or AVIF, which is not read: save it as JPEG"
+            ) from None
         raise DecodeError(
             f"not an image of the formats {', '.join(_FORMATS)}, or damaged in its "
             "first bytes"
@@ -216,6 +221,7 @@ def _looked_up(image: Any, colours: Mapping[tuple[int, int, int], int]) -> np.nd
 
 
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF")
+_HEIF = tuple(b"ftyp" + brand for brand in (b"heic", b"heix", b"mif1", b"avif"))
 _JPEG = ("JPEG", "MPO")  # the second has more images after the first
 _ROWS = 256
 _GREYSCALE = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"})

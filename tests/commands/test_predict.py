@@ -1,0 +1,125 @@
+"""`python -m jaxvision predict` on what people keep photographs in."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+import jaxvision
+from jaxvision import models, pretrained
+from jaxvision.commands.main import main
+
+NAMES = [f"class {k}" for k in range(10)]
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """Weights of LeNet-5 that nobody has published, and the names of its classes."""
+    folder = tmp_path_factory.mktemp("network")
+    images = np.zeros((1, 32, 32, 1), np.float32)
+    variables = models.create("lenet5").init(jax.random.key(0), images)
+    pretrained.save(folder / "mine.safetensors", "lenet5", variables)
+    (folder / "names.txt").write_text("\n".join(NAMES) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """One of each kind that cameras, scanners and programs leave behind."""
+    folder = tmp_path_factory.mktemp("photographs")
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    image = Image.fromarray(pixels)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(folder / "turned.jpg", exif=exif)
+    image.convert("L").save(folder / "grey.png")
+    image.convert("CMYK").save(folder / "printed.jpg")
+    image.quantize(16).save(folder / "palette.png")
+    (folder / "sub").mkdir()
+    image.convert("RGBA").save(folder / "sub" / "see-through.webp")
+    return folder
+
+
+def predict(network, *arguments):
+    return main(
+        [
+            *("predict", "--model", "lenet5"),
+            *("--weights", str(network / "mine.safetensors")),
+            *(
+                "--size",
+                "32",
+                "--mean",
+                "0.5",
+                "--std",
+                "0.25",
+                "--classes",
+                str(network / "names.txt"),
+            ),
+            *map(str, arguments),
+        ]
+    )
+
+
+def test_a_folder_is_told_as_json_and_drawn(network, photographs, tmp_path, capsys):
+    drawn = tmp_path / "drawn.png"
+    options = ("--json-lines", "--batch-size", 2, "--output", drawn)
+    predict(network, photographs, *options)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    files = sorted(path for path in photographs.rglob("*") if path.is_file())
+    assert sorted(line["picture"] for line in lines) == [*map(str, files)]
+    predictor = jaxvision.load(
+        "lenet5",
+        weights=network / "mine.safetensors",
+        preparation=pretrained.prepared("lenet5", size=32, mean=[0.5], std=[0.25]),
+        classes=NAMES,
+    )
+    expected = predictor.predict([line["picture"] for line in lines])["probabilities"]
+    for line, shares in zip(lines, expected, strict=True):
+        best = line["classes"][0]
+        assert best["class"] == NAMES[shares.argmax()]
+        assert best["probability"] == pytest.approx(shares.max(), rel=1e-5)
+    with Image.open(drawn) as sheet:
+        assert sheet.width > 500
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_predicted(
+    network, photographs, tmp_path, capsys
+):
+    (tmp_path / "cut.jpg").write_bytes((photographs / "turned.jpg").read_bytes()[:400])
+    (tmp_path / "phone.jpg").write_bytes(b"\0\0\0\x18ftypheic" + bytes(99))
+    with pytest.raises(SystemExit) as end:
+        predict(network, tmp_path, photographs / "grey.png", "--output", "None")
+    out, err = capsys.readouterr()
+    assert end.value.code == 2 and "class " in out
+    assert "2 of 3 pictures could not be read" in err and "cut.jpg" in err
+    assert "it is HEIC or AVIF, which is not read: save it as JPEG" in err
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["nothing.jpg"], "there is no file nothing.jpg"),
+        (["*.nothing"], "no file has a name like *.nothing"),
+        (["empty"], "there are no images in the folder empty"),
+        ([], "which pictures: name files or folders"),
+        (["empty", "--batch-size", 0], "--batch-size must be positive, got 0"),
+        (["--dataset", "synthetic:32x32x1"], "'class 0' here and '0' there"),
+    ],
+)
+def test_bad_input_is_named(network, arguments, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SystemExit) as end:
+        predict(network, *arguments, "--output", "None")
+    assert end.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_a_data_set_is_predicted_and_measured(network, capsys):
+    names = "\n".join(map(str, range(10)))
+    (network / "names.txt").write_text(names)
+    dataset = ("--dataset", "synthetic:32x32x1", "--output", "None")
+    predict(network, *dataset)
+    out = capsys.readouterr().out
+    assert "synthetic:32x32x1:test[0]" in out and "accuracy" in out and " %" in out
