@@ -6,7 +6,7 @@
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup demo test test-all bench bench-gpu parity lint tables constraints clean
+.PHONY: help setup demo test test-all bench bench-gpu parity lint tables docs constraints clean
 
 help: ## Print these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F '|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -54,6 +54,18 @@ lint: $(READY) ## Check style, format, who imports whom, and types
 
 tables: $(READY) ## Write docs/results.md from experiments/results
 	@$(BIN)/python -m jaxvision table $(ARGS)
+
+# What builds it is installed when it is first asked for.
+DOCS := .venv/.docs
+
+docs: $(DOCS) ## Write the documentation as a site, into build/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet $(ARGS)
+	@echo "open build/site/index.html"
+
+$(DOCS): $(READY)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check \
+	    --constraint constraints.txt --editable ".[docs]"
+	@touch $@
 
 constraints: ## Pin the newest dependencies again (needs uv)
 	uv pip compile --universal --python-version 3.12 --all-extras --upgrade --quiet \

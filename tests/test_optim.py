@@ -151,6 +151,10 @@ def test_groups_learn_each_in_its_way():
 
 
 def test_schedules_pass_through_the_points_that_name_them():
+    warm = optim.step(0.1, drops=[10, 20], factor=0.5, warmup=4)
+    assert [float(warm(i)) for i in (0, 1, 4, 10, 25)] == pytest.approx(
+        [0, 0.025, 0.1, 0.05, 0.025]
+    )
     step = optim.step(0.1, drops=[10, 20], factor=0.5)
     np.testing.assert_allclose([step(9), step(10), step(20)], [0.1, 0.05, 0.025])
     cosine = optim.warmup_cosine(0.4, steps=110, warmup=10, end=0.1)
@@ -173,6 +177,7 @@ def test_schedules_pass_through_the_points_that_name_them():
         (lambda: optim.constant(-1), "rate"),
         (lambda: optim.step(0.1, drops=[20, 10]), "drops"),
         (lambda: optim.step(0.1, drops=[10], factor=2), "factor"),
+        (lambda: optim.step(0.1, drops=[10], warmup=11), "warmup must be over"),
         (lambda: optim.warmup_cosine(0.1, steps=10, warmup=10), "warmup"),
         (lambda: optim.warmup_cosine(0.1, steps=10, end=1), "end"),
         (lambda: optim.one_cycle(0.1, steps=0), "steps"),

@@ -49,9 +49,12 @@ SIZES = {
     "mlp": (28, 28),
     "perceptron": (28, 28),
     **{f"resnet{n}": (32, 36) for n in (20, 32, 44, 56, 110)},
+    **{f"resnet{n}_cifar": (32, 36) for n in (18, 34, 50)},
     "squeezenet1_0": (66, 98),
     "squeezenet1_1": (66, 98),
     "vit_h_14": (56, 56),
+    "vit_s16_plain": (64, 64),
+    **{f"wrn_{size}": (32, 36) for size in ("16_4", "16_8", "28_10", "40_4")},
     **{name: (64, 64) for name in SQUARE},
 }
 
@@ -123,6 +126,7 @@ FEATURES = {
     "inception_v3": "Conv2d_2b_3x3 Conv2d_4a_3x3 Mixed_5d Mixed_6e Mixed_7c",
     "resnet18": "layer1 layer2 layer3 layer4",
     "resnet20": "layer1 layer2 layer3",
+    "wrn_16_4": "layer1 layer2 layer3",
     "unet_small": "",
     "densenet121": (
         "features.denseblock1 features.denseblock2 features.denseblock3 "
@@ -155,7 +159,7 @@ TRAINED = (
     "vgg11_bn", "googlenet", "inception_v3", "resnet18", "resnet20", "densenet121",
     "mobilenetv1_100", "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x0_5",
     "mnasnet0_5", "efficientnet_b0", "tf_efficientnet_lite0", "regnet_y_400mf",
-    "resnetv2_18", "xception", "unet_small",
+    "resnetv2_18", "wrn_16_4", "xception", "unet_small",
 )  # fmt: skip
 """Networks with batch normalisation that are compared in training too."""
 

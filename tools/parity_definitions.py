@@ -4,11 +4,15 @@ Names of parameters are those of the weights that `pretrained.save` writes.  Den
 layers flatten maps with their channels last, as the weights of these networks do.
 """
 
+import functools
 import itertools
+import math
 
 import torch
+import torchvision
 from torch import nn
 from torch.nn import functional as F
+from torchvision.models import vision_transformer
 
 
 class CifarBlock(nn.Module):
@@ -50,6 +54,81 @@ class CifarResNet(nn.Module):
         x = F.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.linear(x.mean((2, 3)))
+
+
+class WideBlock(nn.Module):
+    """Zagoruyko and Komodakis 2016, https://arxiv.org/abs/1605.07146, figure 1d."""
+
+    def __init__(self, taken, made, stride):
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(taken)
+        self.conv1 = nn.Conv2d(taken, made, 3, stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(made)
+        self.conv2 = nn.Conv2d(made, made, 3, padding=1, bias=False)
+        if taken != made:
+            self.shortcut = nn.Conv2d(taken, made, 1, stride, bias=False)
+
+    def forward(self, x):
+        y = F.relu(self.bn1(x))
+        shortcut = self.shortcut(y) if hasattr(self, "shortcut") else x
+        return self.conv2(F.relu(self.bn2(self.conv1(y)))) + shortcut
+
+
+class WideResNet(nn.Module):
+    """The same, table 1."""
+
+    def __init__(self, depth, widening):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
+        widths = [16, *(16 * widening * 2**stage for stage in range(3))]
+        for stage, (taken, made) in enumerate(itertools.pairwise(widths), 1):
+            further = [WideBlock(made, made, 1) for _ in range((depth - 4) // 6 - 1)]
+            first = WideBlock(taken, made, 1 if stage == 1 else 2)
+            self.add_module(f"layer{stage}", nn.Sequential(first, *further))
+        self.bn = nn.BatchNorm2d(made)
+        self.fc = nn.Linear(made, 10)
+
+    def forward(self, x):
+        x = self.layer3(self.layer2(self.layer1(self.conv1(x))))
+        return self.fc(F.relu(self.bn(x)).mean((2, 3)))
+
+
+def resnet_cifar(name):
+    """torchvision's, begun as He et al. 2016 begin those for CIFAR."""
+    model = torchvision.models.get_model(name, num_classes=10)
+    model.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    model.maxpool = nn.Identity()
+    return model
+
+
+class PlainViT(nn.Module):
+    """Beyer et al. 2022, https://arxiv.org/abs/2205.01580, of torchvision's blocks."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv_proj = nn.Conv2d(3, 384, 16, 16)
+        norm = functools.partial(nn.LayerNorm, eps=1e-6)
+        self.encoder = nn.Module()
+        self.encoder.layers = nn.Sequential()
+        for i in range(12):
+            block = vision_transformer.EncoderBlock(6, 384, 1536, 0.0, 0.0, norm)
+            self.encoder.layers.add_module(f"encoder_layer_{i}", block)
+        self.encoder.ln = norm(384)
+        self.heads = nn.Sequential()
+        self.heads.add_module("pre_logits", nn.Linear(384, 384))
+        self.heads.add_module("act", nn.Tanh())
+        self.heads.add_module("head", nn.Linear(384, 1000))
+
+    def forward(self, x):
+        x = self.conv_proj(x)
+        positions = torch.empty(x.shape[1:])
+        for channel, row, column in itertools.product(*map(range, positions.shape)):
+            wave, place = divmod(channel, 96)
+            angle = (row if wave >= 2 else column) / 10_000 ** (place / 95)
+            values = math.sin(angle), math.cos(angle)
+            positions[channel, row, column] = values[wave % 2]
+        tokens = (x + positions).flatten(2).movedim(1, 2)
+        return self.heads(self.encoder.ln(self.encoder.layers(tokens)).mean(1))
 
 
 class LeNet5(nn.Module):
@@ -166,6 +245,14 @@ def flat(x):
 
 DEFINITIONS = {
     **{f"resnet{n}": lambda n=n: CifarResNet(n) for n in (20, 32, 44, 56, 110)},
+    **{
+        f"resnet{n}_cifar": lambda n=n: resnet_cifar(f"resnet{n}") for n in (18, 34, 50)
+    },
+    **{
+        f"wrn_{depth}_{widening}": lambda size=(depth, widening): WideResNet(*size)
+        for depth, widening in ((16, 4), (16, 8), (28, 10), (40, 4))
+    },
+    "vit_s16_plain": PlainViT,
     "lenet5": lambda: LeNet5(torch.tanh, F.avg_pool2d),
     "lenet5_relu": lambda: LeNet5(F.relu, F.max_pool2d),
     "convnet": ConvNet,

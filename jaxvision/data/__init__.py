@@ -4,7 +4,7 @@
 `evaluation`, with a crop where images differ in size.
 """
 
-from jaxvision.data.carving import carve
+from jaxvision.data.carving import carve, subset
 from jaxvision.data.feed.crops import (
     central_crop,
     letterbox,
@@ -32,5 +32,6 @@ __all__ = [
     "random_resized_crop",
     "resized_crop",
     "stretch",
+    "subset",
     "train",
 ]

@@ -37,6 +37,14 @@ def carve(
     return divide(source, lambda labels: stratified(labels, size, seed), size, names)
 
 
+def subset(source: Source, size: int, *, seed: int = 0) -> Source:
+    """`size` examples of a source, each class in proportion, chosen by the seed alone.
+
+    Nothing is read here.  Raises `UsageError` unless they are some, and not all.
+    """
+    return carve(source, size, seed=seed)[1]._replace(name=f"{source.name}/{size}")
+
+
 def with_test(
     source: Source, name: str, reason: str, test: int | float = TEST_SHARE
 ) -> Splits:

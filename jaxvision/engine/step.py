@@ -1,5 +1,6 @@
 """The functions that run on the devices: initialise, and train for some steps."""
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -90,11 +91,7 @@ def make_init(experiment: Experiment, mesh: Mesh, constants: Constants) -> Init:
         init_key, key = _keys_of_run(experiment)
         fetch = experiment.train.fetch
         shapes = jax.eval_shape(fetch, constants.resident, item, key)
-        inputs = jax.tree.map(
-            lambda x: jnp.zeros((1, *x.shape[1:]), x.dtype),
-            jax.eval_shape(task.inputs, shapes),
-        )
-        variables = _merged(model.init(init_key, *inputs), initial)
+        variables = _first_variables(experiment, shapes, init_key, initial)
         params = variables["params"]
         if experiment.param_dtype is not None:
             params = jax.tree.map(lambda x: x.astype(experiment.param_dtype), params)
@@ -142,6 +139,38 @@ def make_init(experiment: Experiment, mesh: Mesh, constants: Constants) -> Init:
     return Init(state, shardings, make)
 
 
+def variable_shapes(
+    experiment: Experiment, initial: Variables | None = None
+) -> Variables:
+    """The shapes of the variables that a run begins with, where `initial` are given.
+
+    Data are read only if their pipeline does not say what is stored.  Raises the error
+    of a run for what does not fit.
+    """
+    train, key = experiment.train, jax.random.key(0)
+
+    def batch():
+        with contextlib.suppress(KeyError):  # items may carry more than what is stored
+            if train.stored is not None:
+                return jax.eval_shape(train.transform, key, train.stored())
+        return jax.eval_shape(train.fetch, train.resident(), abstract_item(train), key)
+
+    return jax.eval_shape(
+        functools.partial(_first_variables, experiment, batch()), key, initial or {}
+    )
+
+
+def _first_variables(
+    experiment: Experiment, batch: PyTree, key: Array, initial: Variables
+) -> Variables:
+    """Those drawn for a batch of these shapes, but for the ones that are given."""
+    inputs = jax.tree.map(
+        lambda x: jnp.zeros((1, *x.shape[1:]), x.dtype),
+        jax.eval_shape(experiment.task.inputs, batch),
+    )
+    return _merged(experiment.model.init(key, *inputs), initial)
+
+
 def _abstract(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
 
@@ -150,30 +179,29 @@ def _merged(variables: Variables, initial: Variables) -> Variables:
     """`variables`, those in `initial` replaced.  Raises one `UsageError` for all that
     do not fit."""
     ours, given = named_leaves(variables), named_leaves(initial)
-    check(
-        *(
-            (
-                path in ours,
-                f"the initial weights have {path}, and the model has no such array",
-            )
-            for path in given
-        ),
-        *(
-            (
-                ours[path].shape == np.shape(leaf),
-                f"the initial {path} is {np.shape(leaf)}, and the model's is "
-                f"{ours[path].shape}: leave it out, or create the model to fit",
-            )
-            for path, leaf in given.items()
-            if path in ours
-        ),
-    )
+    wrong = [
+        f"the initial weights have {path}, and the model has no such array"
+        for path in given
+        if path not in ours
+    ] + [
+        f"the initial {path} is {np.shape(leaf)}, and the model's is "
+        f"{ours[path].shape}: leave it out, or create the model to fit"
+        for path, leaf in given.items()
+        if path in ours and ours[path].shape != np.shape(leaf)
+    ]
+    if len(wrong) > LISTED:
+        wrong[LISTED:] = [f"… and {len(wrong) - LISTED} more arrays that do not fit"]
+    check(*((False, message) for message in wrong))
 
     def choose(path, leaf):
         name = jax.tree_util.keystr(path, simple=True, separator="/")
         return jnp.asarray(given[name], leaf.dtype) if name in given else leaf
 
     return jax.tree_util.tree_map_with_path(choose, variables)
+
+
+LISTED = 10
+"""Arrays that do not fit which an error names."""
 
 
 def abstract_item(pipeline) -> PyTree:

@@ -6,8 +6,13 @@ outputs, _ = model.apply(variables, images)
 maps = [outputs[level.name] for level in models.levels("resnet50").values()]
 """
 
+from jaxvision.models.blocks import blocks
+from jaxvision.models.features import on_features
+from jaxvision.models.frozen import frozen
+from jaxvision.models.head import head, without
 from jaxvision.models.levels import Level, levels
 from jaxvision.models.linen import from_linen
+from jaxvision.models.lora import LORA, lora, merge_lora
 from jaxvision.models.nnx_modules import from_nnx
 from jaxvision.models.registry import (
     constants,
@@ -21,16 +26,24 @@ from jaxvision.models.registry import (
 )
 
 __all__ = [
+    "LORA",
     "Level",
+    "blocks",
     "constants",
     "create",
     "default_input",
     "from_linen",
     "from_nnx",
+    "frozen",
+    "head",
     "levels",
+    "lora",
+    "merge_lora",
     "names",
     "normalisation",
+    "on_features",
     "paper",
     "sources",
     "timm",
+    "without",
 ]

@@ -35,6 +35,7 @@ from jaxvision.models import (
     unet,
     vgg,
     vit,
+    wide_resnet,
     xception,
 )
 from jaxvision.models.linen import check_options, from_linen
@@ -69,6 +70,7 @@ VARIANTS: dict[str, Variant] = {
     **unet.VARIANTS,
     **vgg.VARIANTS,
     **vit.VARIANTS,
+    **wide_resnet.VARIANTS,
     **xception.VARIANTS,
 }
 

@@ -4,6 +4,9 @@
            → stages of residual blocks, each with twice the channels at half the size
            → global average pooling → linear layer
 
+For images of 32×32 pixels, as those of CIFAR, the names that end in `_cifar` begin with
+one 3×3 convolution without a stride, so that the last map has 4×4 pixels.
+
 As in most later implementations (ResNet v1.5), a bottleneck block strides in its 3×3
 convolution, where the paper does so in the 1×1 before it.  Networks that differ by
 numbers only are in the same file: ResNeXt, whose 3×3 convolutions have groups (Xie et
@@ -15,7 +18,7 @@ https://arxiv.org/abs/1709.01507).
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -26,7 +29,7 @@ from jaxvision.layers.conv_norm import he_fan_out
 from jaxvision.layers.dilation import Sampling, dilate
 from jaxvision.layers.norm import batch_norm
 from jaxvision.layers.squeeze_excite import SqueezeExcite
-from jaxvision.models.variant import Variant
+from jaxvision.models.variant import OURS, Variant
 from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import global_avg_pool, max_pool
 
@@ -120,6 +123,9 @@ class ResNet(nn.Module):
     num_classes: int = 1000
     width: int = 64
     """Channels of the stem and, before expansion, of the first stage."""
+    stem: Literal["7x7", "3x3"] = "7x7"
+    """`7x7` strides, and a max pooling follows; `3x3`, for small images, does neither:
+    the stride of `stage4` is then 8."""
     output_stride: int = 32
     """Of `stage4`: 8, 16 or 32.  Strides beyond it become dilations of the same
     parameters, as with torchvision's `replace_stride_with_dilation`; torchvision has
@@ -136,16 +142,22 @@ class ResNet(nn.Module):
         norm = batch_norm(train=train, dtype=self.dtype)
         make_block = nn.remat(self.block) if self.remat else self.block
 
-        x = conv(self.width, kernel_size=7, strides=2, padding=3, name="conv1")(images)
+        small = self.stem == "3x3"
+        size, strides = (3, 1) if small else (7, 2)
+        x = conv(self.width, size, strides, padding=size // 2, name="conv1")(images)
         x = relu(norm(name="bn1")(x))
         outputs = {"stem": x}
-        x = max_pool(x, 3, 2, padding=1)
-        strides = [
+        if not small:
+            x = max_pool(x, 3, 2, padding=1)
+        block_strides = [
             2 if stage > 0 and block == 0 else 1
             for stage, depth in enumerate(self.depths)
             for block in range(depth)
         ]
-        samplings = iter(dilate(strides, self.output_stride, stem_stride=4))
+        stem_stride = 1 if small else 4
+        samplings = iter(
+            dilate(block_strides, self.output_stride, stem_stride=stem_stride)
+        )
         for stage, depth in enumerate(self.depths):
             for block in range(depth):
                 x = make_block(
@@ -206,4 +218,13 @@ VARIANTS = {
         sources={"timm" if paper == PAPER_SE else "torchvision": ()},
     )
     for name, block, depths, options, paper in _TABLE
+}
+VARIANTS |= {
+    f"{name}_cifar": Variant(
+        partial(ResNet, block=block, depths=depths, num_classes=10, stem="3x3"),
+        PAPER,
+        (32, 32, 3),
+        OURS,
+    )
+    for name, block, depths, _, _ in _TABLE[:3]
 }

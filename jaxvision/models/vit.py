@@ -3,11 +3,15 @@
 images → patches, each a token by a linear layer → a class token before them
        → position embeddings added → encoder blocks → layer norm
        → the class token → linear layer
+
+`vit_s16_plain` is that of Beyer et al. 2022, https://arxiv.org/abs/2205.01580, for
+training on ImageNet alone: positions are fixed, and the mean of all tokens is
+classified, by a perceptron.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -22,6 +26,7 @@ from jaxvision.layers.norm import LayerNorm
 from jaxvision.models.variant import Variant
 
 PAPER = "Dosovitskiy et al. 2021, https://arxiv.org/abs/2010.11929"
+PAPER_PLAIN = "Beyer et al. 2022, https://arxiv.org/abs/2205.01580"
 
 layer_norm = partial(LayerNorm, epsilon=1e-6)
 xavier = nn.initializers.xavier_uniform()
@@ -75,6 +80,12 @@ class ViT(nn.Module):
     dropout: float = 0.0
     """Rate after every linear layer and of the embeddings; 0.1 where the paper trains
     on ImageNet alone."""
+    positions: Literal["learned", "sincos"] = "learned"
+    """Position embeddings: parameters, or `sincos_positions`."""
+    pooling: Literal["token", "mean"] = "token"
+    """What is classified: a token of its own, or the mean of the patches' tokens."""
+    representation_size: int | None = None
+    """Units, with tanh, between that and the linear layer; None: there are none."""
     remat: bool = False
     """Whether training computes the inside of blocks twice, to save memory."""
     dtype: Any = jnp.float32
@@ -104,35 +115,65 @@ class ViT(nn.Module):
             name="conv_proj",
         )(images)
         rows, columns = patches.shape[1:3]
-        class_token = self.param(
-            "class_token", nn.initializers.zeros, (1, 1, self.features)
-        )
-        class_token = jnp.broadcast_to(class_token, (batch, 1, self.features))
-        tokens = patches.reshape(batch, rows * columns, self.features)
-        x = jnp.concatenate([class_token.astype(self.dtype), tokens], 1)
-        positions = self.param(
-            "encoder.pos_embedding",
-            nn.initializers.normal(0.02),
-            (1, x.shape[1], self.features),
-        )
+        x = patches.reshape(batch, rows * columns, self.features)
+        own_tokens = 1 if self.pooling == "token" else 0
+        if own_tokens:
+            class_token = self.param(
+                "class_token", nn.initializers.zeros, (1, 1, self.features)
+            )
+            class_token = jnp.broadcast_to(class_token, (batch, 1, self.features))
+            x = jnp.concatenate([class_token.astype(self.dtype), x], 1)
+        if self.positions == "sincos":
+            fixed = sincos_positions(rows, columns, self.features)
+            positions = jnp.pad(fixed, ((own_tokens, 0), (0, 0)))[None]
+        else:
+            positions = self.param(
+                "encoder.pos_embedding",
+                nn.initializers.normal(0.02),
+                (1, x.shape[1], self.features),
+            )
         x = dropout(x + positions.astype(self.dtype))
         outputs: dict[str, jax.Array] = {}
         for i in range(self.depth):
             name = f"encoder.layers.encoder_layer_{i}"
             x = block(self.heads, self.hidden, dropout, self.dtype, name=name)(x)
             if 4 * (i + 1) // self.depth > 4 * i // self.depth:
-                maps = x[:, 1:].reshape(batch, rows, columns, self.features)
+                maps = x[:, own_tokens:].reshape(batch, rows, columns, self.features)
                 outputs[f"stage{len(outputs) + 1}"] = maps
         x = layer_norm(dtype=self.dtype, name="encoder.ln")(x)
+        x = x[:, 0] if own_tokens else x.mean(1)
+        if self.representation_size is not None:
+            hidden = nn.Dense(
+                self.representation_size, dtype=self.dtype, name="heads.pre_logits"
+            )
+            x = jnp.tanh(hidden(x))
         return classify(
             outputs,
-            x[:, 0],
+            x,
             self.num_classes,
             train=train,
             dtype=self.dtype,
             name="heads.head",
             kernel_init=nn.initializers.zeros,
         )
+
+
+def sincos_positions(rows: int, columns: int, features: int) -> jax.Array:
+    """[rows·columns,features]: sines and cosines of x, then of y, at features/4
+    frequencies from 1 down to 1/10,000, as in Beyer et al. 2022.
+
+    Raises `UsageError` unless the number of features is a multiple of four, above four.
+    """
+    check(
+        (
+            features % 4 == 0 and features > 4,
+            f"sincos positions need 4n features, 8 or more, got {features}",
+        )
+    )
+    frequencies = 10_000.0 ** -jnp.linspace(0, 1, features // 4)
+    y, x = jnp.indices((rows, columns), jnp.float32).reshape(2, -1, 1)
+    y, x = y * frequencies[None], x * frequencies[None]
+    return jnp.concatenate([jnp.sin(x), jnp.cos(x), jnp.sin(y), jnp.cos(y)], 1)
 
 
 _TORCHVISION = ((r"in_proj\.", "in_proj_"),)
@@ -178,3 +219,19 @@ VARIANTS = {
         ("vit_h_14", 14, 32, 16, 1280, 224),
     )
 }
+VARIANTS["vit_s16_plain"] = Variant(
+    partial(
+        ViT,
+        patch=16,
+        depth=12,
+        heads=6,
+        features=384,
+        hidden=4 * 384,
+        positions="sincos",
+        pooling="mean",
+        representation_size=384,
+    ),
+    PAPER_PLAIN,
+    sources={"jaxvision": _TORCHVISION},
+    normalisation=HALVES,
+)

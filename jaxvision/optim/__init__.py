@@ -1,6 +1,7 @@
 """Optimisers and the schedules of their learning rates."""
 
 from jaxvision.optim.averages import ema, swa
+from jaxvision.optim.fine_tuning import gradual_unfreezing, layer_decay
 from jaxvision.optim.groups import groups, scale_rates
 from jaxvision.optim.optimizers import (
     adam,
@@ -19,8 +20,10 @@ __all__ = [
     "constant",
     "decay_mask",
     "ema",
+    "gradual_unfreezing",
     "groups",
     "lamb",
+    "layer_decay",
     "lion",
     "muon",
     "one_cycle",

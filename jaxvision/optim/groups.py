@@ -5,10 +5,11 @@ follows.  The first rule that is found in a path decides.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from jaxvision.errors import UsageError
@@ -46,25 +47,31 @@ def groups(rules: Sequence[tuple[str, Optimizer | None]], rest: Optimizer) -> Op
     )
 
 
-def scale_rates(optimizer: Optimizer, rules: Sequence[tuple[str, float]]) -> Optimizer:
+Factor = float | Callable[[Any], Any]
+"""Of a learning rate: a number, or `step -> number`."""
+
+
+def scale_rates(optimizer: Optimizer, rules: Sequence[tuple[str, Factor]]) -> Optimizer:
     """The optimiser with the learning rates of some parameters multiplied.
 
-        depth = enumerate(("layer4", "layer3", "layer2", "layer1|conv1"))
-        optim.scale_rates(optimizer, [(name, 0.7 ** (i + 1)) for i, name in depth])
+        optim.scale_rates(optimizer, [("^fc", 1.0), ("", 0.1)])
 
-    So are rates made to fall from layer to layer when a network is fine-tuned.  Raises
+    A factor may be a function of the step, from 0 on.  Where it is zero, parameters
+    keep their bits, and the optimiser's averages of their gradients go on.  Raises
     `UsageError` when training begins if no path has one of the patterns.
     """
     factors = [factor for _, factor in rules] + [1.0]
 
-    def update(updates, params=None):
+    def update(updates, step, params=None):
         places = _first([pattern for pattern, _ in rules], updates)
-        return jax.tree.map(lambda u, place: u * factors[place], updates, places)
+        now = [factor(step) if callable(factor) else factor for factor in factors]
+        scaled = jax.tree.map(lambda u, place: u * now[place], updates, places)
+        return scaled, optax.safe_increment(step)
 
-    scaled = optax.chain(optimizer.transform, optax.stateless(update))
+    counted = optax.GradientTransformation(lambda _: jnp.zeros((), jnp.int32), update)
     again = optimizer.rescheduled
     return optimizer._replace(
-        transform=scaled,
+        transform=optax.chain(optimizer.transform, counted),
         rescheduled=again and (lambda schedule: scale_rates(again(schedule), rules)),
     )
 

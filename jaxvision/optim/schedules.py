@@ -16,8 +16,14 @@ def constant(rate: float) -> optax.Schedule:
     return optax.constant_schedule(rate)
 
 
-def step(rate: float, *, drops: Sequence[int], factor: float = 0.1) -> optax.Schedule:
-    """`rate`, multiplied by `factor` at each of the steps `drops`."""
+def step(
+    rate: float, *, drops: Sequence[int], factor: float = 0.1, warmup: int = 0
+) -> optax.Schedule:
+    """`rate`, multiplied by `factor` at each of the steps `drops`.
+
+    Before, it rises linearly from 0 over `warmup` steps, as in Goyal et al. 2017,
+    https://arxiv.org/abs/1706.02677.
+    """
     check(
         _positive("rate", rate),
         (0 < factor <= 1, f"factor must be in (0, 1], got {factor}"),
@@ -25,8 +31,17 @@ def step(rate: float, *, drops: Sequence[int], factor: float = 0.1) -> optax.Sch
             list(drops) == sorted(set(drops)) and all(drop > 0 for drop in drops),
             f"drops must be increasing positive steps, got {list(drops)}",
         ),
+        (
+            0 <= warmup <= min(drops, default=warmup),
+            f"warmup must be over before the first of the drops, got {warmup} and "
+            f"{list(drops)}",
+        ),
     )
-    return optax.piecewise_constant_schedule(rate, dict.fromkeys(drops, factor))
+    steps = optax.piecewise_constant_schedule(rate, dict.fromkeys(drops, factor))
+    if warmup == 0:
+        return steps
+    rise = optax.linear_schedule(0.0, 1.0, warmup)
+    return lambda number: rise(number) * steps(number)
 
 
 def warmup_cosine(

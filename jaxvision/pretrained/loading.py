@@ -144,11 +144,8 @@ class _Changes:
     def head(self) -> set[keys.Path]:
         if not self._classes:
             return set()
-        default = models.default_input(self._name)
-        options = self._options
-        one = _shapes(self._name, default, **options | {"num_classes": 1})
-        two = _shapes(self._name, default, **options | {"num_classes": 2})
-        return _differing(one, two)
+        paths = models.head(self._name, **self._options)
+        return {("params", *path.split("/")) for path in paths}
 
     @cached_property
     def stem(self) -> set[keys.Path]:

@@ -8,13 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxvision.runs.execute import run, run_cases
+    from jaxvision.runs.features import cached
     from jaxvision.runs.finished import Predictor, load, load_variables
+    from jaxvision.runs.initial import backbone
     from jaxvision.runs.stopping import early_stopping
 
-__all__ = ["Predictor", "early_stopping", "load", "load_variables", "run", "run_cases"]
+__all__ = [
+    "Predictor",
+    "backbone",
+    "cached",
+    "early_stopping",
+    "load",
+    "load_variables",
+    "run",
+    "run_cases",
+]
 
 _MODULE_OF = {
     "Predictor": "finished",
+    "backbone": "initial",
+    "cached": "features",
     "early_stopping": "stopping",
     "load": "finished",
     "load_variables": "finished",

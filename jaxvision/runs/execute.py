@@ -35,6 +35,7 @@ from jaxvision.printing import print_whatever_the_encoding
 from jaxvision.runs import (
     command_line,
     continuation,
+    initial,
     parts,
     pictures,
     preflight,
@@ -183,13 +184,16 @@ def _execute(
         **{f"config_{k}": v for k, v in dataclasses.asdict(config).items()},
         **command.numerics.chosen(),
     }
-    shorter, finished = [], None
+    shorter: list[continuation.Entry] = []
+    finished = begun = None
     with processes.together():
         if processes.is_main():
             workdirs.check_places(workdir)
-            shorter = workdirs.check_same_config(workdir, identity, console.print)
+            shorter, begun = workdirs.check_same_config(
+                workdir, identity, console.print
+            )
             finished = workdirs.finished(workdir, shorter, console.print)
-    shorter, finished = processes.from_main((shorter, finished))
+    shorter, finished, begun = processes.from_main((shorter, finished, begun))
     if shorter:
         identity[continuation.KEY] = shorter
     if finished is not None:
@@ -214,6 +218,7 @@ def _execute(
         experiment.check()
         if shorter:
             console.print(continuation.announce(shorter[-1], experiment))
+        experiment, start = initial.prepared(experiment, command.numerics.init_from)
         sharding.check_batch(mesh, experiment.train.batch_size, experiment.accumulate)
         maintenance = launch.maintenance()
         check(
@@ -223,6 +228,10 @@ def _execute(
                 "drawn: give it a `show`, such as visualise.classification",
             )
         )
+        if start is not None and begun is None:
+            begun = start().record()
+            console.print(start().words())
+    identity |= begun or {}
     processes.check_same(
         identity | {"mesh": sharding.describe_axes(mesh)} | record.versions()
     )

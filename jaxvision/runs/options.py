@@ -35,13 +35,18 @@ class Numerics:
     spike: float | None = None
     """A loss is also bad at so many times the running mean of the ones before."""
 
+    init_from: Path | None = None
+    """Begin with the best weights of another run, given by its directory, or with a
+    file of weights of the same model: with what fits by path and shape."""
+
     def chosen(self) -> dict[str, Any]:
         """What was given, for the record."""
-        return {
+        given = {
             f"numerics_{field.name}": getattr(self, field.name)
             for field in dataclasses.fields(self)
             if getattr(self, field.name) != field.default
         }
+        return {k: str(v) if isinstance(v, Path) else v for k, v in given.items()}
 
     def apply(self, experiment: Experiment) -> Experiment:
         """The experiment, computed like this.  Raises `UsageError`."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from jaxvision import visualise
@@ -77,6 +78,8 @@ def draw_batch(
 
     def figures():
         stored, seen = first_batch(experiment)
+        if stored["image"].dtype != np.uint8:  # features, which are no picture
+            return {}
         return {AUGMENTED: visualise.training_batch(stored, seen, experiment.classes)}
 
     if experiment.show is not None and not (workdir / AUGMENTED).exists():

@@ -28,6 +28,9 @@ PACKAGES = (
 FORMAT = 2
 """Of records and configs; those of before had no number."""
 
+INITIAL = "initial_"
+"""How the keys begin that say what became of the weights that a run was given."""
+
 
 def describe_measures(measures: Iterable[Measure]) -> dict[str, dict[str, Any]]:
     """What a record says of its metrics, by their names."""

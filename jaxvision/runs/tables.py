@@ -245,7 +245,7 @@ def _config(record: Record) -> dict[str, Any]:
     config = {
         key: value
         for key, value in record.items()
-        if key.startswith("config_") and key != "config_seed"
+        if key.startswith(("config_", "numerics_")) and key != "config_seed"
     }
     shorter = [entry["epochs"] for entry in record.get("continued_from", ())]
     return config | ({"continued_from": shorter} if shorter else {})

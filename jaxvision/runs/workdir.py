@@ -12,6 +12,7 @@ from jaxvision.engine import snapshot
 from jaxvision.errors import UsageError, check
 from jaxvision.files import Damaged, plain, read_object, remove_partials, replace_object
 from jaxvision.runs import continuation, lock, parts
+from jaxvision.runs.record import INITIAL
 
 
 def default(name: str) -> Path:
@@ -61,15 +62,16 @@ def check_places(workdir: Path) -> None:
 
 def check_same_config(
     workdir: Path, identity: Mapping[str, Any], warn: Callable[[str], None]
-) -> list[continuation.Entry]:
+) -> tuple[list[continuation.Entry], dict[str, Any] | None]:
     """Refuse a run directory that holds a run of another config, unless that is a
     finished one with fewer epochs.
 
-    Returns what the run was each time before it was given more of them.
+    Returns what the run was each time before it was given more of them, and what it has
+    recorded of its initial weights, None where there is no run yet.
     """
     before = _began_with(workdir, warn)
     if before is None:
-        return []
+        return [], None
     identity = plain(identity)
     if before.get("format") != identity["format"]:
         raise UsageError(
@@ -77,14 +79,15 @@ def check_same_config(
             f"continues format {identity['format']}: use the code it began with, or "
             "choose a new --workdir"
         )
+    begun = {k: v for k, v in before.items() if k.startswith(INITIAL)}
     differing = [
         name
-        for name in sorted({*before, *identity})
-        if before.get(name) != identity.get(name) and name not in _BESIDES
+        for name in sorted({*before, *identity} - {*begun, *_BESIDES})
+        if before.get(name) != identity.get(name)
     ]
     shorter = list(before.get(continuation.KEY, ()))
     if differing == [continuation.FIELD]:
-        return [*shorter, continuation.entry(workdir, before, identity)]
+        return [*shorter, continuation.entry(workdir, before, identity)], begun
     if differing:
         raise UsageError(
             f"{workdir} holds a run with another config:\n"
@@ -95,7 +98,7 @@ def check_same_config(
             )
             + "\nrepeat its options to continue it, or choose a new --workdir"
         )
-    return shorter
+    return shorter, begun
 
 
 _BESIDES = ("program", continuation.KEY, "planned_steps", "monitor", "measures")

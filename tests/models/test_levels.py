@@ -8,6 +8,7 @@ import pytest
 from jaxvision import models
 from jaxvision.errors import UsageError
 from jaxvision.layers.conv import Conv
+from tests.models.zoo import EVERY_MODEL
 
 STRIDES = {
     "perceptron": (), "mlp": (),
@@ -32,19 +33,6 @@ STRIDES = {
     ), (2, 4, 8, 16, 32)),
 }  # fmt: skip
 """By the beginning of the model's name; the longest one counts."""
-
-FASTEST = (
-    "alexnet", "convnet", "lenet5", "mlp", "mobilenet_v3_small", "resnet18", "resnet20",
-    "shufflenet_v2_x0_5", "squeezenet1_1", "unet_small", "vgg11",
-    "vit_tiny_patch16_224",
-)  # fmt: skip
-"""Of most kinds of architecture one that is traced fast."""
-
-
-EVERY_MODEL = [
-    pytest.param(name, marks=() if name in FASTEST else pytest.mark.slow)
-    for name in models.names()
-]
 
 
 @pytest.mark.parametrize("name", EVERY_MODEL)

@@ -70,13 +70,14 @@ def test_parameter_count_is_the_published_one(name):
 
 
 def test_images_are_normalised_as_published_weights_expect():
-    """By the cards of torchvision's default weights and of timm's."""
+    """By the cards of torchvision's default weights and of timm's, and by papers."""
     halves = {
         name for name in models.names() if models.normalisation(name)[0] == (0.5,) * 3
     }
     assert halves == {
         "googlenet", "inception_v3", "efficientnet_v2_l", "mobilenetv1_100", "xception",
         "vit_tiny_patch16_224", "vit_small_patch16_224", "vit_small_patch32_224",
+        "vit_s16_plain",
         *(f"resnetv2_{layers}" for layers in (18, 34, 50, 101, 152)),
         *(f"tf_efficientnet_lite{i}" for i in range(5)),
     }  # fmt: skip

@@ -94,6 +94,17 @@ def test_reads_safetensors_npz_and_state_dicts(tmp_path):
         np.testing.assert_array_equal(read(source)["a.weight"], NUMBERS)
 
 
+def test_safetensors_may_begin_like_a_pickle_or_an_archive(tmp_path):
+    """They begin with the length of what follows, whose lowest bytes may be any."""
+    begun = set()
+    for padding in range(0, 256, 8):
+        file = tmp_path / f"{padding}.safetensors"
+        save_file({"weight": NUMBERS}, file, metadata={"x": "x" * padding})
+        begun.add(file.read_bytes()[:1])
+        np.testing.assert_array_equal(read(file)["weight"], NUMBERS)
+    assert b"\x80" in begun
+
+
 class Malicious:
     def __reduce__(self):
         return os.system, ("touch executed",)
