@@ -30,12 +30,12 @@ def test_blocks_of_every_model_rise_from_the_stem_to_the_head(name):
     head = {path.split("/")[0] for path in models.head(name)}
     assert set(blocks[-1]) <= head
     # Names with numbers, such as layer1.0 and layer2.1, were given by depth.
-    for prefix in ("layer", "stage", "blocks.", "encoder.layers.", "Mixed_"):
+    for prefix in ("layer", "stage", "blocks.", "encoder.layers."):
         numbered = [part for part in names if part.startswith(prefix)]
         natural = sorted(
             numbered, key=lambda part: [int(n) for n in re.findall(r"\d+", part)]
         )
-        assert prefix == "Mixed_" or numbered == natural
+        assert numbered == natural
 
 
 def test_blocks_of_known_models():
