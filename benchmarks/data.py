@@ -14,18 +14,14 @@ Pillow, or with TensorFlow, since this environment has neither.  Rates "per core
 images per second of CPU time without workers; with workers they are per second of wall
 time.
 
-Measured on 2 shared and busy cores of an AMD EPYC, 200 photographs of ImageNet, 5
-rounds: 941 images/s per core, 2.03 times the DataLoader's (1.79 to 2.39) and 1.47 times
-tf.data's (1.14 to 1.86); with two workers 2.15 and 2.00 times.  Seven rounds on the
-quiet machine gave 2.06 (2.00 to 2.07) for the DataLoader.  Of the millisecond, 0.7 are
-entropy decoding, which all sides do.  Flip and normalisation in the jitted step take
-0.1 ms an image, to be added where the training itself runs on the CPU.  In memory the
-ratio is 763.
-
-These are from before crops were resized as Pillow does (`data/feed/resizing.py`), and
-so is the record.  In turns with that, on a machine with eight processes for each core,
-16 rounds: 0.89 times its images per core, and 2.08 times the DataLoader's, where it had
-2.20.
+Measured on 2 shared cores of an Intel Xeon, 200 photographs of ImageNet, 7 rounds: 320
+images/s per core, 1.93 times the DataLoader's (1.55 to 2.07); with two workers 1.99
+times (1.87 to 2.17).  On an AMD EPYC, before crops were resized as Pillow does
+(`data/feed/resizing.py`), it was 941 images/s and 2.06 times (2.00 to 2.07), and 1.47
+times tf.data's; in turns with that, 16 rounds on a busy machine, the present crops have
+0.89 of its images per core.  Of the time of an image 0.7 are entropy decoding, which all
+sides do.  Flip and normalisation in the jitted step take 0.1 ms an image, to be added
+where the training itself runs on the CPU.  In memory the ratio is 452.
 
 In memory: how often `fetch` makes a batch of CIFAR-10's size, with flip and shift,
 against how often ResNet-20 takes a training step on one.
