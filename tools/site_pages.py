@@ -3,7 +3,7 @@
 Pages are written to be read in the repository too, with links relative to the files in
 it.  Here README.md becomes the first page, notebooks become pages, the packages get
 pages of reference, and links to other files of the repository are followed: a file that
-is linked to is part of the site, as text.  A link to what does not exist ends the build.
+is linked to is part of the site, as text.  A link to nothing ends the build.
 """
 
 import ast
