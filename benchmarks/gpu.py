@@ -141,9 +141,9 @@ def throughput(session: Session) -> None:
 
 def recipe(session: Session) -> None:
     """ResNet-18 on CIFAR-10 by a short one of its recipes, as an ordinary run."""
-    size = ("--dataset", session.dataset, "--epochs", "30", "--precision", "bf16")
+    size = ["--dataset", session.dataset, "--epochs", "30", "--precision", "bf16"]
     if session.config.rehearse:
-        size = ("--smoke",)
+        size = ["--smoke"]
     workdir = session.file(RECIPE)
     session(f"experiments.{RECIPE}", *size, "--workdir", workdir)
 

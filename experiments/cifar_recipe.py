@@ -9,6 +9,8 @@ Departures: a tenth of the training images chooses the best checkpoint, where th
 trains on all of them, and batch normalisation and biases are not decayed.
 """
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +49,8 @@ def build(
     config: Config,
     *,
     model: str,
-    reference: Reference | None,
+    published: Mapping[Any, float],
+    source: str,
     padding: Padding = "constant",
     **options: Any,
 ) -> Experiment:
@@ -55,7 +58,8 @@ def build(
 
     Args:
       model: its name, and `options` those of `models.create`.
-      reference: what was published for this config; None: there is no such number.
+      published: test accuracies by the configs that they are of, with seed 0.
+      source: where they were published.
       padding: of the images before they are cropped: black, or their reflection.
 
     Raises `UsageError` for images that differ in size.
@@ -80,6 +84,7 @@ def build(
         train, config.batch_size, transform=compose(*augment), seed=config.seed
     )
     steps = train_data.steps(config.epochs)
+    accuracy = published.get(dataclasses.replace(config, seed=0))
     drops = {-(-steps * tenths // 10) for tenths in (3, 6, 8)}
     return Experiment(
         model=models.create(model, num_classes=len(names), **options),
@@ -98,5 +103,7 @@ def build(
         steps_per_dispatch=10,
         classes=names,
         show=visualise.classification,
-        reference=reference,
+        reference=None
+        if accuracy is None
+        else Reference("test_accuracy", accuracy, source),
     )

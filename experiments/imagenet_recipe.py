@@ -6,10 +6,11 @@ are decoded and cropped at random for each batch, flipped, and mixed as the opti
 each experiment adds its model, its optimiser and its paper's values of the options.
 """
 
+import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from jaxvision import data, optim, tasks, visualise
 from jaxvision.ops.augment import (
@@ -82,7 +83,8 @@ def build(
     *,
     model: Callable[[int], Model],
     optimizer: Callable[[Model, int, int], Optimizer],
-    reference: tuple[float, str] | None,
+    published: Mapping[Any, float],
+    source: str,
     mean: tuple[float, ...] = (0.485, 0.456, 0.406),
     std: tuple[float, ...] = (0.229, 0.224, 0.225),
 ) -> Experiment:
@@ -91,8 +93,8 @@ def build(
     Args:
       model: of a number of classes.
       optimizer: of the model, the steps of the run, and those of its warm-up.
-      reference: the accuracy that was published for this config, and where; None: there
-        is no such number.
+      published: test accuracies by the configs that they are of, with seed 0.
+      source: where they were published.
       mean, std: of each channel, for pixels from 0 to 1, by which they are normalised.
     """
     splits = data.load(config.dataset, exclude=config.exclude)
@@ -132,6 +134,7 @@ def build(
     # As in torchvision, an epoch has as many steps as it would have without repeats.
     steps = train_data.steps(config.epochs / config.repeats)
     network = model(len(classes))
+    accuracy = published.get(dataclasses.replace(config, seed=0))
     monitored = "accuracy" if config.average is None else "average/accuracy"
     return Experiment(
         model=network,
@@ -146,7 +149,9 @@ def build(
         seed=config.seed,
         classes=classes,
         show=visualise.classification,
-        average=config.average and optim.ema(config.average),
+        average=None if config.average is None else optim.ema(config.average),
         monitor=monitored,
-        reference=reference and Reference(f"test_{monitored}", *reference),
+        reference=None
+        if accuracy is None
+        else Reference(f"test_{monitored}", accuracy, source),
     )
