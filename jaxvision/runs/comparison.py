@@ -52,13 +52,15 @@ class Metric(NamedTuple):
     """None: not measured, or not finite."""
 
     def best(self) -> list[int]:
-        """Which runs are the best; none where they do not measure the same thing."""
+        """Which runs are the best; none where all are equal, or where they do not
+        measure the same thing."""
         known = [(v, i) for i, v in enumerate(self.values) if v is not None]
         kinds = {(self.measures[i].unit, self.measures[i].better) for _, i in known}
         if len(known) < 2 or len(kinds) > 1 or (better := kinds.pop()[1]) is None:
             return []
         top = (max if better == "higher" else min)(known)[0]
-        return [i for value, i in known if value == top]
+        best = [i for value, i in known if value == top]
+        return best if len(best) < len(known) else []
 
 
 class Comparison(NamedTuple):

@@ -59,6 +59,7 @@ def test_the_best_of_each_row_is_marked(three, capsys):
         "test loss 0.3000 0.2000 * –",
         # By its log at the best validation, not at the last one.
         "validation accuracy 91.00 % * 91.00 % * 87.50 %",
+        "validation loss 0.2500 * 0.2500 * 0.5000",
         "wall time 1 min 15 s 1 min 15 s –",
         "git commit 0123abc 4567def –",
     ):
@@ -111,6 +112,12 @@ def test_runs_of_other_experiments_share_what_they_share(three, capsys, folder):
     said = compare(capsys, folder / "a", folder / "d", "--output", "none.png")
     assert "no picture: the runs have no curve in common" in said
     assert "d has logged nothing" in said and not (folder / "none.png").exists()
+
+
+def test_equal_runs_have_no_best(folder):
+    paths = [finished(folder / name) for name in "ab"]
+    found = comparison.compare(paths)
+    assert not found.asked and not any(metric.best() for metric in found.metrics)
 
 
 def test_names_are_as_long_as_it_takes(folder):

@@ -13,7 +13,7 @@ from jaxvision import models, optim, tasks
 from jaxvision.engine import snapshot
 from jaxvision.engine.history import read_rows
 from jaxvision.files import read_object
-from jaxvision.runs import lock, run
+from jaxvision.runs import run
 from jaxvision.types import Experiment, Stop
 from tests import tiny
 from tests.engine.test_loop import TIMINGS
@@ -309,10 +309,3 @@ def test_seeds_in_lockstep_are_continued_each_by_itself(tmp_path, finished):
         assert [each["steps"] for each in result["continued_from"]] == [16]
     first = read_object(tmp_path / "0" / "result.json")
     assert first["params_digest"] == alone["params_digest"]
-
-
-def test_the_lock_is_seen_and_asking_does_not_take_it(tmp_path):
-    assert not lock.is_held(tmp_path)
-    with lock.held(tmp_path):
-        assert lock.is_held(tmp_path)
-    assert not lock.is_held(tmp_path)
