@@ -40,7 +40,7 @@ def test_precision_rebuilds_the_model():
     bare = bare._replace(model=bare.model._replace(rebuild=None))
     with pytest.raises(UsageError, match="one precision only"):
         Numerics(precision="bf16").apply(bare)
-    with pytest.raises(UsageError, match="option of MLP 'remat'"):
+    with pytest.raises(UsageError, match="option of model mlp 'remat'"):
         Numerics(remat=True).apply(build(Config()))
 
 
