@@ -135,7 +135,7 @@ def build(
     steps = train_data.steps(config.epochs / config.repeats)
     network = model(len(classes))
     accuracy = published.get(dataclasses.replace(config, seed=0))
-    monitored = "accuracy" if config.average is None else "average/accuracy"
+    tested = "accuracy" if config.average is None else "average/accuracy"
     return Experiment(
         model=network,
         task=tasks.classification(len(classes), label_smoothing=config.label_smoothing),
@@ -150,8 +150,8 @@ def build(
         classes=classes,
         show=visualise.classification,
         average=None if config.average is None else optim.ema(config.average),
-        monitor=monitored,
+        monitor=tested,
         reference=None
         if accuracy is None
-        else Reference(f"test_{monitored}", accuracy, source),
+        else Reference(f"test_{tested}".replace("/", "_"), accuracy, source),
     )

@@ -26,7 +26,7 @@ def published():
     for file in sorted((ROOT / "experiments" / "results").glob("*.json")):
         record = json.loads(file.read_text(encoding="utf-8"))
         label = record.get("case") or record["dataset"]
-        headline = record[f"test_{record['monitor']}"]
+        headline = record[f"test_{record['monitor']}".replace("/", "_")]
         found[record["experiment"]][label].append(100 * headline)
     return found
 
