@@ -20,8 +20,8 @@ times (1.87 to 2.17).  On an AMD EPYC, before crops were resized as Pillow does
 (`data/feed/resizing.py`), it was 941 images/s and 2.06 times (2.00 to 2.07), and 1.47
 times tf.data's; in turns with that, 16 rounds on a busy machine, the present crops
 have 0.89 of its images per core.  Of the time of an image 0.7 are entropy decoding,
-which all sides do.  Flip and normalisation in the jitted step take 0.1 ms an image, to be added
-where the training itself runs on the CPU.  In memory the ratio is 452.
+which all sides do.  Flip and normalisation in the jitted step take 0.1 ms an image, to
+be added where the training itself runs on the CPU.  In memory the ratio is 452.
 
 In memory: how often `fetch` makes a batch of CIFAR-10's size, with flip and shift,
 against how often ResNet-20 takes a training step on one.
