@@ -37,11 +37,13 @@ class _NotData(Exception):
 class Kind:
     """A kind of value, and the functions by which its recipes are made again."""
 
-    def __init__(self, name: str, *, strict: bool = True):
-        """`name` is what errors call such a value.  If not `strict`, functions of the
-        user's own among the arguments do not prevent a recipe: they are left out, and
-        the value that is made again raises a `UsageError` where it needs them."""
+    def __init__(self, name: str, package: str, *, strict: bool = True):
+        """`name` is what errors call such a value, and `package` the one whose import
+        brings the functions that make it.  If not `strict`, functions of the user's own
+        among the arguments do not prevent a recipe: they are left out, and the value
+        that is made again raises a `UsageError` where it needs them."""
         self.name = name
+        self._package = package
         self._strict = strict
         self._makers: dict[str, Callable[..., Any]] = {}
         _kinds[name] = self
@@ -87,6 +89,7 @@ class Kind:
                 f"it, got {recipe!r}",
             )
         )
+        importlib.import_module(f"{__package__}.{self._package}")
         name = recipe["name"]
         if name not in self._makers:
             raise unknown(self.name, name, self._makers)
@@ -179,12 +182,12 @@ class Kind:
         return value
 
 
-TRANSFORMS = Kind("transform")
-CROPS = Kind("crop")
-MODELS = Kind("model")
-TASKS = Kind("task", strict=False)
-VIEWS = Kind("views")
-SHOWS = Kind("show", strict=False)
+TRANSFORMS = Kind("transform", "ops.augment")
+CROPS = Kind("crop", "data.feed.crops")
+MODELS = Kind("model", "models")
+TASKS = Kind("task", "tasks", strict=False)
+VIEWS = Kind("views", "tasks")
+SHOWS = Kind("show", "visualise", strict=False)
 
 
 def recipe_of(value: Any) -> Recipe | None:

@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxvision import files, models, pretrained, tasks, visualise
+from jaxvision import files, models, pretrained
 from jaxvision.data.feed.preparation import Preparation
 from jaxvision.errors import UsageError
 from jaxvision.export import card
@@ -25,8 +25,6 @@ from jaxvision.runs.predictor import Predictor
 
 FORMAT = 1
 """Of `config.json`."""
-
-_MAKERS = (models, tasks, visualise)  # whose functions make what recipes name
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 

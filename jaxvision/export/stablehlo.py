@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvision import files, visualise
+from jaxvision import files
 from jaxvision.data.feed.preparation import Preparation
 from jaxvision.errors import UsageError
 from jaxvision.measures import Measure
@@ -38,8 +38,6 @@ from jaxvision.types import Model, PyTree
 
 FORMAT = 1
 """Of the archive; another one is not read."""
-
-_MAKERS = (visualise,)  # whose functions make what recipes name
 
 _MANIFEST, _ARRAYS = "manifest.json", "arrays.safetensors"
 _NETWORK, _PREDICTION = "network.stablehlo", "prediction.stablehlo"

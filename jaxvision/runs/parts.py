@@ -13,16 +13,12 @@ from typing import NamedTuple
 
 import jax
 
-from jaxvision import models, tasks, visualise
 from jaxvision.data.feed.preparation import Preparation
 from jaxvision.errors import UsageError
 from jaxvision.files import Damaged, read_object, replace_object, replacing
 from jaxvision.models import stablehlo
 from jaxvision.recipes import MODELS, SHOWS, TASKS, Recipe, recipe_of
 from jaxvision.types import Experiment, Model, Show, Task
-
-# Whose functions make what recipes name.
-_MAKERS = (models, tasks, visualise)
 
 FORMAT = 3
 """Of `prediction.json`.  Up to 2 it held classes and preparation alone."""
