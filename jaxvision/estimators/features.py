@@ -13,7 +13,7 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from jaxvision import onednn
+from jaxvision import onednn, pretrained
 from jaxvision.data.feed.preparation import Picture
 from jaxvision.errors import check, unknown
 from jaxvision.estimators import images
@@ -37,6 +37,8 @@ class ImageFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
       which: of a run: the parameters of the best checkpoint, of the last one, or the
         averaged ones.
       options: of `models.create`, for a published network.
+      preparing: of `pretrained.prepared`, such as `{"size": 224, "resize": 256}`, for
+        weights of which it is not known how their images are prepared.
       batch_size: images that go through the network at once.
 
     Nothing is learned from X.  Pickled, it holds its arguments and not the network, and
@@ -51,6 +53,7 @@ class ImageFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         layer: str = "pre_logits",
         which: Which = "best",
         options: dict[str, Any] | None = None,
+        preparing: dict[str, Any] | None = None,
         batch_size: int = 64,
     ):
         self.source = source
@@ -58,6 +61,7 @@ class ImageFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self.layer = layer
         self.which = which
         self.options = options
+        self.preparing = preparing
         self.batch_size = batch_size
 
     def fit(self, X, y=None) -> "ImageFeatures":
@@ -105,11 +109,16 @@ class ImageFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def _load(self) -> tuple[Predictor, Callable[..., jax.Array]]:
         """The network, and `(variables, images) -> features`, jitted."""
+        options = self.options or {}
+        preparation = None
+        if self.preparing is not None:
+            preparation = pretrained.prepared(self.source, **self.preparing, **options)
         predictor = load(
             self.source,
             weights=self.weights,
             which=self.which,
-            **(self.options or {}),
+            preparation=preparation,
+            **options,
         )
 
         @onednn.jit

@@ -128,6 +128,13 @@ OPTIONS = {
     "new": ["from"],
     "doctor": [],
     "report": [],
+    "predict": ["run", "model", "weights", "export", "size", "classes", "output"],
+    "export": ["run", "model", "to"],
+    "push": [],
+    "pull": [],
+    "serve": ["run", "model", "export", "port"],
+    "runs": ["sort"],
+    "compare": ["output"],
     "sweep": ["seeds", "grid", "workdir"],
     "launch": ["processes", "devices"],
 }

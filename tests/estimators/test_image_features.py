@@ -22,6 +22,7 @@ from jaxvision.estimators import ImageFeatures
 from jaxvision.runs import run
 
 SMALL = {"blocks": 1, "width": 8}
+PREPARING = {"size": 32}
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +38,19 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def features(weights):
-    return ImageFeatures("resnet20", weights=weights, options=SMALL, batch_size=8)
+    return ImageFeatures(
+        "resnet20", weights=weights, options=SMALL, preparing=PREPARING, batch_size=8
+    )
 
 
 def test_features_are_those_of_the_network(features, weights):
     images, _ = coloured(11)
     found = features.fit_transform(images)
     assert found.shape == (11, 32) and found.dtype == np.float32
-    predictor = jaxvision.load("resnet20", weights=weights, **SMALL)
+    preparation = pretrained.prepared("resnet20", **PREPARING)
+    predictor = jaxvision.load(
+        "resnet20", weights=weights, preparation=preparation, **SMALL
+    )
     expected = predictor.features(list(images), "pre_logits")
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     maps = predictor.features(list(images), "stage2")
@@ -109,7 +115,7 @@ def test_a_run_of_ones_own_gives_features(tmp_path):
         (np.zeros((2, 8, 8, 3)), {"batch_size": 0}, "batch_size must be at least 1"),
         (
             np.zeros((2, 8, 8, 3)),
-            {"weights": None, "options": None},
+            {"weights": None, "options": None, "preparing": None},
             "no run directory",
         ),
     ],

@@ -15,6 +15,7 @@ from jaxvision.data.feed.crops import (
     central_crop,
     letterbox,
     random_resized_crop,
+    resized_crop,
     stretch,
     uncropped,
 )
@@ -203,6 +204,7 @@ EACH = [
     stretch((4, 9)),
     letterbox(12),
     uncropped((60, 80)),
+    resized_crop((12, 20), resize=24),
 ]
 
 
