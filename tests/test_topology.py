@@ -25,10 +25,11 @@ MESHES = [
     "data=4,fsdp=2", "data=2,fsdp=4", "data=2,model=2", "fsdp=2,model=4",
     "data=2,fsdp=2,model=2",
 ]  # fmt: skip
-FAST = [("data=8", "mlp"), ("data=2,fsdp=2", "resnet")]
+FAST = [("data=8", "mlp")]
 OTHERS = [  # each mesh, each network with each kind of axis
     *zip(MESHES, itertools.cycle(NETWORKS)),
-    ("fsdp=8", "resnet"), ("fsdp=2,model=4", "vit"), ("data=2,fsdp=2,model=2", "mlp"),
+    ("fsdp=8", "resnet"), ("data=2,fsdp=2", "resnet"), ("fsdp=2,model=4", "vit"),
+    ("data=2,fsdp=2,model=2", "mlp"),
 ]  # fmt: skip
 CASES = [
     *FAST,

@@ -193,6 +193,7 @@ def test_whitened_patches_have_no_correlation():
     assert np.abs(damped).max() < np.abs(filters).max()
 
 
+@pytest.mark.slow
 def test_convolutions_begin_as_the_identity():
     params, running = begin(94)
     images = np.random.default_rng(0).normal(0, 1, (1, 5, 5, 24)).astype(np.float32)
@@ -206,6 +207,7 @@ def test_convolutions_begin_as_the_identity():
     assert not plain["whiten"].any() and params["whiten"].any()
 
 
+@pytest.mark.slow
 def test_flips_alternate_and_epochs_are_permutations():
     recipe = RECIPES[96]._replace(batch_size=10, epochs=4.5)
     make_plan = jax.jit(speedrun.make_plan, static_argnums=(1, 2))
@@ -368,6 +370,7 @@ def train(variant):
 
 
 @pytest.mark.parametrize("variant", [94, 96])
+@pytest.mark.slow
 def test_steps_lose_what_pytorch_loses(variant, native):
     losses, biases = train(variant)
     np.testing.assert_allclose(losses, LOSSES[variant], rtol=2e-5)

@@ -105,6 +105,7 @@ def test_the_other_side_is_this_interpreter_if_it_has_pytorch(monkeypatch):
     assert own.torch() == ("--torch-python", "python-with-torch")
 
 
+@pytest.mark.slow
 def test_differences_of_a_device(tmp_path):
     output = tmp_path / "numbers.json"
     device_parity.main(device_parity.Config(models=("resnet20",), output=output))

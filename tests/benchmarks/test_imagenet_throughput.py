@@ -98,6 +98,7 @@ def test_steps_train(monkeypatch):
     assert found["images_per_second"] > 0 and found["peak_bytes"] > 0
 
 
+@pytest.mark.slow
 def test_photographs_are_streamed_into_the_step(tmp_path):
     draw = np.random.default_rng(0)
     for i in range(3):

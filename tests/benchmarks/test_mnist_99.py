@@ -65,6 +65,7 @@ def test_filters_whiten_and_come_in_pairs(arrays):
     np.testing.assert_allclose(flat.T @ flat / len(flat), np.eye(6), atol=0.15)
 
 
+@pytest.mark.slow
 def test_the_network_is_its_definition_in_numpy(arrays):
     recipe = Recipe(filters=3, channels=4, hidden=8)
     params = mnist_99.init(jax.random.key(0), recipe)
@@ -97,6 +98,7 @@ def test_an_epoch_repeats_no_image():
     assert len(set(flat[20:].tolist())) == 10
 
 
+@pytest.mark.slow
 def test_smoke_writes_the_numbers(tmp_path, capsys):
     output = tmp_path / "numbers.json"
     config = Config(seeds=2, together=0, smoke=True, validation=True, output=output)

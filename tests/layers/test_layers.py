@@ -86,6 +86,7 @@ def inverted_residual(expanded_channels, features=4, **options):
     return InvertedResidual(features, expanded_channels, layer, **options)
 
 
+@pytest.mark.slow
 def test_inverted_residuals_have_the_layers_of_the_paper():
     x = jnp.asarray(normal(2, 6, 6, 4))
     squeeze_excite = partial(SqueezeExcite, 2)
