@@ -95,7 +95,7 @@ def test_a_linear_probe_is_a_run_of_the_whole_network(weights, tmp_path, capsys)
     predictor = jaxvision.load(tmp_path)
     image = np.full((40, 50, 3), 99, np.uint8)  # of another size, as photographs are
     assert predictor.predict([image])["probabilities"].shape == (1, 64)
-    found = predictor.evaluate(predictor.experiment.test)
+    found = predictor.evaluate(SMALL["dataset"])
     assert found["accuracy"] == pytest.approx(result["test_accuracy"], abs=1e-6)
     # Another run begins with it, whose classes are others.
     again = trained(
