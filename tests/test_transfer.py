@@ -9,8 +9,8 @@ import jaxvision
 from experiments import transfer
 from experiments.transfer import Config, build
 from jaxvision import data, models, optim, pretrained
-from jaxvision.engine.state import named_leaves
 from jaxvision.ops.augment import normalise
+from jaxvision.paths import named_leaves
 from jaxvision.runs import cached, load_variables, run
 
 NETWORK = "resnet20"

@@ -24,9 +24,10 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from jaxvision.engine import processes, snapshot
-from jaxvision.engine.state import TrainState, named_leaves
+from jaxvision.engine.state import TrainState
 from jaxvision.errors import UsageError, check
 from jaxvision.files import os_error
+from jaxvision.paths import named_leaves
 
 
 class CheckpointError(RuntimeError):

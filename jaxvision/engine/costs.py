@@ -8,9 +8,10 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxvision.engine.sharding import BATCH, replicated
-from jaxvision.engine.state import TrainState, named_leaves
+from jaxvision.engine.state import TrainState
 from jaxvision.engine.step import Constants, abstract_item, make_init, make_train_step
 from jaxvision.errors import UsageError
+from jaxvision.paths import named_leaves
 from jaxvision.types import Experiment, PyTree
 
 PEAKS = {

@@ -13,8 +13,9 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from jaxvision.engine.state import TrainState, named_leaves
+from jaxvision.engine.state import TrainState
 from jaxvision.errors import UsageError, check, unknown
+from jaxvision.paths import named_leaves, path_name
 from jaxvision.types import PyTree
 
 AXES = {
@@ -160,7 +161,7 @@ def shard_state(mesh: Mesh, state: TrainState, rules: Rules) -> TrainState:
     shapes = {path: leaf.shape for path, leaf in named_leaves(state.params).items()}
 
     def place(path, leaf):
-        parts = jax.tree_util.keystr(path, simple=True, separator="/").split("/")
+        parts = path_name(path).split("/")
         tails = ("/".join(parts[i:]) for i in range(1, len(parts)))
         owner = next((tail for tail in tails if shapes.get(tail) == leaf.shape), None)
         return NamedSharding(mesh, specs[owner] if owner else PartitionSpec())

@@ -21,8 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.engine import processes
-from jaxvision.engine.state import TrainState, named_leaves
+from jaxvision.engine.state import TrainState
 from jaxvision.errors import UsageError
+from jaxvision.paths import named_leaves, path_name
 from jaxvision.types import Array, PyTree
 
 Region = tuple[tuple[int, int], ...]
@@ -138,7 +139,7 @@ def read(folder: Path, like: TrainState) -> TrainState:
     with _opened(folder) as shards:
 
         def place(path, leaf):
-            path = jax.tree_util.keystr(path, simple=True, separator="/")
+            path = path_name(path)
             # Popped, for what was read is not needed any more when it is on the device.
             parts = shards.pop(path, [])
             return jax.make_array_from_callback(

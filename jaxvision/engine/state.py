@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from jaxvision.paths import named_leaves
 from jaxvision.types import Array, ModelState, PyTree, Sums
 
 
@@ -37,17 +38,6 @@ class TrainState(NamedTuple):
     """`{"params": …, "model_state": …}` averaged over steps, if the experiment asks."""
     guard: PyTree = None
     """What is remembered to recognise a bad step, if the experiment has such a rule."""
-
-
-def named_leaves(tree: PyTree) -> dict[str, Array]:
-    """The arrays of a tree by path, such as `"c1/kernel"`, sorted by path."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return dict(
-        sorted(
-            (jax.tree_util.keystr(path, simple=True, separator="/"), leaf)
-            for path, leaf in leaves
-        )
-    )
 
 
 def count(params: PyTree) -> int:

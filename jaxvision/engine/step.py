@@ -15,8 +15,9 @@ from jaxvision import onednn
 from jaxvision.engine import compilation
 from jaxvision.engine.forward import in_training
 from jaxvision.engine.sharding import over_batch, replicated, shard_state
-from jaxvision.engine.state import Totals, TrainState, named_leaves
+from jaxvision.engine.state import Totals, TrainState
 from jaxvision.errors import check
+from jaxvision.paths import named_leaves, path_name
 from jaxvision.types import Array, Experiment, Model, PyTree, Task, Variables
 
 
@@ -194,7 +195,7 @@ def _merged(variables: Variables, initial: Variables) -> Variables:
     check(*((False, message) for message in wrong))
 
     def choose(path, leaf):
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        name = path_name(path)
         return jnp.asarray(given[name], leaf.dtype) if name in given else leaf
 
     return jax.tree_util.tree_map_with_path(choose, variables)

@@ -31,6 +31,7 @@ from jaxvision.data.feed.preparation import Preparation
 from jaxvision.errors import UsageError
 from jaxvision.measures import Measure
 from jaxvision.models import stablehlo
+from jaxvision.paths import named_leaves, path_name
 from jaxvision.recipes import SHOWS, recipe_of
 from jaxvision.runs.predictor import Prediction, Predictor
 from jaxvision.runs.record import versions
@@ -163,8 +164,8 @@ def _digest(content: bytes) -> str:
 def _packed(tree: PyTree) -> bytes:
     from safetensors.numpy import save
 
-    leaves = jax.tree.leaves_with_path(tree)
-    return save({_path(path): np.asarray(leaf) for path, leaf in leaves})
+    leaves = named_leaves(tree).items()
+    return save({path: np.asarray(leaf) for path, leaf in leaves})
 
 
 def _unpacked(content: bytes, like: PyTree) -> PyTree:
@@ -174,12 +175,8 @@ def _unpacked(content: bytes, like: PyTree) -> PyTree:
 
     def array(path: Any, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
         # By the type that the program takes: safetensors for NumPy has no bfloat16.
-        return np.frombuffer(arrays[_path(path)]["data"], leaf.dtype).reshape(
+        return np.frombuffer(arrays[path_name(path)]["data"], leaf.dtype).reshape(
             leaf.shape
         )
 
     return jax.tree.map_with_path(array, like)
-
-
-def _path(keys: Any) -> str:
-    return jax.tree_util.keystr(keys, simple=True, separator="/")

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.models import registry
+from jaxvision.paths import path_name
 from jaxvision.types import Model
 
 Blocks = tuple[tuple[str, ...], ...]
@@ -54,8 +55,8 @@ def _of_model(model: Model, input_shape: tuple[int, int, int]) -> Blocks:
 
     state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), variables)
     program = jax.make_jaxpr(training)(params, images).jaxpr
-    paths = {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+    paths = {  # in the order of the arguments
+        path_name(path): leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(params)
     }
     arguments = {id(v): path for path, v in zip(paths, program.invars, strict=False)}

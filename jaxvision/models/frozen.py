@@ -9,6 +9,7 @@ import jax
 
 from jaxvision.errors import UsageError
 from jaxvision.layers.norm import BatchNorm
+from jaxvision.paths import named_leaves, path_name
 from jaxvision.types import Model, ModelState, PyTree
 
 
@@ -35,7 +36,7 @@ def frozen(model: Model, pattern: str) -> Model:
         found = _matching(variables, pattern)
         params = jax.tree_util.tree_map_with_path(
             lambda path, leaf: (
-                jax.lax.stop_gradient(leaf) if found[_name(path)] else leaf
+                jax.lax.stop_gradient(leaf) if found[path_name(path)] else leaf
             ),
             variables["params"],
         )
@@ -60,14 +61,10 @@ def frozen(model: Model, pattern: str) -> Model:
 def _matching(variables: Mapping[str, PyTree], pattern: str) -> dict[str, bool]:
     """Whether the pattern is found in the path of each array of any collection."""
     return {
-        _name(path): bool(re.search(pattern, _name(path)))
+        path: bool(re.search(pattern, path))
         for tree in variables.values()
-        for path, _ in jax.tree_util.tree_leaves_with_path(tree)
+        for path in named_leaves(tree)
     }
-
-
-def _name(path) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 @contextmanager
@@ -106,7 +103,7 @@ def _kept(
     """
 
     def keep(path, old, new):
-        name = _name(path[1:])
+        name = path_name(path[1:])
         module = name.rpartition("/")[0]
         if not found[name]:
             return new

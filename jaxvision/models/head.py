@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.models import registry
+from jaxvision.paths import named_leaves
 from jaxvision.types import PyTree, Variables
 
 
@@ -42,7 +43,4 @@ def _shapes(name: str, options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     model = registry.create(name, **options)
     images = jax.ShapeDtypeStruct((1, *registry.default_input(name)), jnp.float32)
     params = jax.eval_shape(model.init, jax.random.key(0), images)["params"]
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape
-        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
-    }
+    return {path: leaf.shape for path, leaf in named_leaves(params).items()}

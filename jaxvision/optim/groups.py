@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxvision.errors import UsageError
+from jaxvision.paths import named_leaves, path_name
 from jaxvision.types import Optimizer, PyTree
 
 
@@ -86,7 +87,7 @@ def _first(patterns: Sequence[str], params: PyTree) -> PyTree:
     found: set[int] = set()
 
     def place(path: Any, _) -> int:
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        name = path_name(path)
         number = next(
             (i for i, pattern in enumerate(patterns) if re.search(pattern, name)),
             len(patterns),
@@ -97,8 +98,7 @@ def _first(patterns: Sequence[str], params: PyTree) -> PyTree:
     places = jax.tree_util.tree_map_with_path(place, params)
     lost = [pattern for i, pattern in enumerate(patterns) if i not in found]
     if lost:
-        names = jax.tree_util.tree_leaves_with_path(params)
-        first = jax.tree_util.keystr(names[0][0], simple=True, separator="/")
+        first = next(iter(named_leaves(params)))
         raise UsageError(
             f"no parameter is left for the rule {lost[0]!r}: patterns are searched in "
             f"paths such as {first}, and the first that is found decides"

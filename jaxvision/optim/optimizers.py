@@ -9,6 +9,7 @@ import jax
 import optax
 
 from jaxvision.errors import check
+from jaxvision.paths import path_name
 from jaxvision.types import Optimizer, PyTree
 
 
@@ -22,7 +23,7 @@ def decay_mask(params: PyTree, no_weight_decay: Sequence[str] = ()) -> PyTree:
     alone = [re.compile(pattern) for pattern in (r"\b(bias|scale)$", *no_weight_decay)]
 
     def shrinks(path, param) -> bool:
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        name = path_name(path)
         return param.ndim > 1 and not any(pattern.search(name) for pattern in alone)
 
     return jax.tree_util.tree_map_with_path(shrinks, params)

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxvision import models, pretrained
-from jaxvision.engine.state import digest, named_leaves
+from jaxvision.engine.state import digest
 from jaxvision.engine.step import variable_shapes
 from jaxvision.errors import UsageError, check
+from jaxvision.paths import named_leaves
 from jaxvision.pretrained import keys
 from jaxvision.runs.finished import load_variables
 from jaxvision.runs.record import INITIAL
@@ -71,13 +72,14 @@ def of_experiment(experiment: Experiment) -> Start:
     """The weights that the experiment asks for itself.  Raises `UsageError`."""
     assert experiment.initial is not None
     given = experiment.initial()
+    names = named_leaves(given)
     shapes = named_leaves(variable_shapes(experiment, given))
     return Start(
         source="the experiment's initial weights",
         variables=given,
         digest=digest(given["params"]),
         left_out=(),
-        drawn=[path for path in shapes if path not in named_leaves(given)],
+        drawn=[path for path in shapes if path not in names],
     )
 
 

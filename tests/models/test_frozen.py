@@ -11,6 +11,7 @@ from flax import nnx
 
 from jaxvision import models
 from jaxvision.errors import UsageError
+from jaxvision.paths import named_leaves as paths
 from jaxvision.layers.norm import BatchNorm
 
 IMAGES = jax.random.normal(jax.random.key(0), (4, 8, 8, 3))
@@ -47,14 +48,6 @@ def network(block=Block):
     # Averages that no batch has.
     rest = jax.tree.map(lambda leaf: leaf + 0.3, variables["batch_stats"])
     return model, {"params": variables["params"], "batch_stats": rest}
-
-
-def paths(tree):
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-        for path, leaf in leaves
-    }
 
 
 def trained(model, variables):

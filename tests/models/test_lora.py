@@ -9,17 +9,10 @@ import pytest
 
 from jaxvision import models
 from jaxvision.errors import UsageError
+from jaxvision.paths import named_leaves as paths
 
 IMAGES = jax.random.normal(jax.random.key(0), (2, 32, 32, 3))
 TINY = dict(depth=2, heads=2, features=8, hidden=16, num_classes=3)
-
-
-def paths(tree):
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-        for path, leaf in leaves
-    }
 
 
 def vit(**options):

@@ -8,8 +8,9 @@ import pytest
 
 from jaxvision import models, pretrained
 from jaxvision.engine.checkpoint import Checkpoints
-from jaxvision.engine.state import digest, named_leaves
+from jaxvision.engine.state import digest
 from jaxvision.errors import UsageError
+from jaxvision.paths import named_leaves
 from jaxvision.runs import initial, load_variables, run
 from tests.tiny import Config, build
 
