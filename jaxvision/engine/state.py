@@ -4,10 +4,11 @@ import hashlib
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.paths import named_leaves
-from jaxvision.types import Array, ModelState, PyTree, Sums
+from jaxvision.types import Array, ModelState, PyTree, Sums, Variables
 
 
 class Totals(NamedTuple):
@@ -38,6 +39,25 @@ class TrainState(NamedTuple):
     """`{"params": …, "model_state": …}` averaged over steps, if the experiment asks."""
     guard: PyTree = None
     """What is remembered to recognise a bad step, if the experiment has such a rule."""
+
+
+def parted(variables: Variables) -> tuple[PyTree, ModelState]:
+    """What is learned by gradient, and the rest."""
+    rest = {name: value for name, value in variables.items() if name != "params"}
+    return variables["params"], rest
+
+
+def of_variables(variables: Variables, seed: int = 0) -> TrainState:
+    """The state of a network that is evaluated and not trained."""
+    params, model_state = parted(variables)
+    return TrainState(
+        step=jnp.int32(0),
+        params=params,
+        model_state=model_state,
+        opt_state=None,
+        key=jax.random.key_data(jax.random.key(seed)),
+        sums=None,
+    )
 
 
 def count(params: PyTree) -> int:

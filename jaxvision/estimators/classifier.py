@@ -35,6 +35,7 @@ from jaxvision.models.registry import build
 from jaxvision.ops import augment as ops
 from jaxvision.ops.augment import Transform
 from jaxvision.printing import make_console
+from jaxvision.runs.predictor import padded
 from jaxvision.types import Experiment, Model, Variables
 
 PER_DISPATCH = 8
@@ -186,10 +187,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
             batch = found[first : first + self.batch_size]
             if isinstance(batch, list):
                 batch = self._preparation().images(batch)
-            # The last one is filled up, so that one program serves all.
-            filling = np.repeat(batch[-1:], self.batch_size - len(batch), axis=0)
-            filled = np.concatenate([batch, filling])
-            made = program(self.variables_, filled)
+            made = program(self.variables_, padded(batch, self.batch_size))
             parts.append(np.asarray(made)[: len(batch)])
         return np.concatenate(parts)
 

@@ -1,10 +1,7 @@
 """`ImageFeatures`: what a trained network makes of images, as a transformer."""
 
-from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from sklearn.base import (
     BaseEstimator,
@@ -13,11 +10,12 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from jaxvision import onednn, pretrained
+from jaxvision import pretrained
 from jaxvision.data.feed.preparation import Picture
-from jaxvision.errors import check, unknown
+from jaxvision.errors import check
 from jaxvision.estimators import images
-from jaxvision.runs.finished import Predictor, Which, load
+from jaxvision.runs.finished import Which, load
+from jaxvision.runs.predictor import Prediction
 
 
 class ImageFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -95,20 +93,14 @@ class ImageFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     def _features(self, pictures: list[Picture]) -> np.ndarray:
         if not hasattr(self, "_network"):  # it was pickled
             self._network = self._load()
-        predictor, program = self._network
         parts = []
-        for first in range(0, len(pictures), self.batch_size):
-            batch = predictor.preparation.images(
-                pictures[first : first + self.batch_size]
-            )
-            # The last one is filled up, so that one program serves all.
-            filling = np.repeat(batch[-1:], self.batch_size - len(batch), axis=0)
-            made = program(predictor.variables, np.concatenate([batch, filling]))
-            parts.append(np.asarray(made)[: len(batch)])
+        for batch in self._network.batches(pictures, self.batch_size):
+            found = batch[self.layer].astype(np.float32)
+            parts.append(found.mean(axis=tuple(range(1, found.ndim - 1))))
         return np.concatenate(parts)
 
-    def _load(self) -> tuple[Predictor, Callable[..., jax.Array]]:
-        """The network, and `(variables, images) -> features`, jitted."""
+    def _load(self) -> Prediction:
+        """The network, as what computes the layer."""
         options = self.options or {}
         preparation = None
         if self.preparing is not None:
@@ -120,16 +112,4 @@ class ImageFeatures(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             preparation=preparation,
             **options,
         )
-
-        @onednn.jit
-        def features(variables, pixels):
-            batch = predictor.preparation.transform(
-                jax.random.key(0), {"image": pixels}
-            )
-            outputs, _ = predictor.model.apply(variables, *predictor.task.inputs(batch))
-            if self.layer not in outputs:
-                raise unknown("activation", self.layer, outputs)
-            found = outputs[self.layer].astype(jnp.float32)
-            return found.mean(axis=tuple(range(1, found.ndim - 1)))
-
-        return predictor, features
+        return predictor.prediction([self.layer], predicts=False)

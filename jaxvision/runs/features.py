@@ -9,14 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxvision import data
 from jaxvision.data import Source
 from jaxvision.engine import sharding
 from jaxvision.engine.evaluate import Evaluator
-from jaxvision.engine.state import TrainState
+from jaxvision.engine.state import of_variables
 from jaxvision.types import Batch, Model, Pipeline, Task, Variables
 
 
@@ -99,15 +98,6 @@ def _computed(
         predict=lambda *_, **__: {},
     )
     mesh = sharding.make_mesh()
-    rest = {name: value for name, value in variables.items() if name != "params"}
-    state = TrainState(
-        step=jnp.int32(0),
-        params=variables["params"],
-        model_state=rest,
-        opt_state=None,
-        key=jax.random.key_data(jax.random.key(0)),
-        sums=None,
-    )
     evaluator = Evaluator(model, task, pipeline, mesh, frozen={}, seed=0)
-    evaluator(sharding.place_resident(mesh, state))
+    evaluator(sharding.place_resident(mesh, of_variables(variables)))
     return found

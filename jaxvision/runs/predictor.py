@@ -19,13 +19,12 @@ from jaxvision.data.feed.preparation import Picture, Preparation
 from jaxvision.engine import sharding
 from jaxvision.engine.evaluate import Evaluator, example_keys
 from jaxvision.engine.forward import in_evaluation
-from jaxvision.engine.state import TrainState
+from jaxvision.engine.state import of_variables, parted
 from jaxvision.errors import UsageError, check, unknown
 from jaxvision.recipes import recipe_of
 from jaxvision.types import (
     Array,
     Model,
-    ModelState,
     Pipeline,
     PyTree,
     Show,
@@ -164,16 +163,7 @@ class Predictor:
             frozen=placed(self.task.frozen()),
             seed=seed,
         )
-        params, model_state = _parted(self.variables)
-        state = TrainState(
-            step=jnp.int32(0),
-            params=placed(params),
-            model_state=placed(model_state),
-            opt_state=None,
-            key=jax.random.key_data(jax.random.key(seed)),
-            sums=None,
-        )
-        return evaluator(state).metrics
+        return evaluator(placed(of_variables(self.variables, seed))).metrics
 
     def pipeline(self, dataset: str, batch_size: int) -> Pipeline:
         """The test split of a data set, prepared as the images of the run were."""
@@ -231,7 +221,7 @@ class Predictor:
             batch = preparation.transform(keys[0], {"image": images})
             forward = in_evaluation(
                 self.model,
-                *_parted(variables),
+                *parted(variables),
                 average=None,
                 step=jnp.int32(0),
                 frozen=frozen,
@@ -253,9 +243,3 @@ class Predictor:
             tuple(self.classes),
             self.show,
         )
-
-
-def _parted(variables: Variables) -> tuple[PyTree, ModelState]:
-    """What is learned by gradient, and the rest."""
-    rest = {name: value for name, value in variables.items() if name != "params"}
-    return variables["params"], rest

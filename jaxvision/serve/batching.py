@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 import jax
 import numpy as np
 
-from jaxvision import onednn
 from jaxvision.errors import check
-from jaxvision.runs.predictor import Prediction, padded
+from jaxvision.runs import predictor
+from jaxvision.runs.predictor import Prediction
 
 Arrays = Mapping[str, np.ndarray]
 Compute = Callable[[np.ndarray], Arrays]
@@ -27,11 +27,11 @@ def compiled(prediction: Prediction, batch_size: int) -> Compute:
     batch, to which fewer images are filled up.
     """
     check((batch_size >= 1, f"batch_size must be positive, got {batch_size}"))
-    program = onednn.jit(prediction.call)
+    program = predictor.compiled(prediction.call)
     arrays = jax.device_put((prediction.variables, prediction.frozen))
 
     def compute(images: np.ndarray) -> Arrays:
-        filled = padded(images, 1 if len(images) == 1 else batch_size)
+        filled = predictor.padded(images, 1 if len(images) == 1 else batch_size)
         found = program(*arrays, filled, np.int32(0))
         return {name: np.asarray(each)[: len(images)] for name, each in found.items()}
 

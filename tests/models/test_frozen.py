@@ -11,8 +11,8 @@ from flax import nnx
 
 from jaxvision import models
 from jaxvision.errors import UsageError
-from jaxvision.paths import named_leaves as paths
 from jaxvision.layers.norm import BatchNorm
+from jaxvision.paths import named_leaves as paths
 
 IMAGES = jax.random.normal(jax.random.key(0), (4, 8, 8, 3))
 AVERAGES = "/(mean|var)$"
