@@ -24,6 +24,7 @@ from jaxvision.ops.augment import (
     random_flip,
     trivial_augment,
 )
+from jaxvision.runs.record import metric_key
 from jaxvision.types import Experiment, Model, Optimizer, Reference
 
 PARTS = {
@@ -153,5 +154,5 @@ def build(
         monitor=tested,
         reference=None
         if accuracy is None
-        else Reference(f"test_{tested}".replace("/", "_"), accuracy, source),
+        else Reference(metric_key("test", tested), accuracy, source),
     )

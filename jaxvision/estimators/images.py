@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_array, validate_data
 from jaxvision.data.feed.preparation import Picture
 from jaxvision.data.files import decoding
 from jaxvision.data.files.decoding import DecodeError
-from jaxvision.data.files.problems import LISTED
+from jaxvision.data.files.problems import listed
 from jaxvision.errors import UsageError
 
 Images = np.ndarray | list[str]
@@ -154,7 +154,4 @@ def _check_files(paths: Sequence[str]) -> None:
     with ThreadPoolExecutor() as pool:
         problems = [problem for problem in pool.map(look, paths) if problem]
     if problems:
-        listed = "".join(f"\n  {problem}" for problem in problems[:LISTED])
-        more = len(problems) - LISTED
-        listed += f"\n  … and {more} more" if more > 0 else ""
-        raise UsageError(f"{len(problems)} files cannot be read:{listed}")
+        raise UsageError(f"{len(problems)} files cannot be read:{listed(problems)}")

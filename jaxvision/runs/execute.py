@@ -400,7 +400,7 @@ def _headline(name: str, experiment: Experiment, mesh, workdir: Path) -> Text:
 def _best_validation(rows: list[dict[str, Any]], step: int) -> dict[str, Any]:
     """`validation_…` metrics of the best checkpoint."""
     return {
-        "validation_" + name.replace("/", "_"): value
+        record.metric_key("validation", name): value
         for found in validations(rows)
         if found.pop("step") == step
         for name, value in found.items()

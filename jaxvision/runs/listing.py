@@ -15,7 +15,7 @@ from jaxvision.errors import UsageError, check, unknown
 from jaxvision.files import read_object
 from jaxvision.measures import Measure, measure_of
 from jaxvision.runs import lock
-from jaxvision.runs.record import FORMAT, measured, measures_of
+from jaxvision.runs.record import FORMAT, measured, measures_of, metric_key
 from jaxvision.runs.tables import duration
 
 State = Literal["finished", "stopped early", "running", "interrupted", "unreadable"]
@@ -150,16 +150,13 @@ def _best(rows: Sequence[Row], measure: Measure | None) -> dict[str, float | Non
         found = [row for row in found if row.get(measure.name) is not None]
         found.sort(key=lambda row: (sign * float(row[measure.name]), row["step"]))
     best = found[-1] if found else {}
-    return {_key("validation", k): _finite(v) for k, v in best.items() if k != "step"}
+    return {
+        metric_key("validation", k): _finite(v) for k, v in best.items() if k != "step"
+    }
 
 
 def _finite(value: Any) -> float | None:
     return None if value is None else float(value)
-
-
-def _key(split: str, name: str) -> str:
-    """The key of a metric in a record."""
-    return f"{split}_{name.replace('/', '_')}"
 
 
 def _read(file: Path, required: Sequence[str]) -> dict[str, Any]:
@@ -197,7 +194,7 @@ def ordered(runs: Sequence[Run], by: Literal["date", "metric"]) -> list[Run]:
 
     def place(run: Run) -> tuple:
         measure = run.monitored
-        value = measure and run.metrics.get(_key("validation", measure.name))
+        value = measure and run.metrics.get(metric_key("validation", measure.name))
         if measure is None or value is None:
             return (1, "", 0.0)
         return (0, measure.name, -value if measure.better == "higher" else value)
@@ -229,9 +226,12 @@ def table(runs: Sequence[Run], folder: Path) -> Table:
 
 def _value(run: Run, split: str) -> str:
     """What was monitored, in words."""
-    if run.monitored is None or _key(split, run.monitored.name) not in run.metrics:
+    if (
+        run.monitored is None
+        or metric_key(split, run.monitored.name) not in run.metrics
+    ):
         return ""
-    value = run.metrics[_key(split, run.monitored.name)]
+    value = run.metrics[metric_key(split, run.monitored.name)]
     return "not finite" if value is None else run.monitored.words(value)
 
 

@@ -53,6 +53,12 @@ def measured(result: Mapping[str, Any]) -> dict[str, Measure]:
     }
 
 
+def metric_key(split: str, name: str) -> str:
+    """The key of a metric of an evaluation: `test_average_accuracy` of `test` and
+    `average/accuracy`."""
+    return f"{split}_{name.replace('/', '_')}"
+
+
 def number(result: Mapping[str, Any], key: str) -> float:
     """A metric of a record; NaN where it was not finite, for which JSON has null."""
     return math.nan if result[key] is None else float(result[key])

@@ -49,7 +49,7 @@ def _place(path: Path) -> tuple[bool, str]:
 
 def _headline(result: Mapping[str, Any]) -> str:
     """Such as "test accuracy 98.70 %, published 99.05 % (LeCun et al. 1998)"."""
-    key = f"test_{result['monitor']}".replace("/", "_")
+    key = record.metric_key("test", result["monitor"])
     measure = record.measured(result)[key]
     text = f"{key.replace('_', ' ')} {measure.words(record.number(result, key))}"
     if result.get("reference_metric") == key:

@@ -22,7 +22,7 @@ from jaxvision import errors
 from jaxvision.errors import UsageError
 from jaxvision.files import read_object, replace_text
 from jaxvision.measures import measure_of
-from jaxvision.runs.record import FORMAT, measures_of
+from jaxvision.runs.record import FORMAT, measures_of, metric_key
 
 Record = Mapping[str, Any]
 
@@ -235,8 +235,8 @@ def _is_a(value: Any, types: tuple[type, ...]) -> bool:
 
 def _metric(record: Record) -> str:
     """The key of what its row states: the test's value of what was monitored."""
-    monitored = str(record.get("monitor")).replace("/", "_")
-    return record.get("reference_metric") or f"test_{monitored}"
+    monitored = metric_key("test", str(record.get("monitor")))
+    return record.get("reference_metric") or monitored
 
 
 def _config(record: Record) -> dict[str, Any]:

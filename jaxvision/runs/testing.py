@@ -8,6 +8,7 @@ from jax.sharding import Mesh
 
 from jaxvision.engine.evaluate import Evaluated, Evaluator
 from jaxvision.engine.loop import Fit
+from jaxvision.runs.record import metric_key
 from jaxvision.types import Evaluation, Experiment, Measure
 
 
@@ -39,7 +40,7 @@ def test(experiment: Experiment, fitted: Fit, mesh: Mesh) -> dict[str, Evaluated
 def numbers(split: str, metrics: Mapping[str, Any]) -> dict[str, float]:
     """What a record says of a split: `{"test_accuracy": …}`, without arrays."""
     return {
-        f"{split}_{name.replace('/', '_')}": value
+        metric_key(split, name): value
         for name, value in metrics.items()
         if np.ndim(value) == 0
     }

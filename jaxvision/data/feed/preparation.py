@@ -15,7 +15,7 @@ from jaxvision.data.feed.crops import Box, Crop
 from jaxvision.data.feed.resizing import resize_as_pillow
 from jaxvision.data.files import decoding, fields, reading
 from jaxvision.data.files.decoding import DecodeError
-from jaxvision.data.files.problems import LISTED
+from jaxvision.data.files.problems import listed
 from jaxvision.errors import UsageError
 from jaxvision.ops import augment
 from jaxvision.ops.augment import Transform
@@ -78,11 +78,9 @@ class Preparation(NamedTuple):
                 if what:
                     unreadable(i, what)
         elif problems:
-            listed = "".join(f"\n  {problem}" for problem in problems[:LISTED])
-            if len(problems) > LISTED:
-                listed += f"\n  … and {len(problems) - LISTED} more"
             raise UsageError(
-                f"{len(problems)} of {len(pictures)} images cannot be prepared:{listed}"
+                f"{len(problems)} of {len(pictures)} images cannot be prepared:"
+                f"{listed(problems)}"
             )
         return images
 

@@ -12,10 +12,14 @@ LISTED = 20
 def refuse(what: Path, problems: Sequence[str]) -> None:
     """Raise one `UsageError` that lists the problems, unless there are none."""
     if problems:
-        listed = "".join(f"\n  {problem}" for problem in problems[:LISTED])
-        if len(problems) > LISTED:
-            listed += f"\n  … and {len(problems) - LISTED} more"
-        raise UsageError(f"{what} cannot be used; correct this:{listed}")
+        raise UsageError(f"{what} cannot be used; correct this:{listed(problems)}")
+
+
+def listed(problems: Sequence[str]) -> str:
+    """The first of the problems, a line each, and how many more there are."""
+    lines = "".join(f"\n  {problem}" for problem in problems[:LISTED])
+    more = len(problems) - LISTED
+    return lines + (f"\n  … and {more} more" if more > 0 else "")
 
 
 def some(names: Sequence[str]) -> str:
