@@ -15,7 +15,7 @@ from jaxvision import onednn
 from jaxvision.engine import compilation
 from jaxvision.engine.forward import in_training
 from jaxvision.engine.sharding import over_batch, replicated, shard_state
-from jaxvision.engine.state import Totals, TrainState
+from jaxvision.engine.state import Totals, TrainState, parted
 from jaxvision.errors import check
 from jaxvision.paths import named_leaves, path_name
 from jaxvision.types import Array, Experiment, Model, PyTree, Task, Variables
@@ -93,10 +93,7 @@ def make_init(experiment: Experiment, mesh: Mesh, constants: Constants) -> Init:
         fetch = experiment.train.fetch
         shapes = jax.eval_shape(fetch, constants.resident, item, key)
         variables = _first_variables(experiment, shapes, init_key, initial)
-        params = variables["params"]
-        if experiment.param_dtype is not None:
-            params = jax.tree.map(lambda x: x.astype(experiment.param_dtype), params)
-        model_state = {k: v for k, v in variables.items() if k != "params"}
+        params, model_state = parted(variables)
         average = None
         if experiment.average is not None:
             average = _copy({"params": params, "model_state": model_state})
@@ -169,7 +166,13 @@ def _first_variables(
         lambda x: jnp.zeros((1, *x.shape[1:]), x.dtype),
         jax.eval_shape(experiment.task.inputs, batch),
     )
-    return _merged(experiment.model.init(key, *inputs), initial)
+    variables = _merged(experiment.model.init(key, *inputs), initial)
+    if experiment.param_dtype is None:
+        return variables
+    params = jax.tree.map(
+        lambda x: x.astype(experiment.param_dtype), variables["params"]
+    )
+    return {**variables, "params": params}
 
 
 def _abstract(tree: PyTree) -> PyTree:

@@ -16,11 +16,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision import files, models, pretrained
-from jaxvision.data.feed.preparation import Preparation
 from jaxvision.errors import UsageError
 from jaxvision.export import card
 from jaxvision.pretrained import keys
-from jaxvision.recipes import MODELS, SHOWS, TASKS, recipe_of
+from jaxvision.recipes import recipe_of
+from jaxvision.runs.parts import Parts
 from jaxvision.runs.predictor import Predictor
 
 FORMAT = 1
@@ -45,8 +45,14 @@ def write(folder: Path, predictor: Predictor, result: Mapping[str, Any]) -> None
     Raises `UsageError` for a network that is not one of `models.create`, and for what
     else has no recipe.
     """
-    recipe = recipe_of(predictor.model)
-    name = _name(recipe)
+    parts = Parts(
+        predictor.classes,
+        predictor.model,
+        predictor.task,
+        predictor.preparation,
+        predictor.show,
+    )
+    name = _name(recipe_of(predictor.model))
     if name is None:
         raise UsageError(
             "the network is not one of models.create, so that its weights have no "
@@ -59,11 +65,7 @@ def write(folder: Path, predictor: Predictor, result: Mapping[str, Any]) -> None
         "library_name": "jaxvision",
         "architecture": name,
         "num_classes": len(predictor.classes),
-        "classes": list(predictor.classes),
-        "model": recipe,
-        "task": recipe_of(predictor.task),
-        "show": recipe_of(predictor.show),
-        "preparation": predictor.preparation.save(),
+        **parts.as_data(),
         "sha256": _digest(folder / WEIGHTS),
     }
     files.replace_object(folder / CONFIG, config)
@@ -88,9 +90,8 @@ def read(folder: str | Path) -> Predictor:
             f"{folder / WEIGHTS} is not the file that was written there: copy the "
             "folder anew"
         )
-    model = MODELS.make(config["model"])
-    preparation = Preparation.load(config["preparation"])
-    task, classes = TASKS.make(config["task"]), tuple(config["classes"])
+    classes, model, task, preparation, show = Parts.of_data(config)
+    assert model is not None and task is not None and preparation is not None
     pixels = jnp.zeros((1, *preparation.crop.size, preparation.channels), jnp.uint8)
 
     def initial(key):
@@ -113,7 +114,7 @@ def read(folder: str | Path) -> Predictor:
         preparation=preparation,
         task=task,
         classes=classes,
-        show=config["show"] and SHOWS.make(config["show"]),
+        show=show,
     )
 
 

@@ -7,13 +7,14 @@ somebody else made is executed.  A model that is not of the package has no recip
 it computes is kept as a program, `network.stablehlo`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
 from jaxvision.data.feed.preparation import Preparation
+from jaxvision.engine.step import variable_shapes
 from jaxvision.errors import UsageError
 from jaxvision.files import Damaged, read_object, replace_object, replacing
 from jaxvision.models import stablehlo
@@ -35,27 +36,53 @@ class Parts(NamedTuple):
     preparation: Preparation | None
     show: Show | None
 
+    def as_data(self) -> dict[str, Any]:
+        """The same as JSON can hold it; null for what has no recipe.
+
+        Raises `UsageError` for a preparation that cannot be saved.
+        """
+        return {
+            "classes": list(self.classes),
+            "preparation": self.preparation and self.preparation.save(),
+            "model": recipe_of(self.model),
+            "task": recipe_of(self.task),
+            "show": recipe_of(self.show),
+        }
+
+    @classmethod
+    def of_data(
+        cls, saved: Mapping[str, Any], classes: Sequence[str] | None = None
+    ) -> "Parts":
+        """The inverse; `classes` are other names for the classes.
+
+        Raises `UsageError` for what this version cannot make.
+        """
+        known, show = saved["classes"], saved["show"]
+        return cls(
+            classes=tuple(known if classes is None else classes),
+            model=saved["model"] and MODELS.make(saved["model"]),
+            task=saved["task"] and TASKS.make(saved["task"]),
+            preparation=saved["preparation"] and Preparation.load(saved["preparation"]),
+            show=show and SHOWS.make(_renamed(show, known, classes)),
+        )
+
 
 def save(workdir: Path, experiment: Experiment) -> None:
     """Keep the parts of a run."""
-    preparation = experiment.test.preparation
+    found = Parts(
+        experiment.classes,
+        experiment.model,
+        experiment.task,
+        experiment.test.preparation,
+        experiment.show and experiment.show(experiment.classes),
+    )
     try:
-        prepared = None if preparation is None else preparation.save()
-    except UsageError:
-        prepared = None  # the user's own function
-    recipe = recipe_of(experiment.model)
-    if recipe is None:
+        data = found.as_data()
+    except UsageError:  # the preparation is the user's own function
+        data = found._replace(preparation=None).as_data()
+    if data["model"] is None:
         _save_network(workdir / NETWORK, experiment)
-    show = experiment.show and experiment.show(experiment.classes)
-    content = {
-        "format": FORMAT,
-        "classes": list(experiment.classes),
-        "preparation": prepared,
-        "model": recipe,
-        "task": recipe_of(experiment.task),
-        "show": recipe_of(show) if show else None,
-    }
-    replace_object(workdir / FILE, content)
+    replace_object(workdir / FILE, {"format": FORMAT, **data})
 
 
 def load(workdir: Path, classes: Sequence[str] | None = None) -> Parts | None:
@@ -82,19 +109,11 @@ def load(workdir: Path, classes: Sequence[str] | None = None) -> Parts | None:
         )
     network = workdir / NETWORK
     try:
-        model: Model | None = None
-        if saved["model"] is not None:
-            model = MODELS.make(saved["model"])
-        elif network.exists():
-            model = stablehlo.from_stablehlo(network.read_bytes())
-        known = saved["classes"]
-        return Parts(
-            classes=tuple(known if classes is None else classes),
-            model=model,
-            task=saved["task"] and TASKS.make(saved["task"]),
-            preparation=saved["preparation"] and Preparation.load(saved["preparation"]),
-            show=saved["show"] and SHOWS.make(_renamed(saved["show"], known, classes)),
-        )
+        found = Parts.of_data(saved, classes)
+        if found.model is None and network.exists():
+            program = stablehlo.from_stablehlo(network.read_bytes())
+            return found._replace(model=program)
+        return found
     except UsageError as error:
         raise UsageError(
             f"{workdir} was made by another version of jaxvision: {error}"
@@ -121,7 +140,7 @@ def _renamed(
 
 def _save_network(file: Path, experiment: Experiment) -> None:
     """The network as a program, where StableHLO can express it."""
-    pipeline, model = experiment.test, experiment.model
+    pipeline = experiment.test
     if pipeline.stored is None:
         return
 
@@ -130,14 +149,8 @@ def _save_network(file: Path, experiment: Experiment) -> None:
 
     try:
         images = jax.eval_shape(inputs, pipeline.stored())
-        variables = jax.eval_shape(model.init, jax.random.key(0), *images)
-        if experiment.param_dtype is not None:
-            params = jax.tree.map(
-                lambda x: jax.ShapeDtypeStruct(x.shape, experiment.param_dtype),
-                variables["params"],
-            )
-            variables = {**variables, "params": params}
-        program = stablehlo.to_stablehlo(model, variables, *images)
+        variables = variable_shapes(experiment)
+        program = stablehlo.to_stablehlo(experiment.model, variables, *images)
     except UsageError:
         return  # prediction then needs the code of the experiment
     with replacing(file) as partial:
