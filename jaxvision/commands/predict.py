@@ -55,6 +55,10 @@ def predict(
         prediction = predictor.prediction()
     else:
         prediction, _ = network.prediction(export)
+    measured = None
+    if dataset is not None and predictor is not None and not json_lines:
+        # Of other classes it is refused, before anything is predicted.
+        measured = predictor.pipeline(dataset, batch_size)
     if dataset is None:
         names, contents = [str(path) for path in found], list(found)
     else:
@@ -82,8 +86,8 @@ def predict(
     if output is not None and prediction.show is not None and readable:
         _draw(output, names, contents, rows, readable, prediction)
         print(f"{output}: written", file=sys.stderr)
-    if dataset is not None and predictor is not None and not json_lines:
-        _print_metrics(predictor, dataset)
+    if measured is not None:
+        _print_metrics(predictor, measured)
     if unreadable:
         listed = "".join(f"\n  {why}" for why in unreadable.values())
         raise UsageError(
@@ -135,12 +139,12 @@ def _draw(output: Path, names, contents, rows, readable, prediction) -> None:
     visualise.save(figure, output)
 
 
-def _print_metrics(predictor, dataset: str) -> None:
+def _print_metrics(predictor, pipeline) -> None:
     from jaxvision.commands.printing import show_rows
     from jaxvision.measures import measure_of
 
     measures = predictor.task.measures
-    metrics = predictor.evaluate(dataset)
+    metrics = predictor.evaluate(pipeline)
     known = {measure.name for measure in measures}
     show_rows(
         {k: measure_of(k, measures).words(v) for k, v in metrics.items() if k in known}
