@@ -23,7 +23,7 @@ from jaxvision.ops import augment
 from jaxvision.pretrained import published, reading
 
 
-class Evaluation(NamedTuple):
+class Central(NamedTuple):
     """The shorter side is resized to `resize`, and `size`² pixels are cut out."""
 
     resize: int
@@ -31,37 +31,37 @@ class Evaluation(NamedTuple):
     method: Method = "bilinear"
 
 
-_RECIPE = Evaluation(256, 224)
+_RECIPE = Central(256, 224)
 """Of torchvision's first weights."""
 
-_SECOND_RECIPE = Evaluation(232, 224)
+_SECOND_RECIPE = Central(232, 224)
 """Of those that torchvision trained anew, most of the weights called V2."""
 
 _TORCHVISION = {
-    "convnext_small": Evaluation(230, 224),
-    "convnext_tiny": Evaluation(236, 224),
-    "efficientnet_b0": Evaluation(256, 224, "bicubic"),
-    "efficientnet_b1": Evaluation(255, 240),
-    "efficientnet_b2": Evaluation(288, 288, "bicubic"),
-    "efficientnet_b3": Evaluation(320, 300, "bicubic"),
-    "efficientnet_b4": Evaluation(384, 380, "bicubic"),
-    "efficientnet_b5": Evaluation(456, 456, "bicubic"),
-    "efficientnet_b6": Evaluation(528, 528, "bicubic"),
-    "efficientnet_b7": Evaluation(600, 600, "bicubic"),
-    "efficientnet_v2_l": Evaluation(480, 480, "bicubic"),
-    "efficientnet_v2_m": Evaluation(480, 480),
-    "efficientnet_v2_s": Evaluation(384, 384),
-    "inception_v3": Evaluation(342, 299),
-    "maxvit_t": Evaluation(224, 224, "bicubic"),
-    "regnet_y_128gf": Evaluation(384, 384, "bicubic"),
-    "swin_b": Evaluation(238, 224, "bicubic"),
-    "swin_s": Evaluation(246, 224, "bicubic"),
-    "swin_t": Evaluation(232, 224, "bicubic"),
-    "swin_v2_b": Evaluation(272, 256, "bicubic"),
-    "swin_v2_s": Evaluation(260, 256, "bicubic"),
-    "swin_v2_t": Evaluation(260, 256, "bicubic"),
-    "vit_h_14": Evaluation(518, 518, "bicubic"),
-    "vit_l_16": Evaluation(242, 224),
+    "convnext_small": Central(230, 224),
+    "convnext_tiny": Central(236, 224),
+    "efficientnet_b0": Central(256, 224, "bicubic"),
+    "efficientnet_b1": Central(255, 240),
+    "efficientnet_b2": Central(288, 288, "bicubic"),
+    "efficientnet_b3": Central(320, 300, "bicubic"),
+    "efficientnet_b4": Central(384, 380, "bicubic"),
+    "efficientnet_b5": Central(456, 456, "bicubic"),
+    "efficientnet_b6": Central(528, 528, "bicubic"),
+    "efficientnet_b7": Central(600, 600, "bicubic"),
+    "efficientnet_v2_l": Central(480, 480, "bicubic"),
+    "efficientnet_v2_m": Central(480, 480),
+    "efficientnet_v2_s": Central(384, 384),
+    "inception_v3": Central(342, 299),
+    "maxvit_t": Central(224, 224, "bicubic"),
+    "regnet_y_128gf": Central(384, 384, "bicubic"),
+    "swin_b": Central(238, 224, "bicubic"),
+    "swin_s": Central(246, 224, "bicubic"),
+    "swin_t": Central(232, 224, "bicubic"),
+    "swin_v2_b": Central(272, 256, "bicubic"),
+    "swin_v2_s": Central(260, 256, "bicubic"),
+    "swin_v2_t": Central(260, 256, "bicubic"),
+    "vit_h_14": Central(518, 518, "bicubic"),
+    "vit_l_16": Central(242, 224),
     **dict.fromkeys(
         (
             "convnext_base",
@@ -186,17 +186,15 @@ def _by_name(name: str, source: Any) -> Crop | None:
     # TensorFlow's, PyPI's and timm's: a border of 16 pixels.
     if lite := re.search(r"efficientnet[-_]lite([0-4])\b", file.replace("_", "-")):
         size = _LITE[lite[1]]
-        return _crop(Evaluation(size + 32, size, "bicubic"))
+        return _crop(Central(size + 32, size, "bicubic"))
     # github.com/akamaster/pytorch_resnet_cifar10
     if re.fullmatch(r"resnet(20|32|44|56|110|1202)-\w+\.th", file):
         return uncropped(32)
     return None
 
 
-def _crop(evaluation: Evaluation) -> Crop:
-    return resized_crop(
-        evaluation.size, resize=evaluation.resize, method=evaluation.method
-    )
+def _crop(central: Central) -> Crop:
+    return resized_crop(central.size, resize=central.resize, method=central.method)
 
 
 def _config(source: Any) -> Mapping[str, Any] | None:
