@@ -1,10 +1,10 @@
 """Data: where images come from and how they reach the device.
 
-`load` a set, `carve` a validation split, and make pipelines by `train` and
+`load` a set, choose `train_and_validation`, and make pipelines by `train` and
 `evaluation`, with a crop where images differ in size.
 """
 
-from jaxvision.data.carving import carve, subset
+from jaxvision.data.carving import carve, subset, train_and_validation
 from jaxvision.data.feed.crops import (
     central_crop,
     letterbox,
@@ -34,4 +34,5 @@ __all__ = [
     "stretch",
     "subset",
     "train",
+    "train_and_validation",
 ]
