@@ -9,6 +9,7 @@ from jaxvision.data.feed.crops import (
     central_crop,
     letterbox,
     random_resized_crop,
+    random_scaled_crop,
     resized_crop,
     stretch,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "letterbox",
     "load",
     "random_resized_crop",
+    "random_scaled_crop",
     "resized_crop",
     "stretch",
     "subset",
