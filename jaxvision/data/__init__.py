@@ -8,6 +8,7 @@ from jaxvision.data.carving import carve, subset
 from jaxvision.data.feed.crops import (
     central_crop,
     letterbox,
+    padded,
     random_resized_crop,
     resized_crop,
     stretch,
@@ -17,6 +18,7 @@ from jaxvision.data.feed.loader import (
     evaluation,
     train,
 )
+from jaxvision.data.frequencies import label_counts, pixel_counts
 from jaxvision.data.registry import load
 from jaxvision.data.source import Source, Splits
 
@@ -27,8 +29,11 @@ __all__ = [
     "carve",
     "central_crop",
     "evaluation",
+    "label_counts",
     "letterbox",
     "load",
+    "padded",
+    "pixel_counts",
     "random_resized_crop",
     "resized_crop",
     "stretch",

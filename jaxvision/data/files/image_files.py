@@ -140,6 +140,7 @@ def splits(
         found = shapes(root, train.paths + test.paths, remedy)
     else:
         found = np.concatenate([train.shapes, test.shapes])
+    sizes = np.split(found[:, :2], [len(train.paths)])
     heights, widths, channels = (set(column.tolist()) for column in found.T)
     image_shape = (
         heights.pop() if len(heights) == 1 else None,
@@ -149,7 +150,7 @@ def splits(
     if None in image_shape[:2]:
         image_shape = (None, None, image_shape[2])
 
-    def source(split: str, files: Annotated) -> Source:
+    def source(split: str, files: Annotated, sizes: np.ndarray) -> Source:
         encoded = ImageFiles(root, files.paths, image_shape[2], remedy)
         for array in files.targets.values():
             array.flags.writeable = False
@@ -162,10 +163,11 @@ def splits(
             targets=lambda: dict(files.targets),
             encoded=encoded,
             maps=files.maps,
+            sizes=lambda: sizes,
             choice=choice if split == "test" else "",
         )
 
-    return Splits(train=source("train", train), test=source("test", test))
+    return Splits(source("train", train, sizes[0]), source("test", test, sizes[1]))
 
 
 def shapes(root: Path, paths: tuple[str, ...], remedy: str) -> np.ndarray:

@@ -293,4 +293,6 @@ def _check_classes(names: tuple[str, ...], splits: Sequence[_Looked]) -> list[st
             f"the training masks hold {np.count_nonzero(train)} class{held}, and "
             f"classification needs two{hint}"
         ]
+    if test and not test[0].any():
+        return [f"no pixel of the test masks is of a class: all are {UNKNOWN}"]
     return classes.check_used(names, train, test[0] if test else None)

@@ -14,6 +14,7 @@ from jaxvision.data.feed.crops import (
     Crop,
     central_crop,
     letterbox,
+    padded,
     random_resized_crop,
     resized_crop,
     stretch,
@@ -205,6 +206,7 @@ EACH = [
     letterbox(12),
     uncropped((60, 80)),
     resized_crop((12, 20), resize=24),
+    padded((64, 90)),
 ]
 
 
