@@ -262,7 +262,7 @@ def test_labels_may_be_unknown(folder):
         {"path": "2.png", "labels": ["cat"], "split": "test", "unknown": ["dog"]},
     ]
     rows = [{"split": "train"} | row for row in rows]
-    train, test = load_jsonl(folder, rows)
+    train, test, _ = load_jsonl(folder, rows)
     assert train.targets()["presence"].tolist() == [[255, 1, 1], [0, 0, 0], [1, 0, 0]]
     assert test.targets()["presence"].tolist() == [[0, 1, 255]]
     text = "path,labels,unknown,split\n" + "".join(
@@ -270,7 +270,7 @@ def test_labels_may_be_unknown(folder):
         f"{row['split']}\n"
         for row in rows
     )
-    for one, other in zip(load_csv(folder, text), (train, test), strict=True):
+    for one, other in zip(load_csv(folder, text)[:2], (train, test), strict=True):
         found, expected = (each.targets()["presence"] for each in (one, other))
         np.testing.assert_array_equal(found, expected)
     counts = label_counts(train)
