@@ -107,6 +107,8 @@ def _trace(name):
 
     def note(call, arguments, keywords, context):
         layer = context.module
+        if layer.is_initializing():  # what an encoder leaves out has no parameters
+            return call(*arguments, **keywords)
         if isinstance(layer, Conv):
             output = _convolved(layer, *arguments)
         else:
@@ -260,8 +262,9 @@ def _window(equation) -> tuple[int, int] | None:
 def _enlargement(equation) -> float:
     """By what factor it has more columns than before, as `ops.upsample` makes them; 0:
     it is something else."""
-    before = equation.invars[0].aval.shape if equation.invars else ()
-    after = equation.outvars[0].aval.shape
+    operands: list[Any] = [*equation.invars]
+    before: tuple[int, ...] = operands[0].aval.shape if operands else ()
+    after: tuple[int, ...] = equation.outvars[0].aval.shape
     match equation.primitive.name:
         case "gather" if len(before) == len(after) == 4 and after[2] > before[2]:
             return after[2] / before[2]
