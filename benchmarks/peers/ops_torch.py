@@ -9,6 +9,9 @@ from torch.nn import functional as F
 OPS = {
     "nearest": lambda x: F.interpolate(x, scale_factor=2, mode="nearest"),
     "bilinear": lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"),
+    "unpooled": lambda x, kernel_size: F.max_unpool2d(
+        *F.max_pool2d(x, kernel_size, return_indices=True), kernel_size
+    ),
 }
 """Operations that are not a function of `torch.nn.functional` by their name."""
 

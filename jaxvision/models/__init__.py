@@ -24,6 +24,7 @@ from jaxvision.models.registry import (
     sources,
     timm,
 )
+from jaxvision.models.trunk import dense_as_convolutions, trunk
 
 __all__ = [
     "LORA",
@@ -32,6 +33,7 @@ __all__ = [
     "constants",
     "create",
     "default_input",
+    "dense_as_convolutions",
     "from_linen",
     "from_nnx",
     "frozen",
@@ -45,5 +47,6 @@ __all__ = [
     "paper",
     "sources",
     "timm",
+    "trunk",
     "without",
 ]

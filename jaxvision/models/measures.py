@@ -162,8 +162,8 @@ def _layer(
         kind += f" {height}×{width}"
         kind += f" / {layer.strides}" if layer.strides != 1 else ""
         kind += f", {layer.groups} groups" if layer.groups > 1 else ""
-    elif "kernel" in own:
-        multiply_adds = math.prod(output_shape) * input_shape[-1]
+    elif "kernel" in own:  # every position of the input meets all of it
+        multiply_adds = math.prod(input_shape[:-1]) * own["kernel"].size
     # Where a map is cut into windows, they take the place of the batch.
     output = output_shape[1:] if output_shape[0] == 1 else output_shape
     return Layer(".".join(layer.path), kind, output, parameters, multiply_adds)
@@ -208,6 +208,8 @@ def _follow(jaxpr, inputs: list[ReceptiveField]) -> tuple[list[ReceptiveField], 
             attention += _products(equation)
         elif window := _window(equation):
             field = field.through(*window)
+        elif factor := _enlargement(equation):
+            field = field._replace(stride=max(field.stride // factor, 1))
         elif _is_global(equation):
             field = NOWHERE
         known |= dict.fromkeys(equation.outvars, field)
@@ -247,6 +249,18 @@ def _window(equation) -> tuple[int, int] | None:
             shape = equation.invars[0].aval.shape
             return max(shape[2], shape[4]), max(shape[2], shape[4])
     return None
+
+
+def _enlargement(equation) -> int | None:
+    """By what factor a map becomes larger whose pixels are made side by side, as in
+    up-sampling: [B,h,factor,w,factor,C] -> [B,H,W,C]."""
+    if equation.primitive.name != "reshape":
+        return None
+    before, after = (v.aval.shape for v in (equation.invars[0], equation.outvars[0]))
+    if len(before) != 6 or len(after) != 4:
+        return None
+    _, h, rows, w, columns, _ = before
+    return max(rows, columns) if (h * rows, w * columns) == after[1:3] else None
 
 
 def _is_global(equation) -> bool:
