@@ -278,12 +278,17 @@ SOURCES = {"transformers": ()}
 
 VARIANTS = {
     f"segformer_{size}": Variant(
-        partial(SegFormer, depths, features, decoder), PAPER, (512, 512, 3), SOURCES
+        partial(SegFormer, depths=depths, features=features, decoder=decoder),
+        PAPER,
+        (512, 512, 3),
+        SOURCES,
     )
     for size, (depths, features, decoder) in SIZES.items()
 } | {
     f"mit_{size}": Variant(
-        partial(MixTransformer, depths, features), PAPER, sources=SOURCES
+        partial(MixTransformer, depths=depths, features=features),
+        PAPER,
+        sources=SOURCES,
     )
     for size, (depths, features, _) in SIZES.items()
 }

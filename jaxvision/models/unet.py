@@ -12,6 +12,7 @@ https://arxiv.org/abs/1505.04597
 normalisation, a quarter of the channels and a level less.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -134,7 +135,7 @@ class UNet(nn.Module):
         return images
 
 
-def _centre(maps: jax.Array, size: tuple[int, int]) -> jax.Array:
+def _centre(maps: jax.Array, size: Sequence[int]) -> jax.Array:
     """The pixels in the middle of the maps [B,H,W,C]."""
     rows, columns = (
         slice((have - want) // 2, (have - want) // 2 + want)

@@ -7,8 +7,15 @@ import pytest
 
 from jaxvision import models
 from jaxvision.errors import UsageError
+from jaxvision.ops import convolution
 from jaxvision.ops.convolution import conv2d
 from jaxvision.ops.overlap_tile import overlap_tile
+
+
+@pytest.fixture(autouse=True)
+def convolution_as_on_accelerators(monkeypatch):
+    """The forms for CPU have tests of their own, and take the compiler far longer."""
+    monkeypatch.setattr(convolution.cpu, "convolve", convolution.native.convolve)
 
 
 def images(*shape):

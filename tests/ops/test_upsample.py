@@ -74,8 +74,8 @@ def test_transposed_convolution_is_the_gradient_of_a_convolution():
 
 @pytest.mark.parametrize(
     "reach, strides, padding",
-    # Whole windows, a rest, gaps between windows, cut, and the default of 4.
-    [(4, 2, 0), (7, 4, 0), (2, 3, 0), (5, 2, 1), (4, None, None)],
+    # Windows with a rest, with gaps between them, and the default of 4.
+    [(5, 2, 1), (2, 3, 0), (4, None, None)],
 )
 def test_any_transposed_convolution_is_the_gradient_of_a_convolution(
     reach, strides, padding
