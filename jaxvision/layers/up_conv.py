@@ -1,4 +1,4 @@
-"""Transposed convolutions of decoders: larger maps, another number of channels."""
+"""Up-convolutions of decoders: larger maps, with another number of channels."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -6,7 +6,9 @@ outputs, _ = model.apply(variables, images)
 maps = [outputs[level.name] for level in models.levels("resnet50").values()]
 """
 
+from jaxvision.models.backbone import into_backbone
 from jaxvision.models.blocks import blocks
+from jaxvision.models.encoder import BACKBONE, encode
 from jaxvision.models.features import on_features
 from jaxvision.models.frozen import frozen
 from jaxvision.models.head import head, without
@@ -18,6 +20,7 @@ from jaxvision.models.registry import (
     constants,
     create,
     default_input,
+    encoder_of,
     names,
     normalisation,
     paper,
@@ -27,6 +30,7 @@ from jaxvision.models.registry import (
 from jaxvision.models.trunk import dense_as_convolutions, trunk
 
 __all__ = [
+    "BACKBONE",
     "LORA",
     "Level",
     "blocks",
@@ -34,10 +38,13 @@ __all__ = [
     "create",
     "default_input",
     "dense_as_convolutions",
+    "encode",
+    "encoder_of",
     "from_linen",
     "from_nnx",
     "frozen",
     "head",
+    "into_backbone",
     "levels",
     "lora",
     "merge_lora",

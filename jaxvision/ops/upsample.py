@@ -7,10 +7,12 @@ from functools import partial
 from typing import Literal
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxvision.errors import check, unknown
 from jaxvision.ops.convolution import conv2d
+from jaxvision.ops.precision import at_least_float32
 from jaxvision.types import Array
 
 
@@ -52,6 +54,48 @@ def _between(images: Array, axis: int) -> Array:
     )
     shape = (*images.shape[:axis], 2 * size, *images.shape[axis + 1 :])
     return both.reshape(shape).astype(images.dtype)
+
+
+def resize(
+    images_BxHxWxC: Array, size: tuple[int, int], *, align_corners: bool = False
+) -> Array:
+    """[B,H,W,C] -> [B,*size,C]: each value from the four pixels around it, bilinear.
+
+    As PyTorch's `interpolate`: the edges of the image stay where they are, and the
+    border is repeated, or with `align_corners` the centres of the corner pixels stay.
+    What is made smaller is sampled, not averaged: `resample.crop_and_resize` does that.
+
+    It is a product with a matrix along each axis, and so is its gradient.  Raises
+    `UsageError` unless the images are [B,H,W,C] and the size is at least 1×1.
+    """
+    shape = images_BxHxWxC.shape
+    check(
+        (len(shape) == 4, f"resize needs images [B,H,W,C], got {shape}"),
+        (min(size) > 0, f"resize to {size}: both sides must be at least 1"),
+    )
+    if tuple(size) == shape[1:3]:
+        return images_BxHxWxC
+    wide = at_least_float32(images_BxHxWxC.dtype)
+    rows_hxH, columns_wxW = (
+        jnp.asarray(_mixtures(have, want, align_corners), wide)
+        for have, want in zip(shape[1:3], size, strict=True)
+    )
+    # The larger product last: along whole rows it is one of large matrices.
+    x_BxHxwxC = jnp.einsum(
+        "wW,BHWC->BHwC", columns_wxW, images_BxHxWxC.astype(wide), precision="highest"
+    )
+    y_BxhxwxC = jnp.einsum("hH,BHwC->BhwC", rows_hxH, x_BxHxwxC, precision="highest")
+    return y_BxhxwxC.astype(images_BxHxWxC.dtype)
+
+
+def _mixtures(have: int, want: int, align_corners: bool) -> np.ndarray:
+    """[want,have]: how much each pixel counts for each value along an axis."""
+    if align_corners:
+        places = np.arange(want) * ((have - 1) / max(want - 1, 1))
+    else:
+        places = np.clip((np.arange(want) + 0.5) * (have / want) - 0.5, 0, None)
+    distance = np.abs(np.minimum(places, have - 1)[:, None] - np.arange(have))
+    return np.maximum(1 - distance, 0)
 
 
 def conv_transpose(

@@ -20,7 +20,7 @@ NARROW = {
     "segnet": dict(features=(2,) * 5),
     "segnet_basic": dict(width=4),
     "unet_ronneberger": dict(width=2, padding="mirror"),
-    "segformer_b0": dict(decoder=8, remat=True),
+    "segformer_b0": dict(decoder=8, encoder_options={"remat": True}),
 }
 
 

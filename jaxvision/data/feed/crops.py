@@ -187,6 +187,42 @@ def letterbox(size: Size, *, method: Method = "bilinear") -> Crop:
 
 
 @CROPS.recorded
+def random_scaled_crop(
+    size: Size,
+    *,
+    scale: tuple[float, float] = (0.5, 2.0),
+    method: Method = "bilinear",
+) -> Crop:
+    """A window of the image, which was made larger or smaller by a random factor.
+
+    The factor is uniform in `scale`, and the place of the window uniform within the
+    image.  Where the image is smaller than the window it lies at a random place in it,
+    and what is added is black; its class in a `segmentation` is 255, and does not
+    count.  Chen et al. 2017, https://arxiv.org/abs/1706.05587, section 4.1.
+    """
+    check(
+        (
+            0 < scale[0] <= scale[1],
+            f"scale must be two positive factors in order, got {scale}",
+        )
+    )
+    target_height, target_width = _pair(size)
+
+    def choose(height: int, width: int, draws: Iterator[float]) -> Box:
+        factor = scale[0] + next(draws) * (scale[1] - scale[0])
+        box_height = max(round(target_height / factor), 1)
+        box_width = max(round(target_width / factor), 1)
+        top, left = (
+            # From 0 to what is left over, which is negative in a smaller image.
+            math.floor(next(draws) * (abs(over) + 1)) * (1 if over > 0 else -1)
+            for over in (height - box_height, width - box_width)
+        )
+        return Box(top, left, box_height, box_width)
+
+    return _crop(size, choose, method)
+
+
+@CROPS.recorded
 def uncropped(size: Size) -> Crop:
     """The whole image, unchanged: for images that all have this height and width.
 
