@@ -164,6 +164,31 @@ class UNet(nn.Module):
         return self.head(x)
 
 
+class TransposedUNet(nn.Module):
+    """With transposed convolutions on the way up, as `unet_small`."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.down = nn.ModuleList([twice(3, 16), twice(16, 32), twice(32, 64)])
+        self.middle = twice(64, 128)
+        self.rise = nn.ModuleList(
+            [nn.ConvTranspose2d(2 * n, n, 2, 2) for n in (64, 32, 16)]
+        )
+        self.up = nn.ModuleList([twice(128, 64), twice(64, 32), twice(32, 16)])
+        self.head = nn.Conv2d(16, classes, 1)
+
+    def forward(self, x):
+        levels = []
+        for level in self.down:
+            x = level(x)
+            levels.append(x)
+            x = F.max_pool2d(x, 2)
+        x = self.middle(x)
+        for rise, level in zip(self.rise, self.up, strict=True):
+            x = level(torch.cat([levels.pop(), rise(x)], 1))
+        return self.head(x)
+
+
 QUARTER = (16, 32, 64, 128, 128)
 
 
@@ -246,6 +271,7 @@ class FCN8s(nn.Module):
 
 
 NETWORKS = {
+    "unet_small": TransposedUNet,
     "lenet5": LeNet5,
     "resnet20": lambda n: resnet(basic, (3, 3, 3), 16, n, False, option_a=True),
     "resnet18": lambda n: resnet(basic, (2, 2, 2, 2), 64, n, True),
@@ -278,16 +304,57 @@ def network_steps(row, shape, classes, layout):
     return timed
 
 
+def evaluation_steps(network, shape, classes, size, layout):
+    """`count -> seconds of a batch` of an evaluation: the network, its scores resized
+    to the masks, the loss, and the confusion as torchvision's reference counts it."""
+    batch, height, width, channels = shape
+    network = NETWORKS[network](classes).eval().to(memory_format=layout)
+    images = torch.randn(batch, channels, height, width).to(memory_format=layout)
+    labels = torch.randint(0, classes, (batch, *size))
+    labels[torch.rand(labels.shape) < 0.1] = 255
+    confusion = torch.zeros(classes, classes, dtype=torch.int64)
+
+    def timed(count):
+        total = 0.0
+        started = time.perf_counter()
+        with torch.inference_mode():
+            for _ in range(count):
+                logits = F.interpolate(network(images), size=size, mode="bilinear")
+                loss = F.cross_entropy(
+                    logits, labels, ignore_index=255, reduction="sum"
+                )
+                total += loss.item()
+                true, found = labels.flatten(), logits.argmax(1).flatten()
+                known = true < classes
+                cells = classes * true[known] + found[known]
+                counts = torch.bincount(cells, minlength=classes**2)
+                confusion.add_(counts.reshape(classes, classes))
+        return (time.perf_counter() - started) / count
+
+    return timed
+
+
 def version():
     return torch.__version__
 
 
 def make(row, shape, classes):
     """Prepare the faster layout; the seconds of a step in it, and its name."""
+    return _faster(lambda layout: network_steps(row, shape, classes, layout))
+
+
+def make_evaluation(network, shape, classes, size):
+    """The same for the evaluation of a network."""
+    return _faster(
+        lambda layout: evaluation_steps(network, shape, classes, size, layout)
+    )
+
+
+def _faster(steps_in):
     global prepared
     trials = []
     for layout in (torch.channels_last, torch.contiguous_format):
-        timed = network_steps(row, shape, classes, layout)
+        timed = steps_in(layout)
         timed(2)
         trials.append((min(timed(2) for _ in range(3)), str(layout), timed))
     seconds, layout, prepared = min(trials, key=lambda trial: trial[0])

@@ -119,6 +119,37 @@ def crop_and_resize(
     return as_type(pixels, images.dtype)
 
 
+def from_box(images: Array, boxes: Array, size: tuple[int, int]) -> Array:
+    """The inverse of `crop_and_resize`: images [B,S,T,C] where they were taken from,
+    [B,*size,C].
+
+    Each pixel is interpolated between the two nearest rows and columns of the image
+    that fills the box, as `align_corners=False` in PyTorch; outside of the box the
+    border is repeated.  Nothing is antialiased: maps of scores are enlarged by this, or
+    hardly made smaller.
+
+    boxes: [B,4] as in `crop_and_resize`; they may reach beyond `size`.
+    """
+    pixels = images.astype(jnp.float32)
+    for low, high, count in (
+        (boxes[:, 1], boxes[:, 3], size[0]),
+        (boxes[:, 0], boxes[:, 2], size[1]),
+    ):
+        extent = pixels.shape[1]
+        places = (_pixel_centres(count)[None] - low[:, None]) * extent
+        places = jnp.clip(places / (high - low)[:, None] - 0.5, 0, extent - 1)
+        first = jnp.floor(places)
+        share = (places - first)[:, :, None, None]
+        above, below = (
+            jax.vmap(lambda image, rows: image.at[rows].get(mode="promise_in_bounds"))(
+                pixels, jnp.minimum(first.astype(jnp.int32) + step, extent - 1)
+            )
+            for step in (0, 1)
+        )
+        pixels = (above + share * (below - above)).swapaxes(1, 2)
+    return as_type(pixels, images.dtype)
+
+
 def as_type(values: Array, dtype: jnp.dtype) -> Array:
     """Floats as `dtype`; whole numbers are rounded to the nearest, and clipped."""
     if not jnp.issubdtype(dtype, jnp.integer):

@@ -14,6 +14,7 @@ from jaxvision.data.feed.crops import (
     Crop,
     central_crop,
     letterbox,
+    padded,
     random_resized_crop,
     random_scaled_crop,
     resized_crop,
@@ -207,6 +208,7 @@ EACH = [
     uncropped((60, 80)),
     resized_crop((12, 20), resize=24),
     random_scaled_crop((12, 20), scale=(0.1, 0.9)),
+    padded((64, 90)),
 ]
 
 
