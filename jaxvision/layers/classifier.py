@@ -1,6 +1,6 @@
 """The last layers of a network: from features to named class scores."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -51,7 +51,7 @@ def classify_pixels(
     outputs: Mapping[str, Array],
     features_BxhxwxC: Array,
     num_classes: int,
-    size: tuple[int, int],
+    size: Sequence[int],
     *,
     kernel_size: int = 1,
     align_corners: bool = False,

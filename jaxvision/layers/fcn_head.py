@@ -1,6 +1,6 @@
 """The head of a fully convolutional network, which is also an auxiliary one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -17,7 +17,7 @@ def fcn_head(
     outputs: dict[str, Array],
     x_BxhxwxC: Array,
     num_classes: int,
-    size: tuple[int, int],
+    size: Sequence[int],
     *,
     norm: Callable[..., nn.Module],
     train: bool,

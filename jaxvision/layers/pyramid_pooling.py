@@ -1,7 +1,6 @@
 """Pyramid pooling.  Zhao et al. 2017, https://arxiv.org/abs/1612.01105, figure 3"""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -40,7 +39,8 @@ class PyramidPooling(nn.Module):
             if side == 1:  # a mean has too few values for a normalisation
                 pooled = relu(Conv(features, 1, name=f"{name}.0", **shared)(pooled))
             else:
-                conv_norm = partial(ConvNorm, norm=self.norm, **shared)
-                pooled = conv_norm(features, 1, name=name)(pooled)
+                pooled = ConvNorm(features, 1, norm=self.norm, **shared, name=name)(
+                    pooled
+                )
             branches.append(resize(pooled, size, align_corners=True))
         return jnp.concatenate([*branches, x], axis=-1)

@@ -107,6 +107,8 @@ def _trace(name):
 
     def note(call, arguments, keywords, context):
         layer = context.module
+        if layer.is_initializing():  # what an encoder leaves out has no parameters
+            return call(*arguments, **keywords)
         if isinstance(layer, Conv):
             output = _convolved(layer, *arguments)
         else:
@@ -207,12 +209,12 @@ def _follow(jaxpr, inputs: list[ReceptiveField]) -> tuple[list[ReceptiveField], 
             known |= dict(zip(equation.outvars, results, strict=False))
             continue
         field = max(operands, default=NOWHERE)
-        if equation.primitive.name == "dot_general" and _is_attention(equation):
+        if _is_attention(equation) and min(operands).size:
             field = EVERYWHERE if field.size else NOWHERE
             attention += _products(equation)
         elif factor := _enlargement(equation):
             # A mixture of two pixels, or a repetition.
-            mixes = equation.primitive.name == "dot_general"
+            mixes = equation.primitive.name == "gather"
             field = (field.through(2, 1) if mixes else field).enlarged(factor)
         elif window := _window(equation):
             field = field.through(*window)
@@ -260,20 +262,15 @@ def _window(equation) -> tuple[int, int] | None:
 def _enlargement(equation) -> float:
     """By what factor it has more columns than before, as `ops.upsample` makes them; 0:
     it is something else."""
-    shapes = [v.aval.shape for v in equation.invars]
+    operands: list[Any] = [*equation.invars]
+    before: tuple[int, ...] = operands[0].aval.shape if operands else ()
+    after: tuple[int, ...] = equation.outvars[0].aval.shape
     match equation.primitive.name:
-        case "dot_general":
-            (left, right), _ = equation.params["dimension_numbers"]
-            for matrix, images, axes in (
-                (shapes[0], shapes[1], right),
-                (shapes[1], shapes[0], left),
-            ):
-                if len(matrix) == 2 and len(images) == 4 and tuple(axes) == (2,):
-                    factor = math.prod(matrix) / images[2] ** 2
-                    return factor if factor > 1 else 0
-        case "reshape" if len(shapes[0]) == 6 and equation.outvars[0].aval.ndim == 4:
-            _, rows, tall, columns, wide, _ = shapes[0]
-            if equation.outvars[0].aval.shape[1:3] == (rows * tall, columns * wide):
+        case "gather" if len(before) == len(after) == 4 and after[2] > before[2]:
+            return after[2] / before[2]
+        case "reshape" if len(before) == 6 and len(after) == 4:
+            _, rows, tall, columns, wide, _ = before
+            if after[1:3] == (rows * tall, columns * wide):
                 return wide
     return 0
 
@@ -285,7 +282,9 @@ def _is_global(equation) -> bool:
 
 
 def _is_attention(equation) -> bool:
-    """Whether it is a batched product, as of queries and keys, and not by weights."""
+    """Whether it is a batched product, as of queries and keys."""
+    if equation.primitive.name != "dot_general":
+        return False
     _, (batch, _) = equation.params["dimension_numbers"]
     return bool(batch)
 

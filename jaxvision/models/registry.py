@@ -63,8 +63,7 @@ def sources(name: str, **options) -> Mapping[str, Rules]:
 
     `options` are those of `create`: names may depend on the encoder.
     """
-    found = _variant(name).sources
-    return found(**options) if callable(found) else found
+    return _variant(name).published(**options)
 
 
 def encoder_of(name: str, **options) -> tuple[str, Mapping[str, Any]] | None:

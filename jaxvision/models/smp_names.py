@@ -27,7 +27,7 @@ def sources(encoder: Any = "resnet34", **_: Any) -> Mapping[str, Rules]:
     plain: Rules = ((r"^backbone\.", "encoder."),)
     if not isinstance(encoder, str) or encoder in _AS_TORCHVISION:
         return {"smp": plain}
-    rules = classifiers.variant(encoder).sources.get("timm")
+    rules = classifiers.variant(encoder).published().get("timm")
     if rules is None:
         return {"smp": plain}
 

@@ -43,3 +43,8 @@ class Variant(NamedTuple):
     constants: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]] | None = None
     """`published weights -> further entries of the reference's state dict`, such as
     tables of indices, which follow from the architecture."""
+
+    def published(self, **options: Any) -> Mapping[str, Rules]:
+        """Its `sources` for these options of `models.create`."""
+        found = self.sources
+        return found(**options) if callable(found) else found

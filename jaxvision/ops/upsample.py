@@ -3,17 +3,22 @@
 Shapes: B batch, H W height and width, C channels, O channels out.
 """
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from jaxvision.errors import check, unknown
 from jaxvision.ops.convolution import conv2d
 from jaxvision.ops.precision import at_least_float32
 from jaxvision.types import Array
+
+MOST_TERMS = 32
+"""Pixels that a value is a sum of, beyond which a product of matrices is taken, whose
+program is shorter."""
 
 
 def upsample(
@@ -35,29 +40,12 @@ def upsample(
         repeated = jnp.broadcast_to(pixels, (batch, height, 2, width, 2, channels))
         return repeated.reshape(batch, 2 * height, 2 * width, channels)
     if method == "bilinear":
-        # Without the barrier the gradient along one axis is computed anew for each
-        # of its uses along the other.
-        tall = lax.optimization_barrier(_between(images_BxHxWxC, 1))
-        return _between(tall, 2)
+        return resize(images_BxHxWxC, (2 * shape[1], 2 * shape[2]))
     raise unknown("method of upsampling", method, ("nearest", "bilinear"))
 
 
-def _between(images: Array, axis: int) -> Array:
-    """Twice as many rows (axis 1) or columns (axis 2), between and beside the given."""
-    size = images.shape[axis]
-    part = partial(lax.slice_in_dim, images, axis=axis)
-    # Slices, since the gradient of indexing with an array is a scatter.
-    before = jnp.concatenate([part(0, 1), part(0, size - 1)], axis)
-    after = jnp.concatenate([part(1, size), part(size - 1, size)], axis)
-    both = jnp.stack(
-        [0.75 * images + 0.25 * before, 0.75 * images + 0.25 * after], axis + 1
-    )
-    shape = (*images.shape[:axis], 2 * size, *images.shape[axis + 1 :])
-    return both.reshape(shape).astype(images.dtype)
-
-
 def resize(
-    images_BxHxWxC: Array, size: tuple[int, int], *, align_corners: bool = False
+    images_BxHxWxC: Array, size: Sequence[int], *, align_corners: bool = False
 ) -> Array:
     """[B,H,W,C] -> [B,*size,C]: each value from the four pixels around it, bilinear.
 
@@ -65,37 +53,77 @@ def resize(
     border is repeated, or with `align_corners` the centres of the corner pixels stay.
     What is made smaller is sampled, not averaged: `resample.crop_and_resize` does that.
 
-    It is a product with a matrix along each axis, and so is its gradient.  Raises
-    `UsageError` unless the images are [B,H,W,C] and the size is at least 1×1.
+    Raises `UsageError` unless the images are [B,H,W,C] and the size is at least 1×1.
     """
     shape = images_BxHxWxC.shape
     check(
         (len(shape) == 4, f"resize needs images [B,H,W,C], got {shape}"),
         (min(size) > 0, f"resize to {size}: both sides must be at least 1"),
     )
-    if tuple(size) == shape[1:3]:
-        return images_BxHxWxC
-    wide = at_least_float32(images_BxHxWxC.dtype)
-    rows_hxH, columns_wxW = (
-        jnp.asarray(_mixtures(have, want, align_corners), wide)
-        for have, want in zip(shape[1:3], size, strict=True)
-    )
-    # The larger product last: along whole rows it is one of large matrices.
-    x_BxHxwxC = jnp.einsum(
-        "wW,BHWC->BHwC", columns_wxW, images_BxHxWxC.astype(wide), precision="highest"
-    )
-    y_BxhxwxC = jnp.einsum("hH,BHwC->BhwC", rows_hxH, x_BxHxwxC, precision="highest")
-    return y_BxhxwxC.astype(images_BxHxWxC.dtype)
+    x = images_BxHxWxC.astype(at_least_float32(images_BxHxWxC.dtype))
+    for axis in (2, 1):  # the fewer rows first
+        have, want = shape[axis], size[axis - 1]
+        if have != want:
+            x = _mixed(x, axis, _Mixtures(have, want, align_corners))
+    return x.astype(images_BxHxWxC.dtype)
 
 
-def _mixtures(have: int, want: int, align_corners: bool) -> np.ndarray:
-    """[want,have]: how much each pixel counts for each value along an axis."""
-    if align_corners:
-        places = np.arange(want) * ((have - 1) / max(want - 1, 1))
-    else:
-        places = np.clip((np.arange(want) + 0.5) * (have / want) - 0.5, 0, None)
-    distance = np.abs(np.minimum(places, have - 1)[:, None] - np.arange(have))
-    return np.maximum(1 - distance, 0)
+class _Mixtures(NamedTuple):
+    """How much each of some pixels along an axis counts for each value, as a matrix
+    that has few entries in each row, all of them side by side."""
+
+    have: int
+    want: int
+    align_corners: bool
+    transposed: bool = False
+
+    def matrix(self) -> np.ndarray:
+        """[want,have], or its transpose."""
+        want = np.arange(self.want)
+        if self.align_corners:
+            places = want * ((self.have - 1) / max(self.want - 1, 1))
+        else:
+            places = np.clip((want + 0.5) * (self.have / self.want) - 0.5, 0, None)
+        places = np.minimum(places, self.have - 1)
+        weights = np.maximum(1 - np.abs(places[:, None] - np.arange(self.have)), 0)
+        return weights.T if self.transposed else weights
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _mixed(x: Array, axis: int, mixtures: _Mixtures) -> Array:
+    """The product of the matrix with the axis, by reading what counts for each value.
+
+    Its gradient is the same function of the transpose; that of indexing with an array
+    would be a scatter, which is slow on CPU.
+    """
+    weights = mixtures.matrix()
+    first, counts = np.argmax(weights > 0, axis=1), np.sum(weights > 0, axis=1)
+    if max(counts) > MOST_TERMS:
+        matrix = jnp.asarray(weights, x.dtype)
+        product = jnp.tensordot(matrix, x, ((1,), (axis,)), precision="highest")
+        return jnp.moveaxis(product, 0, axis)
+    total: Any = 0
+    for term in range(max(counts)):
+        places = np.minimum(first + term, weights.shape[1] - 1)
+        share = np.where(term < counts, weights[np.arange(len(weights)), places], 0)
+        # With mode="clip" there is no check of what is known to be inside.
+        taken = jnp.take(x, jnp.asarray(places), axis=axis, mode="clip")
+        total += taken * jnp.asarray(share, x.dtype).reshape(
+            [-1 if each == axis else 1 for each in range(x.ndim)]
+        )
+    return total
+
+
+def _mixed_forward(x: Array, axis: int, mixtures: _Mixtures):
+    return _mixed(x, axis, mixtures), None
+
+
+def _mixed_backward(axis: int, mixtures: _Mixtures, _, dy: Array):
+    transpose = mixtures._replace(transposed=not mixtures.transposed)
+    return (_mixed(dy, axis, transpose),)
+
+
+_mixed.defvjp(_mixed_forward, _mixed_backward)
 
 
 def conv_transpose(

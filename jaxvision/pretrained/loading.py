@@ -179,13 +179,17 @@ def _shapes(name: str, input_shape: Iterable[int], **options) -> Shapes:
 
 
 def _whole(name: str, options: Mapping[str, Any]) -> set[keys.Path]:
-    """The arrays of the model without options, and all that its encoder may have."""
-    paths = set(_shapes(name, models.default_input(name)))
-    if (found := models.encoder_of(name, **options)) is not None:
-        encoder, fields = found
-        inner = _shapes(encoder, models.default_input(encoder), **fields)
-        paths |= {(kind, models.BACKBONE, *path) for kind, *path in inner}
-    return paths
+    """The arrays of the model with no options but those of its encoder, and all that
+    its encoder has as a classifier."""
+    found = models.encoder_of(name, **options)
+    if found is None:
+        return set(_shapes(name, models.default_input(name)))
+    encoder, fields = found
+    whole = _shapes(
+        name, models.default_input(name), encoder=encoder, encoder_options=fields
+    )
+    inner = _shapes(encoder, models.default_input(encoder), **fields)
+    return {*whole, *((kind, models.BACKBONE, *path) for kind, *path in inner)}
 
 
 def _initialised(name, input_shape, options, key, new) -> dict[keys.Path, jax.Array]:

@@ -16,6 +16,12 @@ PUBLISHED = {
     "regnet_y_400mf": 0.402,
     "swin_t": 4.491,
     "vit_b_32": 4.409,
+    "fcn_resnet50": 152.717,
+    "fcn_resnet101": 232.738,
+    "deeplabv3_resnet50": 178.722,
+    "deeplabv3_resnet101": 258.743,
+    "deeplabv3_mobilenet_v3_large": 10.452,
+    "lraspp_mobilenet_v3_large": 2.086,
 }
 
 

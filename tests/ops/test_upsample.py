@@ -120,7 +120,7 @@ def test_bad_input_is_a_usage_error():
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
-@pytest.mark.parametrize("size", [(6, 20), (7, 5), (4, 1), (2, 9)])
+@pytest.mark.parametrize("size", [(6, 20), (7, 5), (4, 1), (2, 99)])
 def test_resizing_interpolates_along_each_axis(size, align_corners):
     def places(have, want):
         if align_corners:
@@ -138,9 +138,9 @@ def test_resizing_interpolates_along_each_axis(size, align_corners):
 
 def test_gradients_of_resizing_are_its_transpose():
     def resized(x):
-        return resize(x, (9, 11), align_corners=True)
+        return resize(x, (9, 200), align_corners=True)
 
-    x, y = images(), jnp.cos(jnp.arange(2.0 * 9 * 11 * 4)).reshape(2, 9, 11, 4)
+    x, y = images(), jnp.cos(jnp.arange(2.0 * 9 * 200 * 4)).reshape(2, 9, 200, 4)
     (back,) = jax.vjp(resized, x)[1](y)
     np.testing.assert_allclose(jnp.vdot(back, x), jnp.vdot(y, resized(x)), rtol=1e-4)
     assert resize(x.astype(jnp.bfloat16), (9, 11)).dtype == jnp.bfloat16
