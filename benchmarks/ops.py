@@ -33,7 +33,7 @@ from benchmarks.timing import timer
 from jaxvision import onednn
 from jaxvision.errors import unknown
 from jaxvision.ops.convolution import Geometry, conv2d, native
-from jaxvision.ops.pooling import max_pool
+from jaxvision.ops.pooling import max_pool, max_pool_with_switches, max_unpool
 from jaxvision.ops.upsample import conv_transpose, conv_transpose_2x2, resize, upsample
 
 RECORD = records.COMMITTED / "ops.json"
@@ -80,6 +80,24 @@ def pooling(images, window, strides, padding) -> Op:
     ours = partial(max_pool, window=window, strides=strides, padding=pads)
     options = {"kernel_size": window, "stride": strides, "padding": padding}
     return Op(images, None, ours, xla, "max_pool2d", options)
+
+
+def unpooling(images, window) -> Op:
+    """Pooling and its inverse, since neither side knows the places beforehand."""
+    batch, height, width, channels = images
+    shape = (batch, height // window, window, width // window, window, channels)
+
+    def ours(x):
+        return max_unpool(*max_pool_with_switches(x, window), window, x.shape[1:3])
+
+    def xla(x):
+        apart = x.reshape(shape).transpose(0, 1, 3, 5, 2, 4)
+        windows = apart.reshape(-1, window * window)
+        places = jnp.arange(len(windows)), windows.argmax(-1)
+        spread = jnp.zeros_like(windows).at[places].set(windows[places])
+        return spread.reshape(apart.shape).transpose(0, 1, 4, 2, 5, 3).reshape(images)
+
+    return Op(images, None, ours, xla, "unpooled", {"kernel_size": window})
 
 
 def doubling(images, method) -> Op:
@@ -157,6 +175,7 @@ OPS = {
     ),
     "2×2 max-pool 32 at 28²": pooling((128, 28, 28, 32), 2, 2, 0),
     "3×3/2 max-pool 64 at 32²": pooling((32, 32, 32, 64), 3, 2, 1),
+    "2×2 max-pool and unpool 64 at 32²": unpooling((32, 32, 32, 64), 2),
     "nearest ×2 64 at 32²": doubling((16, 32, 32, 64), "nearest"),
     "bilinear ×2 64 at 32²": doubling((16, 32, 32, 64), "bilinear"),
     "bilinear ×8 21 at 28²": resizing((8, 28, 28, 21), 8, False),

@@ -9,7 +9,8 @@ PATH is a Python with PyTorch, since this environment has none; it runs
 same recipe: float32, cross-entropy, momentum 0.9, one batch that is kept in memory.
 PyTorch uses all cores and runs eagerly, in whichever of its two memory layouts is
 faster for the row, as found before the first round.  Ours runs ten steps in a dispatch,
-and 39 of ResNet-20, as our experiments do.
+and 39 of ResNet-20, as our experiments do.  SegNet and FCN-8s are a quarter as wide as
+in their papers, see `networks.OPTIONS`.
 
 An evaluation goes through batches of images that are in memory, resizes the scores to
 the masks, and sums the loss and the confusion of all pixels: ours by the task, PyTorch
@@ -47,6 +48,8 @@ ROWS = {
     "resnet50": ((32, 64, 64, 3), 1000, 10),
     "mobilenet_v2": ((64, 64, 64, 3), 1000, 10),
     "unet": ((16, 64, 64, 3), 2, 10),
+    "segnet": ((8, 128, 128, 3), 11, 10),
+    "fcn8s": ((8, 128, 128, 3), 11, 10),
 }
 EVALUATIONS = {
     # shape of a batch, number of classes, height and width of the masks
@@ -193,8 +196,8 @@ def make_step(
     draw = np.random.default_rng(0)
     images = jnp.asarray(draw.standard_normal(shape), jnp.float32)
     apply, variables = make_network(row, images, classes)
-    targets = shape[:3] if row == "unet" else shape[:1]
-    labels = jnp.asarray(draw.integers(0, classes, targets))
+    logits, _ = jax.eval_shape(apply, *variables, images, jax.random.key(0))
+    labels = jnp.asarray(draw.integers(0, classes, logits.shape[:-1]))
     transform = optax.sgd(0.01, momentum=0.9)
 
     def loss(params, model_state, key):

@@ -2,9 +2,9 @@
 
     python tools/make_parity_references.py [NAME …]
 
-Runs where PyTorch, torchvision 0.29, timm and segmentation_models_pytorch 0.6 are
-installed, and needs nothing of jaxvision.  `parity_definitions.py` has the networks
-that none of them has.
+Runs where PyTorch, torchvision 0.29, timm, segmentation_models_pytorch 0.6 and
+transformers 5.24 are installed, and needs nothing of jaxvision.
+`parity_definitions.py` has the networks that none of them has.
 Updates tests/pretrained/references.json, or the file that is named by
 PARITY_REFERENCES in the environment: for each name the size of the images, the number
 of parameters, a checksum of all names and shapes of its state dict, and a selection of
@@ -44,6 +44,7 @@ SIZES = {
     "alexnet_2012": (99, 131),
     "alexnet_fcn": (224, 260),
     "convnet": (28, 28),
+    **dict.fromkeys(("fcn32s", "fcn16s", "fcn8s", "fcn32s_alexnet"), (45, 70)),
     "inception_v3": (96, 128),
     "lenet5": (32, 32),
     "lenet5_relu": (32, 32),
@@ -52,8 +53,11 @@ SIZES = {
     "perceptron": (28, 28),
     **{f"resnet{n}": (32, 36) for n in (20, 32, 44, 56, 110)},
     **{f"resnet{n}_cifar": (32, 36) for n in (18, 34, 50)},
+    **{f"segformer_{size}": (61, 94) for size in ("b0", "b1", "b2")},
+    **dict.fromkeys(("segnet", "segnet_basic"), (40, 57)),
     "squeezenet1_0": (66, 98),
     "squeezenet1_1": (66, 98),
+    "unet_ronneberger": (188, 204),
     "vit_h_14": (56, 56),
     "vit_s16_plain": (64, 64),
     **{f"wrn_{size}": (32, 36) for size in ("16_4", "16_8", "28_10", "40_4")},
@@ -158,6 +162,12 @@ FEATURES = {
     "resnet20": "layer1 layer2 layer3",
     "wrn_16_4": "layer1 layer2 layer3",
     "unet_small": "",
+    "unet_ronneberger": "",
+    "fcn8s": "",
+    "segnet": "",
+    "segnet_basic": "",
+    "mit_b0": "",
+    "segformer_b0": "",
     **dict.fromkeys((*SMP, "fcn_resnet50", *SEGMENTATION[-2:]), ""),
     "densenet121": (
         "features.denseblock1 features.denseblock2 features.denseblock3 "
@@ -191,7 +201,7 @@ TRAINED = (
     "mobilenetv1_100", "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x0_5",
     "mnasnet0_5", "efficientnet_b0", "tf_efficientnet_lite0", "regnet_y_400mf",
     "resnetv2_18", "wrn_16_4", "xception", "unet_small", "fcn_resnet50",
-    *SEGMENTATION[-2:], *SMP,
+    *SEGMENTATION[-2:], *SMP, "segnet_basic", "segformer_b0",
 )  # fmt: skip
 """Networks with batch normalisation that are compared in training too."""
 
@@ -221,6 +231,45 @@ def alexnet_fcn():
     model.classifier[4] = conv(4096, 4096, 1)
     model.classifier[6] = conv(4096, 1000, 1)
     model.forward = lambda images: model.classifier(model.features(images))
+    return model
+
+
+TRANSFORMERS = {
+    "b0": ([2, 2, 2, 2], [32, 64, 160, 256], 256),
+    "b1": ([2, 2, 2, 2], [64, 128, 320, 512], 256),
+    "b2": ([3, 4, 6, 3], [64, 128, 320, 512], 768),
+}
+"""Of each size of SegFormer: blocks and channels of the stages, and channels of the
+decoder, as in the files of configuration on the hub."""
+
+SEGFORMERS = [f"{kind}_{n}" for kind in ("segformer", "mit") for n in TRANSFORMERS]
+
+
+def segformer(name):
+    """That of transformers; `mit_…` is its encoder, which classifies images."""
+    import transformers
+
+    depths, widths, decoder = TRANSFORMERS[name[-2:]]
+    config = transformers.SegformerConfig(
+        depths=depths,
+        hidden_sizes=widths,
+        decoder_hidden_size=decoder,
+        num_labels=1000 if name.startswith("mit") else 150,
+    )
+    if name.startswith("mit"):
+        model = transformers.SegformerForImageClassification(config)
+        model.forward = lambda images: type(model).forward(model, images).logits
+        return model
+    model = transformers.SegformerForSemanticSegmentation(config)
+
+    def forward(images):
+        scores = type(model).forward(model, images).logits
+        # As its image processor does before it chooses the class of a pixel.
+        return torch.nn.functional.interpolate(
+            scores, images.shape[2:], mode="bilinear", align_corners=False
+        )
+
+    model.forward = forward
     return model
 
 
@@ -265,6 +314,8 @@ def build(name):
         return globals()[name]()
     if name in DEFINITIONS:
         return DEFINITIONS[name]()
+    if name in SEGFORMERS:
+        return segformer(name)
     options = OPTIONS.get(name, {}) | DILATED.get(name, {})
     if name.startswith("timm/"):
         import timm
@@ -361,7 +412,7 @@ def trained(name, model, images):
     for module in model.modules():
         if type(module).__name__ in ("Dropout", "Dropout2d", "StochasticDepth"):
             module.p = 0.0
-        if type(module).__name__ == "DropPath":
+        if type(module).__name__.endswith("DropPath"):
             module.drop_prob = 0.0
     scores = as_map(name, model(images.double()), *images.shape[2:])
     weights = inputs.uniform("logits", tuple(scores.shape))
@@ -466,7 +517,14 @@ def main(names):
     all_names = torchvision.models.list_models(module=torchvision.models)
     twice = [f"timm/{name}" for name in ALSO_TIMM]
     dense = [*SEGMENTATION, *SMP, *ENCODERS]
-    others = ["alexnet_2012", "alexnet_fcn", *DEFINITIONS, *DILATED, *dense]
+    others = [
+        "alexnet_2012",
+        "alexnet_fcn",
+        *DEFINITIONS,
+        *DILATED,
+        *dense,
+        *SEGFORMERS,
+    ]
     for name in names or [*all_names, *TIMM, *twice, *others]:
         found, spread, size = reference(name)
         gain = found["gain"]

@@ -27,6 +27,7 @@ from jaxvision.models.registry import (
     sources,
     timm,
 )
+from jaxvision.models.trunk import dense_as_convolutions, trunk
 
 __all__ = [
     "BACKBONE",
@@ -36,6 +37,7 @@ __all__ = [
     "constants",
     "create",
     "default_input",
+    "dense_as_convolutions",
     "encode",
     "encoder_of",
     "from_linen",
@@ -52,5 +54,6 @@ __all__ = [
     "paper",
     "sources",
     "timm",
+    "trunk",
     "without",
 ]

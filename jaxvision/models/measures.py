@@ -164,8 +164,8 @@ def _layer(
         kind += f" {height}×{width}"
         kind += f" / {layer.strides}" if layer.strides != 1 else ""
         kind += f", {layer.groups} groups" if layer.groups > 1 else ""
-    elif "kernel" in own:
-        multiply_adds = math.prod(output_shape) * input_shape[-1]
+    elif "kernel" in own:  # every position of the input meets all of it
+        multiply_adds = math.prod(input_shape[:-1]) * own["kernel"].size
     # Where a map is cut into windows, they take the place of the batch.
     output = output_shape[1:] if output_shape[0] == 1 else output_shape
     return Layer(".".join(layer.path), kind, output, parameters, multiply_adds)

@@ -9,7 +9,7 @@ GROWTH = 1344
 the strides that occur, powers of two up to 64 and patches of 12 or 14 pixels, and of
 the 224 pixels by which images of MaxViT must grow."""
 
-CLASSIFIER = ("pre_logits", "logits", "aux_logits")
+CLASSIFIER = ("pre_logits", "scores", "logits", "aux_logits")
 """Outputs that may be maps, too, but are not features."""
 
 

@@ -126,12 +126,78 @@ def _mixed_backward(axis: int, mixtures: _Mixtures, _, dy: Array):
 _mixed.defvjp(_mixed_forward, _mixed_backward)
 
 
+def conv_transpose(
+    images_BxHxWxC: Array,
+    kernel_KxKxOxC: Array,
+    *,
+    strides: int | None = None,
+    padding: int | None = None,
+) -> Array:
+    """The transposed convolution: `y[s·i + u, s·j + v] += x[i,j] · kernel[u,v]`.
+
+    Returns [B,h,w,O] of h = (H - 1)·s + K - 2·padding rows.  The kernel is that of the
+    convolution from O to C channels that it is the transpose of, as in PyTorch, where
+    its axes are [C,O,K,K].  (Dumoulin and Visin 2016, https://arxiv.org/abs/1603.07285,
+    section 4.)
+
+    It is computed as one convolution to s²·O channels, which are then spread over the
+    pixels: s² remainders modulo s, none of which sees a zero between pixels.
+
+    Args:
+      strides: s; None: half of K.
+      padding: rows and columns that are cut off on all sides; None: so many that maps
+        become s times as large.
+
+    Raises `UsageError` for shapes or options that do not fit together.
+    """
+    shapes = f"images {images_BxHxWxC.shape}, kernel {kernel_KxKxOxC.shape}"
+    check(
+        (
+            images_BxHxWxC.ndim == kernel_KxKxOxC.ndim == 4
+            and kernel_KxKxOxC.shape[0] == kernel_KxKxOxC.shape[1]
+            and kernel_KxKxOxC.shape[3] == images_BxHxWxC.shape[3],
+            "conv_transpose needs images [B,H,W,C] and a kernel [K,K,O,C], got "
+            f"{shapes}",
+        )
+    )
+    batch, *size, channels = images_BxHxWxC.shape
+    reach, _, out_channels, _ = kernel_KxKxOxC.shape
+    s = max(reach // 2, 1) if strides is None else strides
+    cut = (reach - s) // 2 if padding is None else padding
+    height, width = ((n - 1) * s + reach - 2 * cut for n in size)
+    check(
+        (
+            s >= 1 and cut >= 0 and min(height, width) >= 1,
+            f"strides {strides} and padding {padding} leave nothing of what a kernel "
+            f"of {reach}×{reach} makes of a map of {size[0]}×{size[1]}",
+        ),
+        (
+            padding is not None or (reach - s) % 2 == 0 <= cut,
+            f"no padding makes maps {s} times as large with a kernel of {reach}×"
+            f"{reach}: give padding=",
+        ),
+    )
+    # Of the images an output sees so many pixels along an axis.
+    taps = -(-reach // s)
+    fill = (0, taps * s - reach)
+    kernel = jnp.pad(kernel_KxKxOxC, (fill, fill, (0, 0), (0, 0)))
+    kernel = kernel.reshape(taps, s, taps, s, out_channels, channels)
+    # The first of these pixels is the one that is the furthest before the output.
+    kernel = kernel[::-1, :, ::-1].transpose(0, 2, 5, 1, 3, 4)
+    kernel = kernel.reshape(taps, taps, channels, s * s * out_channels)
+    y = conv2d(images_BxHxWxC, kernel, padding=taps - 1)
+    rows, columns = y.shape[1:3]
+    y = y.reshape(batch, rows, columns, s, s, out_channels).transpose(0, 1, 3, 2, 4, 5)
+    y = y.reshape(batch, rows * s, columns * s, out_channels)
+    return y[:, cut : cut + height, cut : cut + width]
+
+
 def conv_transpose_2x2(images_BxHxWxC: Array, kernel_2x2xCxO: Array) -> Array:
     """The transposed convolution with a 2×2 kernel and strides of 2: [B,2H,2W,O].
 
     Each pixel makes four, `y[2i+u, 2j+v] = x[i,j] · kernel[u,v]`, which do not overlap
-    those of its neighbours.  So it is a 1×1 convolution to 4·O channels; a general
-    transposed convolution would multiply zeros.
+    those of its neighbours.  Its kernel has the channels in before those out, unlike
+    `conv_transpose`.
 
     Raises `UsageError` for shapes that do not fit together.
     """
@@ -144,52 +210,5 @@ def conv_transpose_2x2(images_BxHxWxC: Array, kernel_2x2xCxO: Array) -> Array:
             f"got {shapes}",
         )
     )
-    batch, height, width, _ = images_BxHxWxC.shape
-    out_channels = kernel_2x2xCxO.shape[3]
-    kernel_Cx2x2xO = kernel_2x2xCxO.transpose(2, 0, 1, 3)
-    kernel_1x1xCx4O = kernel_Cx2x2xO.reshape(1, 1, -1, 4 * out_channels)
-    y = conv2d(images_BxHxWxC, kernel_1x1xCx4O)
-    y_BxHxWx2x2xO = y.reshape(batch, height, width, 2, 2, out_channels)
-    return y_BxHxWx2x2xO.transpose(0, 1, 3, 2, 4, 5).reshape(
-        batch, 2 * height, 2 * width, out_channels
-    )
-
-
-def conv_transpose(images_BxHxWxC: Array, kernel_KxKxOxC: Array) -> Array:
-    """The transposed convolution with strides s of a kernel of K = 2s: [B,sH,sW,O].
-
-    As PyTorch's with `stride=s, padding=s // 2`: each value sees two pixels along each
-    axis.  So it is a 2×2 convolution to s²·O channels, which are then spread over the
-    pixels; a general transposed convolution would multiply zeros.  The kernel has its
-    axes in flax's order for `transpose_kernel=True`, the inputs last.
-
-    Raises `UsageError` for shapes that do not fit together.
-    """
-    shapes = f"images {images_BxHxWxC.shape}, kernel {kernel_KxKxOxC.shape}"
-    check(
-        (
-            images_BxHxWxC.ndim == kernel_KxKxOxC.ndim == 4
-            and kernel_KxKxOxC.shape[3] == images_BxHxWxC.shape[3]
-            and kernel_KxKxOxC.shape[0] == kernel_KxKxOxC.shape[1]
-            and kernel_KxKxOxC.shape[0] % 4 == 0,
-            "conv_transpose needs images [B,H,W,C] and a kernel [K,K,O,C] whose size "
-            f"is a multiple of 4, got {shapes}",
-        )
-    )
-    batch, height, width, channels = images_BxHxWxC.shape
-    size, _, out_channels, _ = kernel_KxKxOxC.shape
-    s = size // 2
-    # Row q = s·j + r of an output whose border of s/2 is not yet cut off is
-    # x[j] · kernel[r] + x[j - 1] · kernel[s + r].
-    taps_2xsx2xsxOxC = kernel_KxKxOxC.reshape(2, s, 2, s, out_channels, channels)
-    kernel_2x2xCxssO = (
-        taps_2xsx2xsxOxC[::-1, :, ::-1]
-        .transpose(0, 2, 5, 1, 3, 4)
-        .reshape(2, 2, channels, s * s * out_channels)
-    )
-    y = conv2d(images_BxHxWxC, kernel_2x2xCxssO, padding=1)
-    rows, columns = height + 1, width + 1
-    y = y.reshape(batch, rows, columns, s, s, out_channels).transpose(0, 1, 3, 2, 4, 5)
-    y = y.reshape(batch, s * rows, s * columns, out_channels)
-    half = s // 2
-    return y[:, half : half + s * height, half : half + s * width]
+    kernel_2x2xOxC = kernel_2x2xCxO.swapaxes(2, 3)
+    return conv_transpose(images_BxHxWxC, kernel_2x2xOxC, strides=2, padding=0)

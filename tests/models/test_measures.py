@@ -47,7 +47,16 @@ def test_every_model_is_recorded():
 @pytest.mark.parametrize(
     "name, pixels",
     # By the recursion of Araujo et al. 2019, https://doi.org/10.23915/distill.00021
-    [("alexnet", 195), ("resnet18", 435), ("vgg16", 212), ("mobilenet_v2", 491)],
+    [
+        ("alexnet", 195),
+        ("resnet18", 435),
+        ("vgg16", 212),
+        ("mobilenet_v2", 491),
+        # 68 on the way down, and two 3×3 at each of the strides 4, 2 and 1
+        ("unet_small", 68 + 4 * (4 + 2 + 1)),
+        # 106 on the way down, as its paper says, and 7×7 at 8, 4, 2 and 1
+        ("segnet_basic", 106 + 6 * (8 + 4 + 2 + 1)),
+    ],
 )
 def test_receptive_fields(name, pixels):
     assert measures.recorded()[name].receptive_field == pixels

@@ -41,7 +41,7 @@ what is before it: MNASNet's differ by 2e-3 in float32, and by 2e-15 in float64.
 
 SMALLEST = (
     "resnet18", "squeezenet1_1", "vit_tiny_patch16_224", "resnet20", "lenet5",
-    "lenet5_relu", "convnet", "perceptron", "mlp", "unet_small",
+    "lenet5_relu", "convnet", "perceptron", "mlp", "unet_small", "segnet_basic",
 )  # fmt: skip
 """Some that compile fast; `make test-all` compares every one."""
 
