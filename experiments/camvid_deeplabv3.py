@@ -9,13 +9,12 @@ convolutions, and an auxiliary head learns beside the other.  On two cores, at a
 of the resolution:
 
     python -m experiments.camvid_deeplabv3 --reduce 3 --crop 128 160 --canvas 128 160 \\
-        --model deeplabv3_mobilenet_v3_large
+        --encoder mobilenet_v3_large --output-stride 16
 
 Measured: not yet.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 from experiments import segmentation_recipe
 from jaxvision.runs import run
@@ -24,10 +23,10 @@ from jaxvision.types import Experiment, Reference
 
 @dataclass(frozen=True)
 class Config(segmentation_recipe.Config):
-    model: Literal[
-        "deeplabv3_resnet50", "deeplabv3_resnet101", "deeplabv3_mobilenet_v3_large"
-    ] = "deeplabv3_resnet50"
-    """The network, by its encoder."""
+    encoder: str = "resnet50"
+    """Any classifier whose strides can become dilations: ResNets, MobileNets …"""
+    output_stride: int = 8
+    """Of the encoder's last map: 8, 16 or 32."""
     weights: str | None = "default"
     """Of the encoder: a file, a hub id or `default`; None: from scratch."""
     aux: float = 0.4
@@ -42,17 +41,20 @@ PUBLISHED = {
 
 
 def build(config: Config) -> Experiment:
+    model, options = (
+        "deeplabv3_resnet50",
+        dict(encoder=config.encoder, output_stride=config.output_stride),
+    )
     return segmentation_recipe.build(
         config,
-        model=config.model,
-        weights=config.weights,
+        model=model,
+        options=options,
+        initial=segmentation_recipe.of_encoder(model, config.weights, **options),
         outputs={"logits": 1.0, "aux_logits": config.aux},
         published=PUBLISHED,
     )
 
 
 if __name__ == "__main__":
-    smoke = segmentation_recipe.SMOKE | dict(
-        model="deeplabv3_mobilenet_v3_large", weights=None
-    )
+    smoke = segmentation_recipe.SMOKE | dict(encoder="resnet18", weights=None)
     run(build, Config, smoke=smoke)

@@ -41,11 +41,12 @@ PUBLISHED = {
 
 
 def build(config: Config) -> Experiment:
+    options = {"encoder": config.encoder, "decoder_channels": config.channels}
     return segmentation_recipe.build(
         config,
         model="unet",
-        options={"encoder": config.encoder, "decoder_channels": config.channels},
-        weights=config.weights,
+        options=options,
+        initial=segmentation_recipe.of_encoder("unet", config.weights, **options),
         published=PUBLISHED,
     )
 

@@ -45,4 +45,5 @@ def build(config: Config) -> Experiment:
 
 
 if __name__ == "__main__":
-    run(build, Config, smoke=segmentation_recipe.SMOKE | dict(weights=None))
+    smoke = segmentation_recipe.SMOKE | dict(encoder="resnet18", weights=None)
+    run(build, Config, smoke=smoke)

@@ -37,6 +37,8 @@ class Config(segmentation_recipe.Config):
     batch_size: int = 16
     peak_lr: float = 0.01
     weight_decay: float = 5e-4
+    encoder: str = "resnet50"
+    """Any classifier whose strides can become dilations: ResNets, MobileNets …"""
     weights: str | None = "default"
     """Of the encoder: a file, a hub id or `default`; None: from scratch."""
     aux: float = 0.4
@@ -52,10 +54,12 @@ PUBLISHED = {
 
 def build(config: Config, published: Mapping[str, Reference] = PUBLISHED) -> Experiment:
     """The experiment of a config; `published` is what other sets are compared with."""
+    model, options = "deeplabv3_resnet50", {"encoder": config.encoder}
     return segmentation_recipe.build(
         config,
-        model="deeplabv3_resnet50",
-        weights=config.weights,
+        model=model,
+        options=options,
+        initial=segmentation_recipe.of_encoder(model, config.weights, **options),
         outputs={"logits": 1.0, "aux_logits": config.aux},
         optimizer=segmentation_recipe.polynomial,
         published=published,
@@ -63,4 +67,5 @@ def build(config: Config, published: Mapping[str, Reference] = PUBLISHED) -> Exp
 
 
 if __name__ == "__main__":
-    run(build, Config, smoke=segmentation_recipe.SMOKE | dict(weights=None))
+    smoke = segmentation_recipe.SMOKE | dict(encoder="resnet18", weights=None)
+    run(build, Config, smoke=smoke)
