@@ -8,7 +8,9 @@ from jaxvision.data.carving import carve, subset, train_and_validation
 from jaxvision.data.feed.crops import (
     central_crop,
     letterbox,
+    padded,
     random_resized_crop,
+    random_scaled_crop,
     resized_crop,
     stretch,
 )
@@ -17,6 +19,7 @@ from jaxvision.data.feed.loader import (
     evaluation,
     train,
 )
+from jaxvision.data.frequencies import label_counts, pixel_counts
 from jaxvision.data.registry import load
 from jaxvision.data.source import Source, Splits
 
@@ -27,9 +30,13 @@ __all__ = [
     "carve",
     "central_crop",
     "evaluation",
+    "label_counts",
     "letterbox",
     "load",
+    "padded",
+    "pixel_counts",
     "random_resized_crop",
+    "random_scaled_crop",
     "resized_crop",
     "stretch",
     "subset",

@@ -396,7 +396,7 @@ def _shown(
     classes = len(source.class_names)
     shown = np.zeros((source.size, classes), bool)
     if "presence" in targets:
-        shown |= targets["presence"] > 0
+        shown |= targets["presence"] == 1  # and not unknown
     if "classes" in targets:
         image, slot = np.nonzero(targets["classes"] >= 0)
         shown[image, targets["classes"][image, slot]] = True

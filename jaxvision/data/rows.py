@@ -26,6 +26,10 @@ def take(
         assert source.targets
         return {key: array[rows()] for key, array in source.targets().items()}
 
+    def sizes() -> np.ndarray:
+        assert source.sizes
+        return source.sizes()[rows()]
+
     return source._replace(
         name=name,
         size=size,
@@ -33,6 +37,7 @@ def take(
         targets=targets if source.targets else None,
         encoded=source.encoded and Subset(source.encoded, rows),
         maps=source.maps and Subset(source.maps, rows),
+        sizes=source.sizes and sizes,
     )
 
 

@@ -35,6 +35,9 @@ class Source(NamedTuple):
     maps: Callable[[int], dict[str, np.ndarray]] | None = None
     """`i -> {"segmentation": uint8 [H,W], "instances": uint8 [M,H,W]}`: what the i-th
     image has per pixel, of that image's own size, for streaming; None: nothing."""
+    sizes: Callable[[], np.ndarray] | None = None
+    """`() -> int32 [N,2]`: height and width of each image, without decoding any; None:
+    those of `image_shape`, or not known."""
     annotations: tuple[str, ...] = ()
     """The names of what each image has, where `targets` would take long to tell."""
     choice: str = ""
@@ -70,6 +73,17 @@ class Splits(NamedTuple):
         """The splits after the same change of all of them."""
         changed = {split: change(source) for split, source in self.there().items()}
         return Splits(**changed)
+
+
+def largest(source: Source) -> tuple[int, int] | None:
+    """Height and width of a frame that holds each of the images; None: not known."""
+    height, width, _ = source.image_shape
+    if height is not None and width is not None:
+        return height, width
+    if source.sizes is None or source.size == 0:
+        return None
+    height, width = source.sizes().max(axis=0).tolist()
+    return height, width
 
 
 def weight(source: Source) -> int:

@@ -280,7 +280,10 @@ def _execute(
             on_row=tracker.log,
             identity=identity,
         )
-        tested = testing.test(experiment, fitted, mesh)
+        experiment = testing.tuned(experiment, fitted.best, fitted.frozen, mesh)
+        if processes.is_main():
+            parts.save(workdir, experiment)
+        tested = testing.test(experiment, fitted.best, fitted.frozen, mesh)
         params, best_params = (
             sharding.to_host(state.params) for state in (fitted.last, fitted.best)
         )

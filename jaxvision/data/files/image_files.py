@@ -143,6 +143,8 @@ def splits(
     else:
         every = tuple(path for part in parts for path in part.paths)
         found = shapes(root, every, remedy)
+    ends = np.cumsum([len(part.paths) for part in parts])
+    sizes = np.split(found[:, :2], ends[:-1])
     heights, widths, channels = (set(column.tolist()) for column in found.T)
     image_shape = (
         heights.pop() if len(heights) == 1 else None,
@@ -152,7 +154,7 @@ def splits(
     if None in image_shape[:2]:
         image_shape = (None, None, image_shape[2])
 
-    def source(split: str, files: Annotated, choice: str) -> Source:
+    def source(split: str, files: Annotated, choice: str, sizes: np.ndarray) -> Source:
         encoded = ImageFiles(root, files.paths, image_shape[2], remedy)
         for array in files.targets.values():
             array.flags.writeable = False
@@ -165,10 +167,11 @@ def splits(
             targets=lambda: dict(files.targets),
             encoded=encoded,
             maps=files.maps,
+            sizes=lambda: sizes,
             choice=choice,
         )
 
-    return Splits(*map(source, Splits._fields, parts, ["", *words]))
+    return Splits(*map(source, Splits._fields, parts, ["", *words], sizes))
 
 
 def shapes(root: Path, paths: tuple[str, ...], remedy: str) -> np.ndarray:

@@ -340,4 +340,7 @@ def _check_classes(legend: Legend, splits: Sequence[_Looked]) -> list[str]:
             f"the training masks hold {np.count_nonzero(train)} class{held}, and "
             f"classification needs two{hint}"
         ]
+    for split, pixels in zip(Splits._fields, counts, strict=False):
+        if not pixels.any():
+            return [f"no pixel of the {split} masks is of a class: all are {UNKNOWN}"]
     return classes.check_used(names, counts)

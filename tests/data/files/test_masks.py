@@ -322,6 +322,12 @@ def test_one_class_only(tmp_path, level):
     assert load(tmp_path).train.class_names == ("no", "yes")
 
 
+def test_a_test_split_of_which_nothing_is_known(cells):
+    for i in (10, 11):
+        mask(cells / f"val/masks/{i}.png", np.full((6, 8), 255))
+    assert "no pixel of the test masks is of a class: all are 255" in refused(cells)
+
+
 def test_a_class_that_only_the_test_has(cells):
     (cells / "classes.txt").write_text("a\nb\nc\nd\n")
     mask(cells / "val/masks/10.png", np.full((6, 8), 3))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxvision.data import registry
+from jaxvision.data import label_counts, registry
 from jaxvision.errors import UsageError
 
 
@@ -252,6 +252,39 @@ def test_of_several_labels_one_class_alone_may_be_there_or_not(folder):
     np.testing.assert_array_equal(
         train.targets()["presence"][:, 0], np.array(levels(train)) % 2
     )
+
+
+def test_labels_may_be_unknown(folder):
+    rows = [
+        {"path": "3.png", "labels": ["dog", "cat"], "unknown": ["bird"]},
+        {"path": "1.png", "labels": [], "unknown": []},
+        {"path": "4.png", "labels": ["bird"]},
+        {"path": "2.png", "labels": ["cat"], "split": "test", "unknown": ["dog"]},
+    ]
+    rows = [{"split": "train"} | row for row in rows]
+    train, test, _ = load_jsonl(folder, rows)
+    assert train.targets()["presence"].tolist() == [[255, 1, 1], [0, 0, 0], [1, 0, 0]]
+    assert test.targets()["presence"].tolist() == [[0, 1, 255]]
+    text = "path,labels,unknown,split\n" + "".join(
+        f"{row['path']},{';'.join(row['labels'])},{';'.join(row.get('unknown', []))},"
+        f"{row['split']}\n"
+        for row in rows
+    )
+    for one, other in zip(load_csv(folder, text)[:2], (train, test), strict=True):
+        found, expected = (each.targets()["presence"] for each in (one, other))
+        np.testing.assert_array_equal(found, expected)
+    counts = label_counts(train)
+    assert counts.positives.tolist() == [1, 1, 1]
+    assert counts.known.tolist() == [2, 3, 3]
+
+    rows[0]["unknown"] = ["cat", "cow"]
+    assert refused(load_jsonl, folder, rows)[1:] == [
+        "  line 1: in labels and in unknown: cat"
+    ]
+    rows[0]["unknown"] = ["cow"]
+    assert refused(load_jsonl, folder, rows)[1:] == [
+        "  line 1: no training image has the label 'cow'"
+    ]
 
 
 def test_what_is_wrong_with_several_labels(folder):
