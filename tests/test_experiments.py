@@ -105,7 +105,7 @@ def three_splits(tmp_path_factory):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_declared_validation_split_is_used(name, three_splits):
     module = importlib.import_module(f"experiments.{name}")
-    config = dataclasses.replace(module.Config(), dataset=three_splits, batch_size=2)
+    config = dataclasses.replace(module.Config(), dataset=three_splits, batch_size=4)
     try:
         experiment = module.build(config)
     except UsageError as error:
