@@ -152,7 +152,8 @@ GOLDEN = {"train/loss": 1.47271, "validation/loss": 1.37326}
 
 def test_a_row_has_the_mean_norm_of_the_gradients(tmp_path):
     """Of a network that compiles fast."""
-    experiment = build(Config())._replace(model=models.create("mlp", hidden=(16,), num_classes=4))
+    model = models.create("mlp", hidden=(16,), num_classes=4)
+    experiment = build(Config())._replace(model=model)
     norms = {}
     for every in (1, 4):
         workdir = tmp_path / str(every)
