@@ -241,7 +241,8 @@ class Pipeline(NamedTuple):
     """The shapes and types of a batch as it was read, `jax.ShapeDtypeStruct` by name,
     without decoding an image where the source can do without; None: not known."""
     choice: str = ""
-    """Of a test split: which examples it consists of and who says so, in words."""
+    """Of a test or validation split: which examples it consists of and who says so, in
+    words."""
     preparation: Any = None
     """A `data.feed.preparation.Preparation`, which makes the same input of images that
     are not in the set; None where that has no meaning, as in training, whose crops are

@@ -73,6 +73,7 @@ def test_smoke(name, tmp_path):
             assert key in NESTED or not isinstance(value, dict | list)
         assert f"test_{result['monitor']}".replace("/", "_") in result
         assert result["monitor"].removeprefix("average/") in result["measures"]
+        assert f"to validate ({result['validated_on']}), " in done.stdout
         assert f"to test ({result['tested_on']});" in done.stdout
         # The made-up images are easy, chance is 0.1; an epoch makes two updates in all.
         if "test_accuracy" in result and result.get("case") != "epoch":

@@ -41,8 +41,8 @@ class Source(NamedTuple):
     annotations: tuple[str, ...] = ()
     """The names of what each image has, where `targets` would take long to tell."""
     choice: str = ""
-    """Which examples a test split consists of, and who says so, in words, such as `"the
-    folder val/, as declared"`; empty for other splits."""
+    """Which examples a test or validation split consists of, and who says so, in words,
+    such as `"the folder val/, as declared"`; empty for what is trained on."""
 
     @property
     def dataset(self) -> str:
@@ -56,10 +56,23 @@ class Source(NamedTuple):
 
 
 class Splits(NamedTuple):
-    """The splits of a data set.  Validation examples are carved out of `train`."""
+    """The splits of a data set, which share no example."""
 
     train: Source
     test: Source
+    validation: Source | None = None
+    """What is declared, beside a test split, to choose the best checkpoint by; None: a
+    part of `train` is to be held out for it (`carving.train_and_validation`)."""
+
+    def there(self) -> dict[str, Source]:
+        """Those that the set has, by name, in the order in which a run uses them."""
+        found = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {split: source for split, source in found.items() if source is not None}
+
+    def each(self, change: Callable[[Source], Source]) -> "Splits":
+        """The splits after the same change of all of them."""
+        changed = {split: change(source) for split, source in self.there().items()}
+        return Splits(**changed)
 
 
 def largest(source: Source) -> tuple[int, int] | None:

@@ -6,7 +6,9 @@ outputs, _ = model.apply(variables, images)
 maps = [outputs[level.name] for level in models.levels("resnet50").values()]
 """
 
+from jaxvision.models.backbone import into_backbone
 from jaxvision.models.blocks import blocks
+from jaxvision.models.encoder import BACKBONE, encode
 from jaxvision.models.features import on_features
 from jaxvision.models.frozen import frozen
 from jaxvision.models.head import head, without
@@ -18,6 +20,7 @@ from jaxvision.models.registry import (
     constants,
     create,
     default_input,
+    encoder_of,
     names,
     normalisation,
     paper,
@@ -26,16 +29,20 @@ from jaxvision.models.registry import (
 )
 
 __all__ = [
+    "BACKBONE",
     "LORA",
     "Level",
     "blocks",
     "constants",
     "create",
     "default_input",
+    "encode",
+    "encoder_of",
     "from_linen",
     "from_nnx",
     "frozen",
     "head",
+    "into_backbone",
     "levels",
     "lora",
     "merge_lora",

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.models import registry
+from jaxvision.models.encoder import BACKBONE
 from jaxvision.paths import path_name
 from jaxvision.types import Model
 
@@ -27,9 +28,10 @@ def blocks(
         (("conv1", "bn1"), ("layer1.0",), ("layer1.1",), …, ("fc",))    resnet18
 
     A block has the parameters whose paths share the first name, with the number that
-    follows it in a list of NNX.  The order is that in which a training pass first uses
-    them, so no model has to declare it.  What has no kernel, such as a norm or position
-    embeddings, belongs to the block before it.
+    follows it in a list of NNX; in an encoder, the first name inside of it.  The order
+    is that in which a training pass first uses them, so no model has to declare it.
+    What has no kernel, such as a norm or position embeddings, belongs to the block
+    before it.
 
     `input_shape` (H, W, C) is a size that the model takes; the default is that of the
     named model, or 224×224×3.  Nothing is computed: the pass is only traced.
@@ -78,4 +80,6 @@ def _of_model(model: Model, input_shape: tuple[int, int, int]) -> Blocks:
 
 def _block(path: str) -> str:
     first, *rest = path.split("/")
+    if first == BACKBONE:  # a network of its own
+        return f"{first}/{_block('/'.join(rest))}"
     return "/".join([first, *rest[:1]]) if rest and rest[0].isdecimal() else first

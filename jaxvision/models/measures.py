@@ -57,7 +57,7 @@ def measure(name: str) -> Measures:
         activations=sum(
             math.prod(layer.output) for layer in found if layer.multiply_adds
         ),
-        receptive_field=size if size and math.isfinite(size) else None,
+        receptive_field=round(size) if size and math.isfinite(size) else None,
         fingerprint=fingerprint(shapes),
     )
 
@@ -174,13 +174,17 @@ class ReceptiveField(NamedTuple):
 
     size: float
     """Pixels along a side; 0: it depends on none."""
-    stride: int
+    stride: float
     """Pixels between the receptive fields of neighbouring positions."""
 
     def through(self, window: int, strides: int) -> "ReceptiveField":
         """That of the output of a window of so many positions along a side."""
         size = self.size + (window - 1) * self.stride if self.size else 0
         return ReceptiveField(size, self.stride * strides)
+
+    def enlarged(self, factor: float) -> "ReceptiveField":
+        """That of a map with so many times the positions along a side."""
+        return ReceptiveField(self.size, self.stride / factor)
 
 
 NOWHERE = ReceptiveField(0, 1)
@@ -206,6 +210,10 @@ def _follow(jaxpr, inputs: list[ReceptiveField]) -> tuple[list[ReceptiveField], 
         if equation.primitive.name == "dot_general" and _is_attention(equation):
             field = EVERYWHERE if field.size else NOWHERE
             attention += _products(equation)
+        elif factor := _enlargement(equation):
+            # A mixture of two pixels, or a repetition.
+            mixes = equation.primitive.name == "dot_general"
+            field = (field.through(2, 1) if mixes else field).enlarged(factor)
         elif window := _window(equation):
             field = field.through(*window)
         elif _is_global(equation):
@@ -247,6 +255,27 @@ def _window(equation) -> tuple[int, int] | None:
             shape = equation.invars[0].aval.shape
             return max(shape[2], shape[4]), max(shape[2], shape[4])
     return None
+
+
+def _enlargement(equation) -> float:
+    """By what factor it has more columns than before, as `ops.upsample` makes them; 0:
+    it is something else."""
+    shapes = [v.aval.shape for v in equation.invars]
+    match equation.primitive.name:
+        case "dot_general":
+            (left, right), _ = equation.params["dimension_numbers"]
+            for matrix, images, axes in (
+                (shapes[0], shapes[1], right),
+                (shapes[1], shapes[0], left),
+            ):
+                if len(matrix) == 2 and len(images) == 4 and tuple(axes) == (2,):
+                    factor = math.prod(matrix) / images[2] ** 2
+                    return factor if factor > 1 else 0
+        case "reshape" if len(shapes[0]) == 6 and equation.outvars[0].aval.ndim == 4:
+            _, rows, tall, columns, wide, _ = shapes[0]
+            if equation.outvars[0].aval.shape[1:3] == (rows * tall, columns * wide):
+                return wide
+    return 0
 
 
 def _is_global(equation) -> bool:

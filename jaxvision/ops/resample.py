@@ -46,14 +46,32 @@ def warp(
         + backward[:, i, 2, None, None]
         for i in range(3)
     )
-    u, v = u / w, v / w
-    inside = (w > 0) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    return sample(images, u / w, v / w, w > 0, method=method, fill=fill)
+
+
+def sample(
+    images: Array,
+    x: Array,
+    y: Array,
+    known: Array | bool = True,
+    *,
+    method: Method = "bilinear",
+    fill: Array | float = 0.0,
+) -> Array:
+    """[B,R,S,C]: images [B,H,W,C] read at the places x and y, each [B,R,S].
+
+    Options and what lies outside: as `warp`.
+
+    known: bool [B,R,S], False for places that are nowhere, whatever x and y say.
+    """
+    height, width = images.shape[1:3]
+    inside = known & (x >= 0) & (x < width) & (y >= 0) & (y < height)
     if method == "nearest":
-        result = _take(images, *_indices(v, u, height, width))
+        result = _take(images, *_indices(y, x, height, width))
     else:
-        u, v = jnp.clip(u - 0.5, 0, width - 1), jnp.clip(v - 0.5, 0, height - 1)
-        top, left = jnp.floor(v), jnp.floor(u)
-        right, down = (u - left)[..., None], (v - top)[..., None]
+        x, y = jnp.clip(x - 0.5, 0, width - 1), jnp.clip(y - 0.5, 0, height - 1)
+        top, left = jnp.floor(y), jnp.floor(x)
+        right, down = (x - left)[..., None], (y - top)[..., None]
 
         def row(offset):
             pair = (

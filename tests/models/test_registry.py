@@ -37,7 +37,10 @@ DENSE = {
     # Down 2_800 + 13_952 + 55_552 + 221_696, up 143_680 + 36_000 + 9_040, scores 170
     "unet_small": 482_890,
 }
-"""Of models with a class for every pixel."""
+"""Of models with a class for every pixel that nobody else publishes."""
+
+ON_ENCODERS = [name for name in models.names() if models.encoder_of(name)]
+"""Models with a class for every pixel on an encoder of the zoo."""
 
 SMALLEST = (
     "alexnet_2012", "convnext_tiny", "densenet121", "efficientnet_b0", "googlenet",
@@ -98,14 +101,32 @@ def test_weight_decay_shrinks_kernels_alone(name):
         assert decays == (path.endswith("kernel") and "cpb_mlp" not in path), path
 
 
-@pytest.mark.parametrize("name", DENSE)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *DENSE,
+        "pspnet",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ON_ENCODERS
+            if name != "pspnet"
+        ),
+    ],
+)
 def test_dense_models_give_every_pixel_a_score(name):
     _, outputs, _ = shapes(name, num_classes=7, dtype=jnp.bfloat16)
     height, width, _ = models.default_input(name)
-    assert outputs["logits"].shape == (2, height, width, 7)
-    assert outputs["logits"].dtype == jnp.float32
+    scores = {key for key in outputs if key.endswith("logits")}
+    for key in scores:
+        assert outputs[key].shape == (2, height, width, 7)
+        assert outputs[key].dtype == jnp.float32
+    assert "logits" in scores
+    assert {outputs[key].dtype for key in outputs.keys() - scores} == {jnp.bfloat16}
+
+
+def test_images_that_do_not_fit_a_small_u_net_are_refused():
     with pytest.raises(UsageError, match="sides are multiples of 8, got 60×64"):
-        model = models.create(name)
+        model = models.create("unet_small")
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 60, 64, 3)))
 
 

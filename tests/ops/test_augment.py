@@ -119,6 +119,7 @@ TRANSFORMS = {
         degrees=40, translation=0.1, zoom=(0.7, 1.4), shear=0.3
     ),
     "perspective": augment.random_perspective(0.5, method="nearest"),
+    "elastic": augment.random_elastic(1.0),
     "colour": compose(augment.colour_jitter(), augment.random_greyscale()),
     "blur": compose(augment.gaussian_blur(), augment.gaussian_noise((5, 50))),
     "erase": compose(augment.random_erasing(), augment.cutout(3)),
@@ -166,6 +167,7 @@ def test_eight_devices_and_vmap_make_what_one_makes(name, images):
     [
         (lambda s: augment.random_affine(degrees=s, zoom=(1 / s, s), shear=s / 9), 2),
         (lambda s: augment.random_perspective(s), 0.4),
+        (lambda s: augment.random_elastic(s), 1.5),
         (lambda s: augment.colour_jitter(s, s, s, s / 4), 0.5),
         (lambda s: augment.gaussian_blur((s, s + 1)), 0.7),
         (lambda s: compose(augment.cutout(s), augment.random_erasing(s / 8)), 4),
@@ -198,6 +200,8 @@ def test_a_traced_strength_gives_what_a_known_one_gives(make, strengths, images)
         (lambda: augment.random_affine(degrees=-1), "degrees"),
         (lambda: augment.random_affine(zoom=(0, 1)), "zoom"),
         (lambda: augment.random_perspective(1.0), "distortion"),
+        (lambda: augment.random_elastic(-1), "deviation"),
+        (lambda: augment.random_elastic(grid=1), "grid"),
         (lambda: augment.colour_jitter(hue=0.6), "hue"),
         (lambda: augment.gaussian_blur((0, 1)), "sigma"),
         (lambda: augment.gaussian_blur(kernel=4), "kernel"),

@@ -1,5 +1,7 @@
 """Upsampling by two against JAX's own, and their gradients."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,12 @@ import pytest
 from jax import lax
 
 from jaxvision.errors import UsageError
-from jaxvision.ops.upsample import conv_transpose_2x2, upsample
+from jaxvision.ops.upsample import (
+    conv_transpose,
+    conv_transpose_2x2,
+    resize,
+    upsample,
+)
 
 
 def images(dtype=jnp.float32):
@@ -74,3 +81,56 @@ def test_bad_input_is_a_usage_error():
         UsageError, match=r"kernel \[2,2,C,O\], got images \(2, 3, 5, 4\)"
     ):
         conv_transpose_2x2(images(), jnp.zeros((3, 3, 4, 2)))
+    with pytest.raises(UsageError, match=r"multiple of 4, got images"):
+        conv_transpose(images(), jnp.zeros((2, 2, 2, 4)))
+    with pytest.raises(UsageError, match=r"resize to \(0, 3\)"):
+        resize(images(), (0, 3))
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("size", [(6, 20), (7, 5), (4, 1), (2, 9)])
+def test_resizing_interpolates_along_each_axis(size, align_corners):
+    def places(have, want):
+        if align_corners:
+            return np.linspace(0, have - 1, want)
+        return (np.arange(want) + 0.5) * have / want - 0.5
+
+    x = np.float64(images())
+    for axis, want in ((1, size[0]), (2, size[1])):
+        have = x.shape[axis]
+        line = partial(np.interp, places(have, want), np.arange(have))
+        x = np.apply_along_axis(line, axis, x)
+    resized = resize(images(), size, align_corners=align_corners)
+    np.testing.assert_allclose(resized, x, rtol=1e-5, atol=1e-5)
+
+
+def test_gradients_of_resizing_are_its_transpose():
+    def resized(x):
+        return resize(x, (9, 11), align_corners=True)
+
+    x, y = images(), jnp.cos(jnp.arange(2.0 * 9 * 11 * 4)).reshape(2, 9, 11, 4)
+    (back,) = jax.vjp(resized, x)[1](y)
+    np.testing.assert_allclose(jnp.vdot(back, x), jnp.vdot(y, resized(x)), rtol=1e-4)
+    assert resize(x.astype(jnp.bfloat16), (9, 11)).dtype == jnp.bfloat16
+
+
+@pytest.mark.parametrize("strides", [2, 4])
+def test_transposed_convolution_is_a_gradient_for_overlapping_kernels_too(strides):
+    draw = np.random.default_rng(1).standard_normal
+    kernel = jnp.asarray(draw((2 * strides, 2 * strides, 3, 4)), jnp.float32)
+    pads = [(strides // 2, strides // 2)] * 2
+
+    def transposed(x, kernel):
+        def convolve(y):  # from O to C channels
+            orders = ("NHWC", "HWIO", "NHWC")
+            return lax.conv_general_dilated(
+                y, kernel, (strides, strides), pads, dimension_numbers=orders
+            )
+
+        like = jnp.zeros((2, 3 * strides, 5 * strides, 3))
+        return jax.linear_transpose(convolve, like)(x)[0]
+
+    got = with_gradient(conv_transpose, images(), kernel)
+    wanted = with_gradient(transposed, images(), kernel)
+    for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(g, w, rtol=1e-4, atol=1e-4)

@@ -41,7 +41,7 @@ what is before it: MNASNet's differ by 2e-3 in float32, and by 2e-15 in float64.
 
 SMALLEST = (
     "resnet18", "squeezenet1_1", "vit_tiny_patch16_224", "resnet20", "lenet5",
-    "lenet5_relu", "convnet", "perceptron", "mlp", "unet_small",
+    "lenet5_relu", "convnet", "perceptron", "mlp", "unet_small", "pspnet",
 )  # fmt: skip
 """Some that compile fast; `make test-all` compares every one."""
 
@@ -53,7 +53,7 @@ TRAINED_TOLERANCE = 2e-6
 
 SMALLEST_TRAINED = ("resnet20", "unet_small")
 
-SMALLEST_DILATED = ("mobilenet_v3_large/output_stride=16",)
+SMALLEST_WITH_OPTIONS = ("mobilenet_v3_large/output_stride=16",)
 
 FOR_THE_TABLE = os.environ.get("PARITY") == "all"
 """Whether this is `make parity`."""
@@ -76,8 +76,8 @@ ALL_TIMM = slow_unless(
     [name.removeprefix("timm/") for name in REFERENCES if name.startswith("timm/")],
 )
 
-ALL_DILATED = slow_unless(
-    SMALLEST_DILATED, [name for name in REFERENCES if "/output_stride=" in name]
+ALL_WITH_OPTIONS = slow_unless(
+    SMALLEST_WITH_OPTIONS, [name for name in REFERENCES if "=" in name]
 )
 
 
@@ -105,11 +105,12 @@ def convolution_as_on_accelerators(monkeypatch):
         )
 
 
-def published_shapes(name, size, source=None):
+def published_shapes(name, size, source=None, **options):
     """The names and shapes of the state dict, by our account."""
     images = jax.ShapeDtypeStruct((1, *size), np.float32)
-    variables = jax.eval_shape(models.create(name).init, jax.random.key(0), images)
-    sources = models.sources(name)
+    model = models.create(name, **options)
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    sources = models.sources(name, **options)
     rules = sources[source or next(iter(sources))]
     return variables, keys.published_shapes(variables, rules)
 
@@ -243,17 +244,21 @@ def test_equals_timm_too(name):
         record(f"timm/{name}", reference["parameters"], largest)
 
 
-@pytest.mark.parametrize("name", ALL_DILATED)
-def test_equals_its_reference_with_dilations_instead_of_strides(name):
+@pytest.mark.parametrize("name", ALL_WITH_OPTIONS)
+def test_equals_its_reference_with_other_options(name):
     reference = REFERENCES[name]
-    base, _, stride = name.partition("/output_stride=")
-    _, shapes = published_shapes(base, (*reference["input"], 3))
+    base, _, option = name.partition("/")
+    field, _, value = option.partition("=")
+    options = {field: int(value) if value.isdecimal() else value}
+    _, shapes = published_shapes(base, (*reference["input"], 3), **options)
+    described = "\n".join(sorted(f"{key} {shape}" for key, shape in shapes.items()))
+    assert zlib.crc32(described.encode()) == reference["keys"]
     state = {
         key: inputs.weight(key, shape, reference["gain"])
         for key, shape in shapes.items()
     }
-    variables = pretrained.load(base, state)
-    model = models.create(base, output_stride=int(stride))
+    variables = pretrained.load(base, state, **options)
+    model = models.create(base, **options)
     images = inputs.images(*reference["input"])
     logits = run(lambda v, x: model.apply(v, x)[0]["logits"], variables, images)
     largest = difference(logits, reference["logits"])

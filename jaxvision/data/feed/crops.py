@@ -191,25 +191,67 @@ def letterbox(size: Size, *, method: Method = "bilinear") -> Crop:
 
 
 @CROPS.recorded
-def padded(size: Size) -> Crop:
-    """The whole image as it is, in the upper left corner, and black beyond.
+def random_scaled_crop(
+    size: Size,
+    *,
+    scale: tuple[float, float] = (0.5, 2.0),
+    method: Method = "bilinear",
+) -> Crop:
+    """A window of the image, which was made larger or smaller by a random factor.
 
-    The class of the added pixels in a `segmentation` is 255: they do not count.  Its
-    `choose` raises `DecodeError` for an image that is larger.
+    The factor is uniform in `scale`, and the place of the window uniform within the
+    image.  Where the image is smaller than the window it lies at a random place in it,
+    and what is added is black; its class in a `segmentation` is 255, and does not
+    count.  Chen et al. 2017, https://arxiv.org/abs/1706.05587, section 4.1.
     """
+    check(
+        (
+            0 < scale[0] <= scale[1],
+            f"scale must be two positive factors in order, got {scale}",
+        )
+    )
+    target_height, target_width = side_pair(size)
+
+    def choose(height: int, width: int, draws: Iterator[float]) -> Box:
+        factor = scale[0] + next(draws) * (scale[1] - scale[0])
+        box_height = max(round(target_height / factor), 1)
+        box_width = max(round(target_width / factor), 1)
+        top, left = (
+            # From 0 to what is left over, which is negative in a smaller image.
+            math.floor(next(draws) * (abs(over) + 1)) * (1 if over > 0 else -1)
+            for over in (height - box_height, width - box_width)
+        )
+        return Box(top, left, box_height, box_width)
+
+    return _crop(size, choose, method)
+
+
+@CROPS.recorded
+def padded(size: Size, *, scale: float = 1, method: Method = "bilinear") -> Crop:
+    """The whole image in the upper left corner, and black beyond.
+
+    The class of the added pixels in a `segmentation` is 255: they do not count.
+
+    Args:
+      scale: how many times as large as the file's the image is; 1: as it is.
+
+    Its `choose` raises `DecodeError` for an image that is larger then.
+    """
+    check((scale > 0, f"scale must be positive, got {scale}"))
     target_height, target_width = side_pair(size)
 
     def choose(height: int, width: int, draws: Iterator[float]) -> Box:
         del draws
-        if height > target_height or width > target_width:
+        box = Box(0, 0, round(target_height / scale), round(target_width / scale))
+        if height > box.height or width > box.width:
             raise DecodeError(
                 f"it is {height}×{width} (height × width) and larger than the "
-                f"{target_height}×{target_width} that it is padded to: pad to more, or "
+                f"{box.height}×{box.width} that it is padded to: pad to more, or "
                 "resize it, for example with data.letterbox"
             )
-        return Box(0, 0, target_height, target_width)
+        return box
 
-    return Crop(side_pair(size), choose)
+    return _crop(size, choose, method)
 
 
 @CROPS.recorded

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import math
 import os
 from collections.abc import Iterator
@@ -43,9 +44,7 @@ def load(name: Name) -> Splits:
     `label`, a name or a whole number, and optionally its `split`.  A CSV is separated
     by commas and begins with the names of its columns; JSON Lines has one object per
     line.
-    Without a column `split`, a fifth of each class becomes the test split.  Where there
-    are rows of `test`, those of `validation` are not used: validation examples are
-    carved from `train`.
+    Without a column `split`, a fifth of each class becomes the test split.
 
     With a column `labels` in place of `label`, an image may show several classes or
     none: `cat;dog` in a CSV, a list of names or of whole numbers in JSON Lines.  It is
@@ -78,24 +77,22 @@ def load(name: Name) -> Splits:
     else:
         _refuse_unread(table, [row for _, row in found])
     train = [row for row in rows if row.split in (None, "train")]
-    tests = {row.split: row.split for row in rows if row.split in split_names.TESTS}
-    chosen, choice = split_names.choose(
-        tests,
+    chosen, words = split_names.choose(
+        {row.split: row.split for row in rows if row.split},
         describe=lambda split: f"the lines of {table.name} whose split is {split}",
     )
-    test = [row for row in rows if chosen and row.split == chosen]
+    parts = [train, *([row for row in rows if row.split == split] for split in chosen)]
     classes = _classes(train)
     # Problems with classes may follow from those found so far.
     refuse(table, problems)
-    refuse(table, _check_classes(train, test, classes, multi))
+    refuse(table, _check_classes(parts, classes, multi))
 
     indices = {label: i for i, label in enumerate(classes)}
     return splits(
         name.text,
         table.parent,
-        train=_annotated(train, indices, multi),
-        test=_annotated(test, indices, multi) if test else None,
-        choice=choice,
+        [_annotated(part, indices, multi) for part in parts],
+        words,
         class_names=tuple(classes),
         remedy=f"remove their lines from {table}",
         known=(table.name,),
@@ -256,8 +253,9 @@ def _class(label: Any, wrong: list[str]) -> str:
 
 
 def _check_classes(
-    train: list[_Row], test: list[_Row], classes: list[str], multi: bool
+    parts: list[list[_Row]], classes: list[str], multi: bool
 ) -> list[str]:
+    train, *others = parts
     if not train:
         return ["no line is of the split train"]
     if not classes:
@@ -270,7 +268,7 @@ def _check_classes(
     known = set(classes)
     return [
         f"line {row.line}: no training image has the label {label!r}"
-        for row in (*train, *test)
+        for row in sorted((*train, *itertools.chain(*others)))
         for label in (*row.labels, *row.unknown)
         if label not in known
     ]
