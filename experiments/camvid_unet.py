@@ -11,7 +11,7 @@ is `void`.  On two cores, at a third of the resolution and from published weight
 
     python -m experiments.camvid_unet --reduce 3 --crop 128 160 --canvas 128 160 \\
         --encoder tf_efficientnet_lite0 --weights efficientnet-lite0-57934424.pth \\
-        --epochs 60
+        --channels 96 64 48 32 16 --epochs 60
 
 Measured: not yet.
 """
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from experiments import segmentation_recipe
 from jaxvision.runs import run
-from jaxvision.types import Experiment
+from jaxvision.types import Experiment, Reference
 
 
 @dataclass(frozen=True)
@@ -29,21 +29,28 @@ class Config(segmentation_recipe.Config):
     """Any classifier with maps of strides 2, 4, 8, 16 and 32."""
     weights: str | None = "default"
     """Of the encoder: a file, a hub id or `default`; None: from scratch."""
+    channels: tuple[int, ...] = (256, 128, 64, 32, 16)
+    """Of the five steps on the way back up."""
 
 
-PUBLISHED = {Config(encoder="vgg16_bn", weights=None): 0.498}
+PUBLISHED = {
+    "masks:camvid11": Reference(
+        "test_mean_iou", 0.498, "GitLanx, Semantic-Segmentation-PyTorch: U-Net"
+    )
+}
 
 
 def build(config: Config) -> Experiment:
+    options = {"encoder": config.encoder, "decoder_channels": config.channels}
     return segmentation_recipe.build(
         config,
         model="unet",
-        options={"encoder": config.encoder},
-        weights=config.weights,
+        options=options,
+        initial=segmentation_recipe.of_encoder("unet", config.weights, **options),
         published=PUBLISHED,
-        source="GitLanx, Semantic-Segmentation-PyTorch",
     )
 
 
 if __name__ == "__main__":
-    run(build, Config, smoke=segmentation_recipe.SMOKE | dict(weights=None, encoder="resnet18"))
+    smoke = segmentation_recipe.SMOKE | dict(encoder="resnet18", weights=None)
+    run(build, Config, smoke=smoke)

@@ -18,7 +18,7 @@ from typing import Any
 from jaxvision import data, losses, models, optim, runs, tasks, visualise
 from jaxvision.errors import check
 from jaxvision.ops.augment import colour_jitter, compose, normalise, random_flip
-from jaxvision.types import Experiment, Model, Optimizer, Reference
+from jaxvision.types import Experiment, Model, Optimizer, Reference, Variables
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def build(
     *,
     model: str,
     options: Mapping[str, Any] | None = None,
-    weights: str | None = None,
+    initial: Callable[[], Variables] | None = None,
     outputs: Mapping[str, float] | None = None,
     optimizer: Callable[[Config, Model, int], Optimizer] | None = None,
     published: Mapping[str, Reference],
@@ -68,7 +68,7 @@ def build(
 
     Args:
       model: its name, and `options` those of `models.create`.
-      weights: published ones that the encoder begins with; None: all are drawn.
+      initial: the weights that it begins with; what they leave out, or all, is drawn.
       outputs: which outputs are trained with which weight; None: the scores alone.
       optimizer: of the config, the model and the steps of the run; None: AdamW with a
         one-cycle schedule.
@@ -87,13 +87,15 @@ def build(
     prepare = normalise(*models.normalisation(model, **fields))
     moves = [random_flip]
     if config.jitter:
-        moves.append(colour_jitter(*3 * [config.jitter], config.jitter / 4))
+        strength = config.jitter
+        moves.append(colour_jitter(strength, strength, strength, strength / 4))
+    smallest, largest = config.zoom
     train_data = data.train(
         train,
         config.batch_size,
         transform=compose(*moves, prepare),
         crop=data.random_scaled_crop(
-            config.crop, scale=tuple(zoom / config.reduce for zoom in config.zoom)
+            config.crop, scale=(smallest / config.reduce, largest / config.reduce)
         ),
         seed=config.seed,
     )
@@ -105,7 +107,7 @@ def build(
         canvas="largest",
     )
     steps = train_data.steps(config.epochs)
-    loss = losses.cross_entropy
+    loss = losses.of_maps(losses.cross_entropy)
     if config.balance:
         frequencies = losses.median_frequency(*data.pixel_counts(train))
         loss = losses.weighted_cross_entropy(frequencies)
@@ -123,13 +125,20 @@ def build(
         seed=config.seed,
         log_every=every,
         eval_every=every,
-        initial=None
-        if weights is None
-        else functools.partial(runs.backbone, model, weights, **fields),
+        initial=initial,
         classes=classes,
         show=visualise.segmentation,
         reference=published.get(config.dataset),
     )
+
+
+def of_encoder(
+    model: str, weights: str | None, **options: Any
+) -> Callable[[], Variables] | None:
+    """Published weights for the encoder of a model; None without any."""
+    if weights is None:
+        return None
+    return functools.partial(runs.backbone, model, weights, **options)
 
 
 def one_cycle(config: Config, model: Model, steps: int) -> Optimizer:
