@@ -106,13 +106,18 @@ FORMS = {
     ),
 }
 TABLES = {"without oneDNN": 1, "oneDNN": 2}
+LARGE = {"3×3", "many channels", "one channel a group, large maps"}
+QUICK = {
+    "without oneDNN": {"depthwise", "few channels"},
+    "oneDNN": FORMS.keys() - LARGE,
+}
+"""Those that the compiler is not long about; the others are in `make test-all`."""
 every_form = pytest.mark.parametrize(
     ("table", "form"),
     [
         pytest.param(table, form, marks=() if often else pytest.mark.slow)
         for table, form in itertools.product(TABLES, FORMS)
-        # What runs where oneDNN is not used takes the compiler longest.
-        for often in [table == "oneDNN" or form in ("depthwise", "few channels")]
+        for often in [form in QUICK[table]]
     ],
     indirect=["table"],
 )
