@@ -59,6 +59,7 @@ def join(sources: Sequence[Source], *, name: str) -> Source:
         return Joined(there, sizes) if len(there) == len(sizes) else None
 
     targets = [source.targets for source in sources if source.targets is not None]
+    sizes = [source.sizes for source in sources if source.sizes is not None]
     return sources[0]._replace(
         name=name,
         size=sum(source.size for source in sources),
@@ -68,6 +69,9 @@ def join(sources: Sequence[Source], *, name: str) -> Source:
         else None,
         encoded=joined([source.encoded for source in sources]),
         maps=joined([source.maps for source in sources]),
+        sizes=(lambda: np.concatenate([of_split() for of_split in sizes]))
+        if len(sizes) == len(sources)
+        else None,
         choice="",
     )
 

@@ -1,7 +1,7 @@
 """Load published weights into a model, and save a model's weights like them."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxvision import models
 from jaxvision.errors import UsageError
-from jaxvision.models import measures
+from jaxvision.models import measures, shapes
 from jaxvision.pretrained import keys, published, torch_pickle
 from jaxvision.pretrained.reading import read
 from jaxvision.types import Variables
@@ -171,10 +171,8 @@ def _differing(one: Shapes, two: Shapes) -> set[keys.Path]:
     return {path for path in one if one[path] != two.get(path)}
 
 
-def _shapes(name: str, input_shape: Iterable[int], **options) -> Shapes:
-    model = models.create(name, **options)
-    images = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
-    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+def _shapes(name: str, input_shape: tuple[int, ...], **options) -> Shapes:
+    variables = shapes.variables(name, input_shape, **options)
     return {path: leaf.shape for path, leaf in keys.flatten(variables).items()}
 
 

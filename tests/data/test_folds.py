@@ -127,6 +127,7 @@ def test_folds_of_all_files_keep_masks_with_their_images(tmp_path):
     train, test, _ = data.load(f"fold:1/5:all:masks:{tmp_path}")
     assert (train.size, test.size) == (8, 2)
     for part in train, test:
+        assert part.sizes().tolist() == [[2, 2]] * part.size
         for i, image in enumerate(part.read()["image"]):
             decoded = np.asarray(Image.open(_file(part.encoded(i))))
             assert (decoded == image[..., 0]).all()

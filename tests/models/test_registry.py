@@ -13,7 +13,7 @@ import pytest
 from jaxvision import models, optim
 from jaxvision.engine.state import count
 from jaxvision.errors import UsageError
-from jaxvision.models import measures, registry
+from jaxvision.models import measures, registry, shapes
 
 PARAMETERS = {
     # 784·10 + 10
@@ -58,10 +58,11 @@ QUICK = (*PARAMETERS, "resnet18", "vit_tiny_patch16_224", "mobilenetv1_100")
 """The others are in `make test-all`."""
 
 
-def shapes(name, batch=2, **options):
+def trained(name, batch=2, **options):
+    """Variables, outputs and state of a training pass, as shapes."""
     model = models.create(name, **options)
     images = jax.ShapeDtypeStruct((batch, *models.default_input(name)), jnp.float32)
-    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    variables = shapes.variables(name, **options)
     outputs, state = jax.eval_shape(
         lambda v, x: model.apply(v, x, train=True, key=jax.random.key(1)),
         variables,
@@ -72,7 +73,7 @@ def shapes(name, batch=2, **options):
 
 @pytest.mark.parametrize("name", PARAMETERS | DENSE)
 def test_parameter_count_is_the_published_one(name):
-    assert count(shapes(name)[0]["params"]) == (PARAMETERS | DENSE)[name]
+    assert count(shapes.variables(name)["params"]) == (PARAMETERS | DENSE)[name]
 
 
 def test_images_are_normalised_as_published_weights_expect():
@@ -94,7 +95,7 @@ def test_images_are_normalised_as_published_weights_expect():
 
 @pytest.mark.parametrize("name", [*PARAMETERS, *SMALLEST])
 def test_weight_decay_shrinks_kernels_alone(name):
-    params = shapes(name)[0]["params"]
+    params = shapes.variables(name)["params"]
     mask = optim.decay_mask(params, models.create(name).no_weight_decay)
     decayed = {
         jax.tree_util.keystr(path, simple=True, separator="/"): decays
@@ -117,7 +118,7 @@ def test_weight_decay_shrinks_kernels_alone(name):
     ],
 )
 def test_dense_models_give_every_pixel_a_score(name):
-    _, outputs, _ = shapes(name, num_classes=7, dtype=jnp.bfloat16)
+    _, outputs, _ = trained(name, num_classes=7, dtype=jnp.bfloat16)
     height, width, _ = models.default_input(name)
     scores = {key for key in outputs if key.endswith("logits")}
     for key in scores:
@@ -155,7 +156,9 @@ def test_every_parameter_count_is_the_published_one():
 )
 def test_trains_in_bfloat16_to_named_activations(name):
     remat = {"remat": True} if "remat" in fields(name) else {}
-    variables, outputs, state = shapes(name, num_classes=7, dtype=jnp.bfloat16, **remat)
+    variables, outputs, state = trained(
+        name, num_classes=7, dtype=jnp.bfloat16, **remat
+    )
     assert {str(leaf.dtype) for leaf in jax.tree.leaves(variables)} == {"float32"}
     assert outputs["logits"].shape == (2, 7)
     assert outputs["logits"].dtype == jnp.float32
@@ -200,8 +203,8 @@ def test_rematerialisation_changes_no_names_and_no_numbers(name):
              "googlenet", "resnetv2_18", "alexnet_fcn"]
 )  # fmt: skip
 def test_without_classes_there_are_features_only(name):
-    full, outputs, _ = shapes(name, batch=1)
-    variables, features, _ = shapes(name, batch=1, num_classes=0)
+    full, outputs, _ = trained(name, batch=1)
+    variables, features, _ = trained(name, batch=1, num_classes=0)
     assert set(outputs) - set(features) == {"logits"} | {
         key for key in outputs if key.startswith("aux")
     }
@@ -270,7 +273,7 @@ def test_unknown_names_and_options_name_the_nearest():
 
 
 def test_lenet5_is_the_table_of_1998():
-    _, outputs, _ = shapes("lenet5")
+    _, outputs, _ = trained("lenet5")
     assert {name: value.shape[1:] for name, value in outputs.items()} == {
         "c1": (28, 28, 6),
         "s2": (14, 14, 6),
@@ -286,7 +289,7 @@ def test_lenet5_is_the_table_of_1998():
 
 @pytest.mark.parametrize("n, m, k", [(0, 0, 0), (1, 1, 0), (3, 2, 1), (2, 3, 2)])
 def test_convnet_follows_its_three_numbers(n, m, k):
-    variables, outputs, _ = shapes("convnet", n=n, m=m, k=k)
+    variables, outputs, _ = trained("convnet", n=n, m=m, k=k)
     layers = [name.partition("_")[0] for name in variables["params"]]
     assert layers.count("Conv") == n * m
     assert layers.count("Dense") == k + 1
@@ -306,7 +309,7 @@ def test_convnet_follows_its_three_numbers(n, m, k):
 )
 def test_convnet_refuses_impossible_numbers(options, message):
     with pytest.raises(UsageError, match=message):
-        shapes("convnet", **options)
+        trained("convnet", **options)
 
 
 def test_dropout_draws_from_the_key_and_only_in_training():

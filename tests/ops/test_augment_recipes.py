@@ -64,8 +64,7 @@ def batch():
 
 
 def apply(transform, batch):
-    options = {"xla_backend_optimization_level": 0}
-    return jax.jit(transform, compiler_options=options)(KEY, batch)
+    return jax.jit(transform)(KEY, batch)
 
 
 def through_json(transform):

@@ -110,9 +110,7 @@ def convolution_as_on_accelerators(monkeypatch):
 
 def published_shapes(name, size, source=None, **options):
     """The names and shapes of the state dict, by our account."""
-    images = jax.ShapeDtypeStruct((1, *size), np.float32)
-    model = models.create(name, **options)
-    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    variables = models.shapes.variables(name, size, **options)
     sources = models.sources(name, **options)
     rules = sources[source or next(iter(sources))]
     return variables, keys.published_shapes(variables, rules)
@@ -124,12 +122,6 @@ def difference(ours, reference):
     assert list(ours.shape) == reference["shape"]
     values = np.ascontiguousarray(ours).reshape(-1)[inputs.probe(ours.shape)]
     return np.abs(values - np.array(reference["values"])).max() / reference["scale"]
-
-
-def run(function, *arguments):
-    """The function, compiled once and fast rather than to be fast."""
-    compiled = jax.jit(function).lower(*arguments)
-    return compiled.compile({"xla_backend_optimization_level": 0})(*arguments)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -157,12 +149,11 @@ def test_equals_its_reference(name):
 
     gradients = reference.get("gradients", {})
     if gradients:
-        (params, at_images), outputs = run(
-            jax.grad(scalar, (0, 1), has_aux=True), variables["params"], images
-        )
+        differentiate = jax.jit(jax.grad(scalar, (0, 1), has_aux=True))
+        (params, at_images), outputs = differentiate(variables["params"], images)
         ours = published(name, {"params": params}) | {"images": at_images}
     else:
-        _, outputs = run(scalar, variables["params"], images)
+        _, outputs = jax.jit(scalar)(variables["params"], images)
     if "constants" in reference:
         described = "\n".join(sorted(
             f"{key} {value.shape} {np.abs(np.float64(value)).sum():.5g}"
@@ -202,9 +193,8 @@ def test_trains_as_its_reference(name, monkeypatch):
             return (outputs["logits"] * weights).sum(), (outputs["logits"], state)
 
         images = np.float64(inputs.images(*found["input"]))
-        slopes, (logits, state) = run(
-            jax.grad(loss, has_aux=True), variables["params"], images
-        )
+        differentiate = jax.jit(jax.grad(loss, has_aux=True))
+        slopes, (logits, state) = differentiate(variables["params"], images)
     gradients = published(name, {"params": slopes})
     running = published(name, state)
     differences = {
@@ -236,11 +226,11 @@ def test_equals_timm_too(name):
     _, options = models.timm(name)
     if options:
         with pytest.raises(UsageError, match=r"timm's weights.*give epsilon=1e-05"):
-            pretrained.load(name, state)
-    variables = pretrained.load(name, state, **options)
+            pretrained.load(name, state, input_shape=size)
+    variables = pretrained.load(name, state, input_shape=size, **options)
     model = models.create(name, **options)
     images = inputs.images(*reference["input"])
-    logits = run(lambda v, x: model.apply(v, x)[0]["logits"], variables, images)
+    logits = jax.jit(lambda v, x: model.apply(v, x)[0]["logits"])(variables, images)
     largest = difference(logits, reference["logits"])
     assert largest <= TOLERANCE
     if FOR_THE_TABLE:
@@ -253,17 +243,18 @@ def test_equals_its_reference_with_other_options(name):
     base, _, option = name.partition("/")
     field, _, value = option.partition("=")
     options = {field: int(value) if value.isdecimal() else value}
-    _, shapes = published_shapes(base, (*reference["input"], 3), **options)
+    size = (*reference["input"], 3)
+    _, shapes = published_shapes(base, size, **options)
     described = "\n".join(sorted(f"{key} {shape}" for key, shape in shapes.items()))
     assert zlib.crc32(described.encode()) == reference["keys"]
     state = {
         key: inputs.weight(key, shape, reference["gain"])
         for key, shape in shapes.items()
     }
-    variables = pretrained.load(base, state, **options)
+    variables = pretrained.load(base, state, input_shape=size, **options)
     model = models.create(base, **options)
     images = inputs.images(*reference["input"])
-    logits = run(lambda v, x: model.apply(v, x)[0]["logits"], variables, images)
+    logits = jax.jit(lambda v, x: model.apply(v, x)[0]["logits"])(variables, images)
     largest = difference(logits, reference["logits"])
     assert largest <= TOLERANCE
     if FOR_THE_TABLE:

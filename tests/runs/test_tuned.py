@@ -12,6 +12,8 @@ from jaxvision import models, tasks
 from jaxvision.files import read_object
 from jaxvision.runs import run
 
+pytestmark = pytest.mark.slow
+
 DATASET = "scenes:24x24x3:96:40"
 
 
