@@ -144,7 +144,7 @@ SMP = {
 
 ENCODERS = (
     "unet/encoder=mobilenet_v2", "unet/encoder=efficientnet_b0",
-    "fpn/encoder=resnet50", "pspnet/encoder=resnet18",
+    "fpn/encoder=resnet50", "fpn/encoder=vgg11", "pspnet/encoder=resnet18",
     "deeplabv3plus/encoder=mobilenet_v2", "deeplabv3plus/encoder=efficientnet_b0",
 )  # fmt: skip
 """The same on other encoders."""
