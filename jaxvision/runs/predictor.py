@@ -187,7 +187,7 @@ class Predictor:
         those of the run were.  Raises `UsageError` for a set of other classes.
         """
         pipeline = self.pipeline(on, batch_size) if isinstance(on, str) else on
-        pipeline.check_read_by(self.task)
+        pipeline.check_measured_by(self.task)
         mesh = sharding.make_mesh(1)
         placed = functools.partial(sharding.place_resident, mesh)
         evaluator = Evaluator(
