@@ -262,13 +262,16 @@ def in_pycocotools(rows: dict[str, np.ndarray]) -> Callable[[], float]:
         for number, (image, k) in enumerate(np.argwhere(classes >= 0).tolist(), 1):
             x_min, y_min, x_max, y_max = boxes[image, k].astype(float).tolist()
             box = [x_min, y_min, x_max - x_min, y_max - y_min]
-            yield (image, k), {
-                "id": number,
-                "image_id": image,
-                "category_id": int(classes[image, k]),
-                "bbox": box,
-                "area": box[2] * box[3],
-            }
+            yield (
+                (image, k),
+                {
+                    "id": number,
+                    "image_id": image,
+                    "category_id": int(classes[image, k]),
+                    "bbox": box,
+                    "area": box[2] * box[3],
+                },
+            )
 
     objects = [
         entry | {"iscrowd": int(rows["crowd"][place])}

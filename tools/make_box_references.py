@@ -127,7 +127,9 @@ def detection_order(boxes, scores, classes, threshold):
 
 
 def matchers():
-    boxes, anchors = (tensor(inputs.boxes(name, n)) for name, n in (("a", 6), ("b", 80)))
+    boxes, anchors = (
+        tensor(inputs.boxes(name, n)) for name, n in (("a", 6), ("b", 80))
+    )
     quality = ops.box_iou(boxes, anchors)
     return {
         "matcher": detection.Matcher(0.5, 0.3)(quality).tolist(),

@@ -189,12 +189,12 @@ def _spread(
 def _entries(
     rows: _Samples, columns: _Samples, corner: Array, width: Array
 ) -> tuple[list[Array], list[Array]]:
-    """The entries of the table that are read for each bin, and their weights, [R,P,Q]."""
+    """Entries of the table that are read for each bin, and their weights, [R,P,Q]."""
 
     def neighbours(samples: _Samples) -> list[tuple[Array, Array]]:
-        low = jnp.floor(samples.place).astype(jnp.int32)
+        part = samples.place % 1
+        low = samples.place.astype(jnp.int32)
         high = jnp.minimum(low + 1, samples.last[:, None, None])
-        part = samples.place - low
         pairs = []
         for s in range(samples.place.shape[2]):
             pairs.append((low[..., s], ((1 - part) * samples.weight)[..., s]))

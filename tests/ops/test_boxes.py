@@ -100,7 +100,9 @@ def test_areas_and_shares():
 def test_forms_of_boxes():
     boxes = inputs.boxes("a", 7)
     np.testing.assert_allclose(ops.corner_form(ops.centre_form(boxes)), boxes)
-    np.testing.assert_allclose(ops.centre_form(jnp.asarray([1.0, 2, 5, 4])), [3, 3, 4, 2])
+    np.testing.assert_allclose(
+        ops.centre_form(jnp.asarray([1.0, 2, 5, 4])), [3, 3, 4, 2]
+    )
     wild = jnp.asarray([[-5.0, 3, 200, 90], [-9, -9, -3, -3], [1, 2, 3, 4]])
     np.testing.assert_array_equal(
         ops.clip(wild, 80, 100), [[0, 3, 100, 80], [0, 0, 0, 0], [1, 2, 3, 4]]

@@ -1,7 +1,6 @@
 """RoIAlign against torchvision, and its gradients."""
 
 import json
-import math
 from pathlib import Path
 
 import jax
@@ -9,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvision.errors import UsageError
-from jaxvision.ops.roi_align import levels_of, roi_align, roi_align_of_levels
+from jaxvision.ops.roi_align import roi_align, roi_align_of_levels
 from tools import box_inputs as inputs
 from tools.parity_inputs import probe
 

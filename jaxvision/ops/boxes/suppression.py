@@ -4,11 +4,11 @@ The greedy rule, exactly: go through the boxes in falling order of their scores,
 equal ones the first first, and keep a box unless its IoU with one that was kept is
 greater than the threshold.  Boxes of different classes do not see each other.
 
-It is computed in blocks of the sorted boxes.  Those of a block are held against all that
-were kept before, and what is left of them against each other, until nothing changes:
-the first of them is right at once, and each time at least one more.  The loop ends with
-the last output that was asked for.  What it costs is boxes × kept / 2 overlaps in
-vector instructions, and a few turns of a loop for each block.
+It is computed in blocks of the sorted boxes.  Those of a block are held against all
+that were kept before, and what is left of them against each other, until nothing
+changes: the first of them is right at once, and each time at least one more.  The loop
+ends with the last output that was asked for.  What it costs is boxes × kept / 2
+overlaps in vector instructions, and a few turns of a loop for each block.
 """
 
 from typing import NamedTuple
@@ -33,7 +33,7 @@ DEAD = np.iinfo(np.int32).min
 
 
 class Kept(NamedTuple):
-    """The boxes that stay, in falling order of their scores, and padding behind them."""
+    """The boxes that stay, in falling order of their scores, and then padding."""
 
     indices: Array
     """int32 [K]: which of the boxes; 0 in the padding."""
@@ -74,8 +74,10 @@ def nms(
         (outputs >= 1, f"outputs must be at least 1, got {outputs}"),
     )
     limit = _rounded_down(threshold)
+    boxes, scores = jnp.asarray(boxes), jnp.asarray(scores)
     ranks = _ranks(scores, valid)
-    order = _falling(ranks)
+    places = jnp.arange(count, dtype=jnp.int32)
+    _, order = lax.sort((~ranks, places), num_keys=1, is_stable=True)
     candidates = jnp.sum(ranks > DEAD, dtype=jnp.int32)
 
     # Corners, area, place and class of the sorted boxes, a row each, so that a block is
@@ -83,9 +85,9 @@ def nms(
     there = boxes[order].astype(jnp.float32)
     columns = [*corners(there), area(there), order.astype(jnp.float32)]
     if classes is not None:
-        columns.append(classes[order].astype(jnp.float32))
+        columns.append(jnp.asarray(classes)[order].astype(jnp.float32))
     table = jnp.pad(jnp.stack(columns), ((0, 0), (0, -count % BLOCK)))
-    places = jnp.arange(BLOCK)
+    places = jnp.arange(BLOCK, dtype=jnp.int32)
     before = places[:, None] < places[None]
     until = places[:, None] <= places[None]
 
@@ -175,12 +177,17 @@ def nms_of_classes(
         return nms(boxes, scores, threshold, outputs=limit, valid=valid)
 
     each = jax.vmap(of_class, in_axes=(1, 1, 1))(boxes, scores, valid)
-    best = _falling(_ranks(each.scores.ravel(), each.valid.ravel()))[:outputs]
-    kept = Kept(*(array.ravel()[best] for array in each))
-    classes = jnp.where(kept.valid, (best // limit).astype(jnp.int32), -1)
-    short = max(outputs - num_classes * limit, 0)
-    kept = Kept(*(jnp.pad(array, (0, short)) for array in kept))
-    return kept, jnp.pad(classes, (0, short), constant_values=-1)
+    # In the order of scores, and of equal ones in that of boxes, and then of classes.
+    classes = jnp.arange(num_classes, dtype=jnp.int32)[:, None]
+    pairs = (each.indices * num_classes + classes).ravel()
+    ranks = _ranks(each.scores, each.valid).ravel()
+    ranks, pairs = lax.sort((~ranks, pairs), num_keys=2)
+    short = max(outputs - len(pairs), 0)
+    found = jnp.pad(~ranks[:outputs] > DEAD, (0, short))
+    pairs = jnp.where(found, jnp.pad(pairs[:outputs], (0, short)), 0)
+    best = jnp.where(found, scores.ravel()[pairs], 0)
+    kept = Kept(pairs // num_classes, found, best)
+    return kept, jnp.where(found, pairs % num_classes, -1)
 
 
 def soft_nms(
@@ -217,8 +224,10 @@ def soft_nms(
         (sigma is None or sigma > 0, f"sigma must be positive, got {sigma}"),
         (outputs >= 1, f"outputs must be at least 1, got {outputs}"),
     )
+    boxes, scores = jnp.asarray(boxes), jnp.asarray(scores)
     candidates = ~jnp.isnan(scores)
     candidates = candidates if valid is None else candidates & valid
+    classes = None if classes is None else jnp.asarray(classes)
     places = jnp.arange(len(scores), dtype=jnp.int32)
     lowered = jnp.where(candidates, scores.astype(jnp.float32), -jnp.inf)
 
@@ -260,12 +269,6 @@ def _ranks(scores: Array, valid: Array | None) -> Array:
     scores = jnp.where(scores == 0, 0, scores).astype(jnp.float32)
     bits = lax.bitcast_convert_type(scores, jnp.int32)
     return jnp.where(candidates, jnp.where(bits < 0, bits ^ 0x7FFFFFFF, bits), DEAD)
-
-
-def _falling(ranks: Array) -> Array:
-    """int32 [N]: the places of the highest rank first, of equal ones in their order."""
-    places = jnp.arange(len(ranks), dtype=jnp.int32)
-    return lax.sort((~ranks, places), num_keys=1, is_stable=True)[1]
 
 
 def _rounded_down(threshold: float) -> np.float32:

@@ -58,6 +58,7 @@ def atss(
     )
     if not len(boxes):
         return jnp.full(len(references), BACKGROUND, jnp.int32)
+    references, boxes = jnp.asarray(references), jnp.asarray(boxes)
     x, y, _, _ = corners(centre_form(references))
     gx, gy, _, _ = corners(centre_form(boxes))
     apart = (gx[:, None] - x[None]) ** 2 + (gy[:, None] - y[None]) ** 2
