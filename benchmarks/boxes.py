@@ -107,7 +107,7 @@ def matches() -> Case:
     maps = [(512 // stride, 512 // stride) for stride in strides]
     sizes = [[4 * s * 2 ** (k / 3) for k in range(3)] for s in strides]
     ratios = [[0.5, 1.0, 2.0]] * len(strides)
-    counts = draw.integers(1, 21, 8)
+    counts = draw.integers(1, 21, 8, dtype=np.int32)
     arrays = {"boxes": boxes_in(draw, (8, 20), *image, 16, 400), "counts": counts}
 
     def ours(boxes, counts):
@@ -195,7 +195,7 @@ def measure(
     if torch is not None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "arrays.npz"
-            np.savez(path, **case.arrays)
+            np.savez(path, allow_pickle=False, **case.arrays)
             torch("make", case.torch, str(path), case.options)
         sides["torch"] = partial(torch, "seconds")
     calls = {side: max(1, round(SECONDS / s(1))) for side, s in sides.items()}

@@ -30,8 +30,9 @@ def make(name, path, options):
     """Prepare a case on the arrays of a file."""
     global prepared
     with np.load(path) as arrays:
-        arrays = {k: torch.from_numpy(v) for k, v in arrays.items()}
-    prepared = CASES[name](**arrays, **options)
+        tensors = {k: torch.from_numpy(v) for k, v in arrays.items()}
+    case: Any = CASES[name]
+    prepared = case(**tensors, **options)
 
 
 def seconds(calls):

@@ -8,9 +8,16 @@ all images behind each other, and what is computed of them is computed for all a
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from jaxvision.errors import check, unknown
+from jaxvision.types import Batch, Rows
+
+Array = jax.Array
+
+FOUND = ("boxes", "scores", "classes")
+TRUE = ("boxes", "classes", "crowd", "area")
 
 
 class Boxes(NamedTuple):
@@ -64,19 +71,28 @@ class Set(NamedTuple):
     num_images: int
 
 
+def rows(found: Mapping[str, Array], batch: Batch) -> Rows:
+    """What `Task.update` keeps of a batch, under jit.
+
+    Args:
+      found: `boxes` [B,D,4], `scores` [B,D] and `classes` [B,D], -1 where there is
+        none, in the pixels of the batch's boxes.
+      batch: with `boxes`, `classes` and, where a set has them, `crowd` and `area`.
+    """
+    true = {name: batch[name] for name in TRUE if name in batch}
+    return {f"found_{name}": found[name] for name in FOUND} | true
+
+
 def from_rows(rows: Mapping[str, np.ndarray]) -> Set:
     """A set from the rows of an evaluation, in the order of its N images.
 
     Args:
-      rows: `found_boxes` [N,D,4], `found_scores` [N,D] and `found_classes` [N,D], whose
-        class is -1 where there is none, and of the batch (`types.Batch`) `boxes`
-        [N,M,4], `classes` [N,M] and `crowd` [N,M]; `area` [N,M], the pixels of each
-        object, where a set tells them (COCO counts those of its outline), else they
-        are those of its box.
+      rows: those of `rows`.  `area` [N,M] are the pixels of each object, where a set
+        tells them (COCO counts those of its outline); else they are those of its box.
 
     Raises `UsageError` for rows that are missing, or differ in their number of images.
     """
-    for name in ("found_boxes", "found_scores", "found_classes", "boxes", "classes"):
+    for name in (*(f"found_{name}" for name in FOUND), "boxes", "classes"):
         if name not in rows:
             raise unknown("row", name, rows)
     lengths = {name: len(array) for name, array in rows.items()}

@@ -100,8 +100,8 @@ def roi_align_of_levels(
     level = jnp.zeros(len(boxes), jnp.int32)
     if len(levels) > 1:
         level = levels_of(boxes, strides, canonical)
-    heights = np.array([each.shape[0] for each in levels], np.int32)
-    widths = np.array([each.shape[1] for each in levels], np.int32)
+    heights, widths = zip(*(each.shape[:2] for each in levels), strict=True)
+    height, width = jnp.asarray(heights)[level], jnp.asarray(widths)[level]
     scale = jnp.asarray([1 / stride for stride in strides], jnp.float32)[level]
     x_min, y_min, x_max, y_max = corners(boxes * scale[:, None] - 0.5 * aligned)
     least = -jnp.inf if aligned else 1.0
@@ -109,22 +109,19 @@ def roi_align_of_levels(
     wide = jnp.maximum(x_max - x_min, least)
 
     spread = partial(_spread, samples=samples)
-    rows = spread(y_min, tall, size[0], jnp.asarray(heights)[level], heights.max())
-    columns = spread(x_min, wide, size[1], jnp.asarray(widths)[level], widths.max())
+    rows = spread(y_min, tall, size[0], height, max(heights))
+    columns = spread(x_min, wide, size[1], width, max(widths))
     if samples is None:
-        return sum(
-            _by_products(
-                each,
-                jnp.where((level == k)[:, None, None], _laid_out(rows, len(each)), 0),
-                _laid_out(columns, each.shape[1]),
-            )
-            for k, each in enumerate(levels)
-        )
+        total = jnp.zeros((len(boxes), *size, levels[0].shape[2]), levels[0].dtype)
+        for k, each in enumerate(levels):
+            mine = jnp.where((level == k)[:, None, None], _laid_out(rows, len(each)), 0)
+            total += _by_products(each, mine, _laid_out(columns, each.shape[1]))
+        return total
     # All levels as one table of pixels, in which each box has a first place and rows.
     channels = levels[0].shape[2]
     table = jnp.concatenate([each.reshape(-1, channels) for each in levels])
-    first = np.cumsum([0, *(heights * widths)[:-1]], dtype=np.int32)
-    corner, width = jnp.asarray(first)[level], jnp.asarray(widths)[level]
+    pixels = [h * w for h, w in zip(heights, widths, strict=True)]
+    corner = jnp.asarray(np.cumsum([0, *pixels[:-1]], dtype=np.int32))[level]
     return _by_samples(table, *_entries(rows, columns, corner, width))
 
 
@@ -170,7 +167,7 @@ def _spread(
     samples: int | None,
 ) -> _Samples:
     """The samples of boxes along one axis of maps of `size` [R] pixels."""
-    most = samples if samples is not None else -(-int(largest) // bins)
+    most = samples if samples is not None else -(-largest // bins)
     bin_size = (side / bins)[:, None, None]
     count = jnp.full_like(bin_size, most)
     if samples is None:

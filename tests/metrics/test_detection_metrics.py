@@ -301,6 +301,19 @@ def test_tide_agrees_with_coco():
     assert all(costs[f"{kind}_cost"] >= 0 for kind in tide.KINDS)
 
 
+def test_rows_are_those_of_a_batch_and_of_any_batches():
+    whole = random_rows(2)
+    parts = []
+    for part in np.array_split(np.arange(IMAGES), 7):
+        batch = {name: whole[name][part] for name in detection.TRUE}
+        found = {name: whole[f"found_{name}"][part] for name in detection.FOUND}
+        parts.append(detection.rows(found, batch | {"image": None}))
+    joined = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+    assert joined.keys() == whole.keys()
+    wanted = coco.compute(whole, CLASSES)
+    assert coco.compute(joined, CLASSES)["ap"] == wanted["ap"]
+
+
 def test_bad_rows_are_named():
     rows = random_rows(0, images=6)
     with pytest.raises(UsageError, match="'found_scores'"):
