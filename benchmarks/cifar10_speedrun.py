@@ -705,7 +705,7 @@ def choose_dtype(name: str) -> Any:
 def load(config: Config) -> Data:
     """The first images of both splits, on the device."""
     splits = data.load(config.dataset)
-    for split in splits:
+    for split in (splits.train, splits.test):
         check(
             (
                 split.image_shape == (SIDE, SIDE, 3)
@@ -714,7 +714,7 @@ def load(config: Config) -> Data:
                 f"{len(split.class_names)} classes: give a set like CIFAR-10",
             )
         )
-    train, test = (split.read() for split in splits)
+    train, test = splits.train.read(), splits.test.read()
     return Data(
         jnp.asarray(train["image"][: config.images]),
         jnp.asarray(train["label"][: config.images]),

@@ -33,8 +33,8 @@ from benchmarks.timing import timer
 from jaxvision import onednn
 from jaxvision.errors import unknown
 from jaxvision.ops.convolution import Geometry, conv2d, native
-from jaxvision.ops.pooling import max_pool
-from jaxvision.ops.upsample import conv_transpose_2x2, upsample
+from jaxvision.ops.pooling import max_pool, max_pool_with_switches, max_unpool
+from jaxvision.ops.upsample import conv_transpose, conv_transpose_2x2, resize, upsample
 
 RECORD = records.COMMITTED / "ops.json"
 PARTS = ("output", "by_images", "by_kernel")
@@ -55,7 +55,7 @@ class Op(NamedTuple):
     xla: Callable
     torch: str
     """Its name for `peers/ops_torch.py`."""
-    options: dict[str, int]
+    options: dict[str, Any]
     """Keyword arguments of PyTorch's function."""
 
 
@@ -82,6 +82,24 @@ def pooling(images, window, strides, padding) -> Op:
     return Op(images, None, ours, xla, "max_pool2d", options)
 
 
+def unpooling(images, window) -> Op:
+    """Pooling and its inverse, since neither side knows the places beforehand."""
+    batch, height, width, channels = images
+    shape = (batch, height // window, window, width // window, window, channels)
+
+    def ours(x):
+        return max_unpool(*max_pool_with_switches(x, window), window, x.shape[1:3])
+
+    def xla(x):
+        apart = x.reshape(shape).transpose(0, 1, 3, 5, 2, 4)
+        windows = apart.reshape(-1, window * window)
+        places = jnp.arange(len(windows)), windows.argmax(-1)
+        spread = jnp.zeros_like(windows).at[places].set(windows[places])
+        return spread.reshape(apart.shape).transpose(0, 1, 4, 2, 5, 3).reshape(images)
+
+    return Op(images, None, ours, xla, "unpooled", {"kernel_size": window})
+
+
 def doubling(images, method) -> Op:
     batch, height, width, channels = images
     shape = (batch, 2 * height, 2 * width, channels)
@@ -98,6 +116,39 @@ def transposed(images, out_channels) -> Op:
 
     kernel = (2, 2, images[3], out_channels)
     return Op(images, kernel, ours, xla, "conv_transpose2d", {"stride": 2})
+
+
+def resizing(images, factor, align_corners) -> Op:
+    batch, height, width, channels = images
+    size = (factor * height, factor * width)
+    if align_corners:
+        # Its pixels have their centres between whole numbers.
+        scale = jnp.array(
+            [(w - 1) / (h - 1) for h, w in zip(images[1:3], size, strict=True)]
+        )
+
+        def xla(x):
+            shape = (batch, *size, channels)
+            return jax.image.scale_and_translate(
+                x, shape, (1, 2), scale, 0.5 - 0.5 * scale, "linear", antialias=False
+            )
+
+    else:
+        xla = partial(jax.image.resize, shape=(batch, *size, channels), method="linear")
+    options = {"size": size, "mode": "bilinear", "align_corners": align_corners}
+    ours = partial(resize, size=size, align_corners=align_corners)
+    return Op(images, None, ours, xla, "interpolate", options)
+
+
+def transposed_4x4(images, out_channels) -> Op:
+    def xla(x, kernel):
+        return lax.conv_transpose(x, kernel, (2, 2), "SAME")
+
+    def ours(x, kernel):  # JAX's transposed convolution mirrors its kernel
+        return conv_transpose(x, kernel[::-1, ::-1].swapaxes(2, 3))
+
+    kernel, options = (4, 4, images[3], out_channels), {"stride": 2, "padding": 1}
+    return Op(images, kernel, ours, xla, "conv_transpose2d", options)
 
 
 OPS = {
@@ -124,9 +175,13 @@ OPS = {
     ),
     "2×2 max-pool 32 at 28²": pooling((128, 28, 28, 32), 2, 2, 0),
     "3×3/2 max-pool 64 at 32²": pooling((32, 32, 32, 64), 3, 2, 1),
+    "2×2 max-pool and unpool 64 at 32²": unpooling((32, 32, 32, 64), 2),
     "nearest ×2 64 at 32²": doubling((16, 32, 32, 64), "nearest"),
     "bilinear ×2 64 at 32²": doubling((16, 32, 32, 64), "bilinear"),
+    "bilinear ×8 21 at 28²": resizing((8, 28, 28, 21), 8, False),
+    "bilinear ×4 21 at 56², corners aligned": resizing((8, 56, 56, 21), 4, True),
     "2×2 transposed 64→32 at 32²": transposed((16, 32, 32, 64), 32),
+    "4×4 transposed 64→64 at 32²": transposed_4x4((16, 32, 32, 64), 64),
 }
 
 

@@ -1,4 +1,5 @@
-"""Training steps on CPU: ours against PyTorch's, in turns, in the same run.
+"""Training steps on CPU, and evaluation at full resolution: ours against PyTorch's, in
+turns, in the same run.
 
     python -m benchmarks.speed --torch-python PATH           (about six minutes)
     make bench TORCH_PYTHON=PATH   (the same among others, compared with the record)
@@ -8,7 +9,12 @@ PATH is a Python with PyTorch, since this environment has none; it runs
 same recipe: float32, cross-entropy, momentum 0.9, one batch that is kept in memory.
 PyTorch uses all cores and runs eagerly, in whichever of its two memory layouts is
 faster for the row, as found before the first round.  Ours runs ten steps in a dispatch,
-and 39 of ResNet-20, as our experiments do.
+and 39 of ResNet-20, as our experiments do.  SegNet and FCN-8s are a quarter as wide as
+in their papers, see `networks.OPTIONS`.
+
+An evaluation goes through batches of images that are in memory, resizes the scores to
+the masks, and sums the loss and the confusion of all pixels: ours by the task, PyTorch
+as torchvision's reference script does.
 
 With `--compare` the command fails if a ratio is less than a third of the recorded one.
 That tolerates a busy machine and still notices when an optimisation is lost.
@@ -19,7 +25,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,8 +35,9 @@ import optax
 from benchmarks import cli, records, timing
 from benchmarks.networks import make_network
 from benchmarks.peers import peer
-from jaxvision import onednn
+from jaxvision import models, onednn, tasks
 from jaxvision.errors import unknown
+from jaxvision.types import UNKNOWN, Forward
 
 ROWS = {
     # shape of a batch, number of classes, steps in one dispatch of our side
@@ -41,6 +48,12 @@ ROWS = {
     "resnet50": ((32, 64, 64, 3), 1000, 10),
     "mobilenet_v2": ((64, 64, 64, 3), 1000, 10),
     "unet": ((16, 64, 64, 3), 2, 10),
+    "segnet": ((8, 128, 128, 3), 11, 10),
+    "fcn8s": ((8, 128, 128, 3), 11, 10),
+}
+EVALUATIONS = {
+    # shape of a batch, number of classes, height and width of the masks
+    "unet_small_evaluation": ((8, 240, 320, 3), 11, (360, 480)),
 }
 RECORD = records.COMMITTED / "speed.json"
 
@@ -49,7 +62,7 @@ RECORD = records.COMMITTED / "speed.json"
 class Config:
     torch_python: Path
     """Interpreter in which `import torch` works."""
-    rows: tuple[str, ...] = tuple(ROWS)
+    rows: tuple[str, ...] = (*ROWS, *EVALUATIONS)
     """Networks to measure."""
     rounds: int = 7
     """Turns of each side; the median of their ratios counts."""
@@ -63,25 +76,96 @@ class Config:
 
 def main(config: Config) -> int:
     for row in config.rows:
-        if row not in ROWS:
-            raise unknown("row", row, ROWS)
+        if row not in {**ROWS, **EVALUATIONS}:
+            raise unknown("row", row, {**ROWS, **EVALUATIONS})
     numbers = records.begin("speed")
     with peer(config.torch_python, "speed_torch.py") as torch:
         numbers["version_torch"] = torch("version")
         for row in config.rows:
-            numbers |= measure(row, torch, config)
+            sides = evaluation if row in EVALUATIONS else training
+            numbers |= measure(row, sides(row, torch), torch, config)
     records.write(numbers, config.output)
     print_table(config.rows, numbers)
     return records.regressions(numbers, RECORD) if config.compare else 0
 
 
-def measure(row: str, torch: Callable[..., Any], config: Config) -> dict[str, Any]:
-    """Images per second of both sides, and the median of the ratios of each round."""
+class Sides(NamedTuple):
+    """What takes turns."""
+
+    images: int
+    """Of a step of either side."""
+    ours: Callable[[int], float]
+    """`dispatches -> seconds of a step`."""
+    in_dispatch: int
+    compile_seconds: float
+    theirs: float
+    """Seconds of a step over there, at the first attempt."""
+    layout: str
+
+
+def training(row: str, torch: Callable[..., Any]) -> Sides:
     shape, classes, in_dispatch = ROWS[row]
     step, state = make_step(row, shape, classes)
     ours, compile_seconds = timed(step, state, in_dispatch, onednn.jit)
-    theirs, layout = torch("make", row, shape, classes)
-    dispatches = max(1, round(config.seconds / (in_dispatch * ours(1))))
+    return Sides(
+        shape[0],
+        ours,
+        in_dispatch,
+        compile_seconds,
+        *torch("make", row, shape, classes),
+    )
+
+
+def evaluation(row: str, torch: Callable[..., Any]) -> Sides:
+    shape, classes, size = EVALUATIONS[row]
+    network = row.removesuffix("_evaluation")
+    draw = np.random.default_rng(0)
+    images = jnp.asarray(draw.standard_normal(shape), jnp.float32)
+    model = models.create(network, num_classes=classes)
+    variables = jax.jit(model.init)(jax.random.key(0), images[:1])
+    task = tasks.segmentation(classes)
+    labels = draw.integers(0, classes, (shape[0], *size))
+    labels[draw.uniform(size=labels.shape) < 0.1] = UNKNOWN
+    batch = {
+        "image": images,
+        "segmentation": jnp.asarray(labels, jnp.uint8),
+        "canvas": jnp.ones(labels.shape, jnp.uint8),
+        "taken": jnp.tile(jnp.float32([[0, 0, size[1], size[0]]]), (shape[0], 1)),
+    }
+
+    def update(variables, batch):
+        def call(images, **options):
+            return model.apply(variables, images)
+
+        forward = Forward(call, jnp.int32(0), {})
+        return task.update(forward, batch, keys=None)[0]
+
+    started = time.perf_counter()
+    program = onednn.jit(update)
+    program.lower(variables, batch).compile()
+    compile_seconds = time.perf_counter() - started
+    total: Any = 0
+
+    def seconds(batches: int) -> float:
+        """With the sums of all of them on the host, in 64 bits."""
+        nonlocal total
+        started = time.perf_counter()
+        for _ in range(batches):
+            sums = program(variables, batch)
+            total = total + np.asarray(sums["confusion"]).astype(np.int64)
+        return (time.perf_counter() - started) / batches
+
+    seconds(1)
+    theirs = torch("make_evaluation", network, shape, classes, size)
+    return Sides(shape[0], seconds, 1, compile_seconds, *theirs)
+
+
+def measure(
+    row: str, sides: Sides, torch: Callable[..., Any], config: Config
+) -> dict[str, Any]:
+    """Images per second of both sides, and the median of the ratios of each round."""
+    ours, theirs = sides.ours, sides.theirs
+    dispatches = max(1, round(config.seconds / (sides.in_dispatch * ours(1))))
     steps = max(1, round(config.seconds / theirs))
 
     rates, ratios = [], []
@@ -92,14 +176,14 @@ def measure(row: str, torch: Callable[..., Any], config: Config) -> dict[str, An
         rates.append((around, theirs))
         ratios.append(theirs / around)
     own, other = (
-        shape[0] / statistics.median(side) for side in zip(*rates, strict=True)
+        sides.images / statistics.median(side) for side in zip(*rates, strict=True)
     )
     numbers = {
         "ours_images_per_second": own,
         "torch_images_per_second": other,
-        "torch_layout": layout,
+        "torch_layout": sides.layout,
         **timing.spread("ratio", ratios),
-        "compile_seconds": compile_seconds,
+        "compile_seconds": sides.compile_seconds,
     }
     print(f"{row}: {own:,.0f} against {other:,.0f} images/s", flush=True)
     return {f"{row}_{name}": value for name, value in numbers.items()}
@@ -112,8 +196,8 @@ def make_step(
     draw = np.random.default_rng(0)
     images = jnp.asarray(draw.standard_normal(shape), jnp.float32)
     apply, variables = make_network(row, images, classes)
-    targets = shape[:3] if row == "unet" else shape[:1]
-    labels = jnp.asarray(draw.integers(0, classes, targets))
+    logits, _ = jax.eval_shape(apply, *variables, images, jax.random.key(0))
+    labels = jnp.asarray(draw.integers(0, classes, logits.shape[:-1]))
     transform = optax.sgd(0.01, momentum=0.9)
 
     def loss(params, model_state, key):

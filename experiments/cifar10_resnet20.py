@@ -44,7 +44,8 @@ class Config:
     schedule: Literal["step", "one_cycle"] = "step"
     """`step` is the paper's; `one_cycle` gets further in few epochs."""
     validation: float = 0.1
-    """Share of the training split that chooses the best checkpoint."""
+    """Share of the training split that chooses the best checkpoint, where the data
+    declare no validation split beside a test split."""
     epochs: float = 182
     """Passes over the training images; 182 are the paper's 64,000 steps."""
     batch_size: int = 128
@@ -59,7 +60,7 @@ class Config:
 
 def build(config: Config) -> Experiment:
     splits = data.load(config.dataset, exclude=config.exclude)
-    train, validation = data.carve(splits.train, config.validation)
+    train, validation = data.train_and_validation(splits, config.validation)
     classes = train.class_names
 
     prepare = normalise(MEAN, STD)

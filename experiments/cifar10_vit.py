@@ -38,7 +38,8 @@ class Config:
     exclude: str | None = None
     """List of examples to leave out; `python -m jaxvision quality` writes one."""
     validation: float = 0.1
-    """Share of the training split that chooses the best checkpoint."""
+    """Share of the training split that chooses the best checkpoint, where the data
+    declare no validation split beside a test split."""
     epochs: float = 200
     """Passes over the training images."""
     warmup_epochs: float = 5
@@ -63,7 +64,7 @@ class Config:
 
 def build(config: Config) -> Experiment:
     splits = data.load(config.dataset, exclude=config.exclude)
-    train, validation = data.carve(splits.train, config.validation)
+    train, validation = data.train_and_validation(splits, config.validation)
     classes = train.class_names
 
     prepare = normalise(MEAN, STD)

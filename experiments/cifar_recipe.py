@@ -30,7 +30,8 @@ class Config:
     exclude: str | None = None
     """List of examples to leave out; `python -m jaxvision quality` writes one."""
     validation: float = 0.1
-    """Share of the training split that chooses the best checkpoint."""
+    """Share of the training split that chooses the best checkpoint, where the data
+    declare no validation split beside a test split."""
     epochs: float = 200
     """Passes over the training images."""
     batch_size: int = 128
@@ -65,7 +66,7 @@ def build(
     Raises `UsageError` for images that differ in size.
     """
     splits = data.load(config.dataset, exclude=config.exclude)
-    train, validation = data.carve(splits.train, config.validation)
+    train, validation = data.train_and_validation(splits, config.validation)
     names = train.class_names
 
     height, width, _ = train.image_shape

@@ -36,7 +36,8 @@ class Config:
     loss: Literal["mse", "l1", "huber"] = "huber"
     """Squared error, absolute error, or the first for small errors only."""
     validation: float = 0.1
-    """Share of the training split that chooses the best checkpoint."""
+    """Share of the training split that chooses the best checkpoint, where the data
+    declare no validation split beside a test split."""
     epochs: float = 15
     """Passes over the training images."""
     batch_size: int = 64
@@ -56,7 +57,7 @@ def count(batch: Batch) -> Array:
 
 def build(config: Config) -> Experiment:
     splits = data.load(config.dataset)
-    train, validation = data.carve(splits.train, config.validation)
+    train, validation = data.train_and_validation(splits, config.validation)
 
     prepare = normalise(MEAN, STD)
     crop = None if config.crop is None else data.stretch(config.crop)

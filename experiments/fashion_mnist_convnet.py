@@ -41,7 +41,8 @@ class Config:
     flip: bool = True
     """Mirror half of the training images; not useful for digits."""
     validation: float = 5000 / 60000
-    """Share of the training split that chooses the best checkpoint."""
+    """Share of the training split that chooses the best checkpoint, where the data
+    declare no validation split beside a test split."""
     epochs: float = 12
     """Passes over the training images."""
     batch_size: int = 128
@@ -56,7 +57,7 @@ class Config:
 
 def build(config: Config) -> Experiment:
     splits = data.load(config.dataset, exclude=config.exclude)
-    train, validation = data.carve(splits.train, config.validation)
+    train, validation = data.train_and_validation(splits, config.validation)
     classes = train.class_names
 
     prepare = normalise(0.286, 0.353)

@@ -49,7 +49,8 @@ class Config:
     test_resize: int = 256
     """To what their shorter side is resized before."""
     validation: float = 0.01
-    """Share of the training split that chooses the best checkpoint."""
+    """Share of the training split that chooses the best checkpoint, where the data
+    declare no validation split beside a test split."""
     epochs: float = 90
     """Passes over the training images."""
     warmup_epochs: float = 0
@@ -99,7 +100,7 @@ def build(
       mean, std: of each channel, for pixels from 0 to 1, by which they are normalised.
     """
     splits = data.load(config.dataset, exclude=config.exclude)
-    train, validation = data.carve(splits.train, config.validation)
+    train, validation = data.train_and_validation(splits, config.validation)
     classes = train.class_names
 
     prepare = normalise(mean, std)

@@ -35,7 +35,8 @@ class Config(imagenet_resnet50.Config):
     test_resize: int = 146
     """To what their shorter side is resized before."""
     validation: float = 0.1
-    """Share of the training split that chooses the best checkpoint."""
+    """Share of the training split that chooses the best checkpoint, where the data
+    declare no validation split beside a test split."""
     epochs: float = 80
     """Passes over the training images."""
     warmup_epochs: float = 5

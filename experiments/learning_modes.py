@@ -32,7 +32,8 @@ class Config:
     dataset: str = "mnist_5k"
     """`mnist_5k` (embedded), or any TFDS set of images of one size."""
     validation: float = 0.1
-    """Share of the training split that chooses the best checkpoint."""
+    """Share of the training split that chooses the best checkpoint, where the data
+    declare no validation split beside a test split."""
     epochs: float = 20
     """Passes over the training images, the same for every mode."""
     batch_size: int = 32
@@ -47,7 +48,7 @@ class Config:
 
 def build(config: Config) -> Experiment:
     splits = data.load(config.dataset)
-    train, validation = data.carve(splits.train, config.validation)
+    train, validation = data.train_and_validation(splits, config.validation)
     classes = train.class_names
     prepare = normalise(0.1307, 0.3081)
 

@@ -29,7 +29,8 @@ class Config:
     model: Literal["lenet5", "lenet5_relu"] = "lenet5"
     """`lenet5` is that of 1998; `lenet5_relu` has ReLU and max pooling."""
     validation: float = 5000 / 60000
-    """Share of the training split that chooses the best checkpoint."""
+    """Share of the training split that chooses the best checkpoint, where the data
+    declare no validation split beside a test split."""
     epochs: float = 12
     """Passes over the training images."""
     batch_size: int = 128
@@ -44,7 +45,7 @@ class Config:
 
 def build(config: Config) -> Experiment:
     splits = data.load(config.dataset, exclude=config.exclude)
-    train, validation = data.carve(splits.train, config.validation)
+    train, validation = data.train_and_validation(splits, config.validation)
     classes = train.class_names
 
     # 28×28 → 32×32, and about zero mean and unit variance over the digits.

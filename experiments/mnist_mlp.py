@@ -33,7 +33,8 @@ class Config:
     dataset: str = "mnist"
     """`mnist_5k` (embedded), or any TFDS set of images of one size."""
     validation: float = 5000 / 60000
-    """Share of the training split that chooses the best checkpoint."""
+    """Share of the training split that chooses the best checkpoint, where the data
+    declare no validation split beside a test split."""
     loss: Literal["cross_entropy", "sum_of_squares"] = "cross_entropy"
     """Cross-entropy of the softmax, or the squared error of logistic outputs."""
     epochs: float = 15
@@ -50,7 +51,7 @@ class Config:
 
 def build(config: Config) -> Experiment:
     splits = data.load(config.dataset)
-    train, validation = data.carve(splits.train, config.validation)
+    train, validation = data.train_and_validation(splits, config.validation)
     classes = train.class_names
     prepare = normalise(0.1307, 0.3081)
 

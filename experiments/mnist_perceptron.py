@@ -24,7 +24,8 @@ class Config:
     dataset: str = "mnist"
     """`mnist_5k` (embedded), or any TFDS set of images of one size."""
     validation: float = 5000 / 60000
-    """Share of the training split that chooses the best checkpoint."""
+    """Share of the training split that chooses the best checkpoint, where the data
+    declare no validation split beside a test split."""
     epochs: float = 10
     """Passes over the training images."""
     batch_size: int = 100
@@ -37,7 +38,7 @@ class Config:
 
 def build(config: Config) -> Experiment:
     splits = data.load(config.dataset)
-    train, validation = data.carve(splits.train, config.validation)
+    train, validation = data.train_and_validation(splits, config.validation)
     classes = train.class_names
     prepare = normalise(0, 1)
 

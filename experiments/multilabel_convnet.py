@@ -24,7 +24,8 @@ class Config:
     dataset: str = "scenes:64x64x3"
     """`scenes:HxWx3` (drawn, offline), or any set with several labels or objects."""
     validation: float = 0.1
-    """Share of the training split that chooses the best checkpoint."""
+    """Share of the training split that chooses the best checkpoint, where the data
+    declare no validation split beside a test split."""
     epochs: float = 15
     """Passes over the training images."""
     batch_size: int = 64
@@ -43,7 +44,7 @@ class Config:
 
 def build(config: Config) -> Experiment:
     splits = data.load(config.dataset)
-    train, validation = data.carve(splits.train, config.validation)
+    train, validation = data.train_and_validation(splits, config.validation)
     classes = train.class_names
 
     prepare = normalise(MEAN, STD)

@@ -32,7 +32,8 @@ class Config:
     width: int = 16
     """Channels of the first level of the U-Net; each further one has twice as many."""
     validation: float = 0.1
-    """Share of the training split that chooses the best checkpoint."""
+    """Share of the training split that chooses the best checkpoint, where the data
+    declare no validation split beside a test split."""
     epochs: float = 20
     """Passes over the training images."""
     batch_size: int = 32
@@ -51,7 +52,7 @@ class Config:
 
 def build(config: Config) -> Experiment:
     splits = data.load(config.dataset)
-    train, validation = data.carve(splits.train, config.validation)
+    train, validation = data.train_and_validation(splits, config.validation)
     classes = train.class_names
 
     prepare = normalise(MEAN, STD)

@@ -17,7 +17,8 @@ class Config:
     dataset: str
     """A set of signals that are drawn as images of one size."""
     validation: float = 0.2
-    """Share of the training split that chooses the best checkpoint."""
+    """Share of the training split that chooses the best checkpoint, where the data
+    declare no validation split beside a test split."""
     epochs: float = 150
     """Passes over the training images."""
     batch_size: int = 16
@@ -49,7 +50,7 @@ def build(
       evaluation_batch: images in a batch of validation and test.
     """
     splits = data.load(config.dataset)
-    train, validation = data.carve(splits.train, config.validation)
+    train, validation = data.train_and_validation(splits, config.validation)
     classes = train.class_names
 
     train_data = data.train(

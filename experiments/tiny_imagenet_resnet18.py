@@ -42,7 +42,8 @@ class Config:
     width: int = 64
     """Channels of the first stage; each further one has twice as many."""
     validation: float = 0.1
-    """Share of the training split that chooses the best checkpoint."""
+    """Share of the training split that chooses the best checkpoint, where the data
+    declare no validation split beside a test split."""
     epochs: float = 30
     """Passes over the training images."""
     batch_size: int = 128
@@ -61,7 +62,7 @@ class Config:
 
 def build(config: Config) -> Experiment:
     splits = data.load(config.dataset, exclude=config.exclude)
-    train, validation = data.carve(splits.train, config.validation)
+    train, validation = data.train_and_validation(splits, config.validation)
     classes = train.class_names
 
     prepare = normalise(MEAN, STD)

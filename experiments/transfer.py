@@ -48,7 +48,8 @@ class Config:
     least_area: float = 0.35
     """Least share of an image that a training crop shows."""
     validation: float = 0.1
-    """Share of the training split that chooses the best checkpoint."""
+    """Share of the training split that chooses the best checkpoint, where the data
+    declare no validation split beside a test split."""
     validations: int = 10
     """How often it does."""
     epochs: float = 5
@@ -72,7 +73,7 @@ def build(config: Config) -> Experiment:
         (config.validations >= 1, "--validations must be 1 or more"),
     )
     splits = data.load(config.dataset)
-    train, validation = data.carve(splits.train, config.validation)
+    train, validation = data.train_and_validation(splits, config.validation)
     if config.train_images is not None:
         train = data.subset(train, config.train_images)
     classes, shape = train.class_names, (config.crop, config.crop, 3)

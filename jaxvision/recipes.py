@@ -185,6 +185,7 @@ class Kind:
 TRANSFORMS = Kind("transform", "ops.augment")
 CROPS = Kind("crop", "data.feed.crops")
 MODELS = Kind("model", "models")
+LOSSES = Kind("loss", "losses")
 TASKS = Kind("task", "tasks", strict=False)
 VIEWS = Kind("views", "tasks")
 SHOWS = Kind("show", "visualise", strict=False)

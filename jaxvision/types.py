@@ -36,7 +36,7 @@ Batch = Mapping[str, Array]
 `image` [B,H,W,C]: bytes from 0 to 255, until `ops.augment.normalise` makes floats.
 `label` int32 [B]: the class.
 `target` float [B,K]: the class as a distribution, where augmentation mixed examples.
-`presence` uint8 [B,K]: 1 for every class that is in the image.
+`presence` uint8 [B,K]: 1 for every class that is in the image; `UNKNOWN`: not known.
 `segmentation` uint8 [B,H,W]: the class of each pixel; `UNKNOWN`: does not count.
 `boxes` float32 [B,M,4]: x_min, y_min, x_max, y_max in pixels.  Coordinates are
 continuous: the pixel in row r and column c covers [c, c+1] × [r, r+1].
@@ -46,11 +46,17 @@ a group as one box (COCO) or an object that is hard to see (VOC).
 `instances` uint8 [B,M,H,W]: 1 where the object is seen.
 `keypoints` float32 [B,M,K,3]: x, y and 0 (not labelled; x = y = 0), 1 (labelled but
 hidden) or 2 (visible), as in COCO.
+`taken` float32 [B,4]: where it is there, annotations and predictions belong to the
+original image, and this is the part of it that `image` shows, as a box in its pixels,
+which may reach beyond it.
+`canvas` uint8 [B,H,W]: beside `taken`; 1 in the rows and columns of the original image,
+from the first on, and 0 beyond.  Maps have its size.
 `mask` bool [B]: False for the padding that completes the last batch of an evaluation.
 """
 
 UNKNOWN = 255
-"""The class, in `segmentation`, of a pixel that does not count."""
+"""In `segmentation` the class of a pixel that does not count, and in `presence` the
+answer that does not."""
 
 MAPS = ("segmentation", "instances")
 """What a batch holds for each pixel besides the image."""
@@ -168,6 +174,11 @@ class Task(NamedTuple):
     frozen: Callable[[], PyTree] = dict
     """Arrays on the host that no gradient changes, such as the variables of a teacher:
     read once, given to the programs as arguments, and found in `forward.frozen`."""
+    tuned: Callable[[Sums, Mapping[str, np.ndarray]], "Task"] | None = None
+    """`(sums, rows)` of the validation set by the best checkpoint `-> Task`: the same
+    task with all that is to be chosen on validation, such as thresholds.  It is what
+    the test measures and predictions are made by, and what the run keeps; None: there
+    is nothing to choose."""
 
 
 class Optimizer(NamedTuple):
@@ -230,7 +241,8 @@ class Pipeline(NamedTuple):
     """The shapes and types of a batch as it was read, `jax.ShapeDtypeStruct` by name,
     without decoding an image where the source can do without; None: not known."""
     choice: str = ""
-    """Of a test split: which examples it consists of and who says so, in words."""
+    """Of a test or validation split: which examples it consists of and who says so, in
+    words."""
     preparation: Any = None
     """A `data.feed.preparation.Preparation`, which makes the same input of images that
     are not in the set; None where that has no meaning, as in training, whose crops are
@@ -335,6 +347,9 @@ class Show(NamedTuple):
     """`(galleries, test_metrics) -> {file name: Figure}`."""
     values: Callable[[Mapping[str, np.ndarray]], Mapping[str, Any]] | None = None
     """`prediction ->` the same for programs, as JSON can hold it; None: its arrays."""
+    files: Callable[..., Mapping[str, bytes]] | None = None
+    """`(example, prediction) -> {ending: content}`: what is kept of one prediction as
+    files, such as `{".png": …}`, at the size of the image; None: nothing but words."""
 
 
 class Moment(NamedTuple):

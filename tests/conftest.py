@@ -2,6 +2,11 @@
 
 And compiles without oneDNN, so that programs come from the cache: most runs here are of
 a few steps.  Experiments in processes of their own and the tests of `onednn` have it.
+
+Programs are compiled fast rather than to be fast, in processes of their own as well:
+most run once or for a few steps, and compiling them was what most tests spent their
+time on.  HLO's passes (fusion, partitioning, oneDNN) stay as they are; LLVM's are left
+out, which vectorise loops.
 """
 
 import os
@@ -13,6 +18,7 @@ os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
 os.environ["JAX_NUMPY_DTYPE_PROMOTION"] = "strict"
 # Before JAX is imported, which is not before the first test module.
 os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "")
     + " --xla_force_host_platform_device_count=8"
@@ -22,10 +28,13 @@ os.environ["XLA_FLAGS"] = (
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
-    """One cache for the session and its subprocesses, apart from the user's own."""
+    """One cache for all processes of the session, apart from the user's own."""
     from jaxvision.engine.compilation import enable_cache
 
-    folder = tmp_path_factory.mktemp("xla")
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # that of the session, where each worker has one
+    folder = folder / "xla"
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     enable_cache()
     return folder

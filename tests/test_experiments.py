@@ -1,5 +1,6 @@
 """Every experiment file runs from end to end, and its command line behaves."""
 
+import dataclasses
 import importlib
 import json
 import os
@@ -11,8 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from jaxvision.engine.state import digest
+from jaxvision.errors import UsageError
 from jaxvision.runs import execute
 
 ROOT = Path(__file__).parent.parent
@@ -73,6 +76,7 @@ def test_smoke(name, tmp_path):
             assert key in NESTED or not isinstance(value, dict | list)
         assert f"test_{result['monitor']}".replace("/", "_") in result
         assert result["monitor"].removeprefix("average/") in result["measures"]
+        assert f"to validate ({result['validated_on']}), " in done.stdout
         assert f"to test ({result['tested_on']});" in done.stdout
         # The made-up images are easy, chance is 0.1; an epoch makes two updates in all.
         if "test_accuracy" in result and result.get("case") != "epoch":
@@ -83,6 +87,32 @@ def test_smoke(name, tmp_path):
             "predictions.png", "prediction.json", "test_metrics.json",
         } <= files  # fmt: skip
         assert list((file.parent / "tensorboard").glob("events.out.tfevents.*"))
+
+
+@pytest.fixture(scope="module")
+def three_splits(tmp_path_factory):
+    """Images of two classes: 8 to train on, 6 to validate on, 4 to test on."""
+    root = tmp_path_factory.mktemp("splits")
+    for split, count in (("train", 4), ("val", 3), ("test", 2)):
+        for i in range(count):
+            for name, level in (("a", 0), ("b", 1)):
+                path = root / split / name / f"{i}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("RGB", (32, 32), (level, 10 * i, 0)).save(path)
+    return f"folder:{root}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_declared_validation_split_is_used(name, three_splits):
+    module = importlib.import_module(f"experiments.{name}")
+    config = dataclasses.replace(module.Config(), dataset=three_splits, batch_size=4)
+    try:
+        experiment = module.build(config)
+    except UsageError as error:
+        pytest.skip(f"these images are not for it: {error}")
+    pipelines = experiment.train, experiment.validation, experiment.test
+    assert [pipeline.num_examples for pipeline in pipelines] == [8, 6, 4]
+    assert experiment.validation.choice == "the folder val/, as declared"
 
 
 def call(capsys, name, *arguments):

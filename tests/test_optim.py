@@ -168,6 +168,10 @@ def test_schedules_pass_through_the_points_that_name_them():
     np.testing.assert_allclose(
         [cycle(0), cycle(25), cycle(100)], [1 / 25, 1, 1 / 250_000], rtol=1e-3
     )
+    poly = optim.polynomial(0.2, steps=100)
+    np.testing.assert_allclose(
+        [poly(0), poly(50), poly(100)], [0.2, 0.2 * 0.5**0.9, 0], rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -181,6 +185,7 @@ def test_schedules_pass_through_the_points_that_name_them():
         (lambda: optim.warmup_cosine(0.1, steps=10, warmup=10), "warmup"),
         (lambda: optim.warmup_cosine(0.1, steps=10, end=1), "end"),
         (lambda: optim.one_cycle(0.1, steps=0), "steps"),
+        (lambda: optim.polynomial(0.1, steps=5, power=0), "power"),
         (lambda: optim.sgd(optim.constant(1), momentum=1.0), "momentum"),
         (lambda: optim.sgd(optim.constant(1), nesterov=True), "Nesterov"),
         (lambda: optim.sgd(optim.constant(1), weight_decay=-1), "weight_decay"),

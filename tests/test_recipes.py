@@ -21,6 +21,24 @@ MADE = {
     "multilabel": tasks.multilabel(3, threshold=0.4),
     "regression": tasks.regression("age", mean=[3.0], std=2.0, unit="years"),
     "segmentation": tasks.segmentation(3),
+    "losses of maps": tasks.segmentation(
+        3,
+        loss=losses.weighted_sum(
+            (1, losses.cross_entropy),
+            (0.5, losses.dice(smooth=0.1)),
+            (1, losses.ohem()),
+        ),
+        outputs={"logits": 1.0, "aux": 0.4},
+        boundary_tolerance=0.01,
+    ),
+    "losses of answers": tasks.multilabel(
+        3,
+        loss=losses.positive_weighted((1.0, 2.0, 3.0)),
+        class_weights=np.array([1.0, 2.0, 1.0]),
+        threshold=[0.2, 0.3, 0.4],
+    ),
+    "chosen later": tasks.multilabel(3, loss=losses.asymmetric(), threshold="each"),
+    "windows": tasks.with_windows(tasks.with_scales(tasks.segmentation(3)), 16),
     "mirrored": tasks.with_views(tasks.classification(3), tasks.mirrored),
     "crops": tasks.with_views(tasks.classification(3), tasks.ten_crops(24)),
 }
@@ -45,14 +63,16 @@ def test_a_task_is_made_again(name):
     made, saved = again(TASKS, task)
     assert "elsewhere" not in saved
     assert made.measures == task.measures and made.reads == task.reads
-    sizes = (2, 24, 24, 3) if name == "segmentation" else (2, 3)
+    of_maps = name in ("segmentation", "losses of maps", "windows")
+    sizes = (2, 24, 24, 3) if of_maps else (2, 3)
     logits = jax.random.normal(jax.random.key(0), sizes)
     logits = logits[..., :1] if name == "regression" else logits
     images = jnp.ones((2, 24, 24, 1))
 
     def predicted(task):
-        def forward(*inputs, **options):
-            return {"logits": logits}, {}
+        def forward(images, **options):
+            cut = slice(None, images.shape[1])
+            return {"logits": logits[:, cut, cut] if of_maps else logits}, {}
 
         whole = Forward(forward, jnp.int32(0), {})
         return task.predict(whole, {"image": images}, keys=None)

@@ -2,15 +2,17 @@
 
     python tools/make_parity_references.py [NAME …]
 
-Runs where PyTorch, torchvision 0.29 and timm are installed, and needs nothing of
-jaxvision.  `parity_definitions.py` has the networks that neither of the two has.
+Runs where PyTorch, torchvision 0.29, timm, segmentation_models_pytorch 0.6 and
+transformers 5.24 are installed, and needs nothing of jaxvision.
+`parity_definitions.py` has the networks that none of them has.
 Updates tests/pretrained/references.json, or the file that is named by
 PARITY_REFERENCES in the environment: for each name the size of the images, the number
 of parameters, a checksum of all names and shapes of its state dict, and a selection of
 the logits for two images; for one model of each family also features and gradients, and
 for those with batch normalisation what a training pass in float64 makes of them.
-`timm/NAME` is what timm has where torchvision is the reference of NAME, and
-`NAME/output_stride=16` is torchvision's NAME with dilations instead of strides.
+`timm/NAME` is what timm has where torchvision is the reference of NAME,
+`NAME/output_stride=16` is torchvision's NAME with dilations instead of strides, and
+`NAME/encoder=ENCODER` the decoder NAME of segmentation_models_pytorch on an encoder.
 """
 
 import functools
@@ -42,6 +44,7 @@ SIZES = {
     "alexnet_2012": (99, 131),
     "alexnet_fcn": (224, 260),
     "convnet": (28, 28),
+    **dict.fromkeys(("fcn32s", "fcn16s", "fcn8s", "fcn32s_alexnet"), (45, 70)),
     "inception_v3": (96, 128),
     "lenet5": (32, 32),
     "lenet5_relu": (32, 32),
@@ -50,8 +53,11 @@ SIZES = {
     "perceptron": (28, 28),
     **{f"resnet{n}": (32, 36) for n in (20, 32, 44, 56, 110)},
     **{f"resnet{n}_cifar": (32, 36) for n in (18, 34, 50)},
+    **{f"segformer_{size}": (61, 94) for size in ("b0", "b1", "b2")},
+    **dict.fromkeys(("segnet", "segnet_basic"), (40, 57)),
     "squeezenet1_0": (66, 98),
     "squeezenet1_1": (66, 98),
+    "unet_ronneberger": (188, 204),
     "vit_h_14": (56, 56),
     "vit_s16_plain": (64, 64),
     **{f"wrn_{size}": (32, 36) for size in ("16_4", "16_8", "28_10", "40_4")},
@@ -119,6 +125,34 @@ DILATED: dict[str, dict] = {
 }
 """With what torchvision calls the output stride."""
 
+SEGMENTATION = (
+    "fcn_resnet50", "fcn_resnet101", "deeplabv3_resnet50", "deeplabv3_resnet101",
+    "deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large",
+)  # fmt: skip
+"""Names of torchvision whose networks have a class for every pixel."""
+
+SMP = {
+    "unet": "Unet",
+    "unetplusplus": "UnetPlusPlus",
+    "fpn": "FPN",
+    "pspnet": "PSPNet",
+    "deeplabv3plus": "DeepLabV3Plus",
+    "linknet": "Linknet",
+}
+"""What segmentation_models_pytorch calls its networks; their encoder is a ResNet-34."""
+
+ENCODERS = (
+    "unet/encoder=mobilenet_v2", "unet/encoder=efficientnet_b0",
+    "fpn/encoder=resnet50", "pspnet/encoder=resnet18",
+    "deeplabv3plus/encoder=mobilenet_v2", "deeplabv3plus/encoder=efficientnet_b0",
+)  # fmt: skip
+"""The same on other encoders."""
+
+ODD = ("fcn_resnet50", "lraspp_mobilenet_v3_large", "unet/encoder=mobilenet_v2")
+"""Some that take images of any size."""
+
+SIZES |= dict.fromkeys(ODD, (60, 90))
+
 FEATURES = {
     "alexnet": "features.2 features.5 features.12",
     "vgg11": "features.2 features.5 features.10 features.15 features.20",
@@ -128,6 +162,13 @@ FEATURES = {
     "resnet20": "layer1 layer2 layer3",
     "wrn_16_4": "layer1 layer2 layer3",
     "unet_small": "",
+    "unet_ronneberger": "",
+    "fcn8s": "",
+    "segnet": "",
+    "segnet_basic": "",
+    "mit_b0": "",
+    "segformer_b0": "",
+    **dict.fromkeys((*SMP, "fcn_resnet50", *SEGMENTATION[-2:]), ""),
     "densenet121": (
         "features.denseblock1 features.denseblock2 features.denseblock3 "
         "features.denseblock4"
@@ -159,7 +200,8 @@ TRAINED = (
     "vgg11_bn", "googlenet", "inception_v3", "resnet18", "resnet20", "densenet121",
     "mobilenetv1_100", "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x0_5",
     "mnasnet0_5", "efficientnet_b0", "tf_efficientnet_lite0", "regnet_y_400mf",
-    "resnetv2_18", "wrn_16_4", "xception", "unet_small",
+    "resnetv2_18", "wrn_16_4", "xception", "unet_small", "fcn_resnet50",
+    *SEGMENTATION[-2:], *SMP, "segnet_basic", "segformer_b0",
 )  # fmt: skip
 """Networks with batch normalisation that are compared in training too."""
 
@@ -192,11 +234,88 @@ def alexnet_fcn():
     return model
 
 
+TRANSFORMERS = {
+    "b0": ([2, 2, 2, 2], [32, 64, 160, 256], 256),
+    "b1": ([2, 2, 2, 2], [64, 128, 320, 512], 256),
+    "b2": ([3, 4, 6, 3], [64, 128, 320, 512], 768),
+}
+"""Of each size of SegFormer: blocks and channels of the stages, and channels of the
+decoder, as in the files of configuration on the hub."""
+
+SEGFORMERS = [f"{kind}_{n}" for kind in ("segformer", "mit") for n in TRANSFORMERS]
+
+
+def segformer(name):
+    """That of transformers; `mit_…` is its encoder, which classifies images."""
+    import transformers
+
+    depths, widths, decoder = TRANSFORMERS[name[-2:]]
+    config = transformers.SegformerConfig(
+        depths=depths,
+        hidden_sizes=widths,
+        decoder_hidden_size=decoder,
+        num_labels=1000 if name.startswith("mit") else 150,
+    )
+    if name.startswith("mit"):
+        model = transformers.SegformerForImageClassification(config)
+        model.forward = lambda images: type(model).forward(model, images).logits
+        return model
+    model = transformers.SegformerForSemanticSegmentation(config)
+
+    def forward(images):
+        scores = type(model).forward(model, images).logits
+        # As its image processor does before it chooses the class of a pixel.
+        return torch.nn.functional.interpolate(
+            scores, images.shape[2:], mode="bilinear", align_corners=False
+        )
+
+    model.forward = forward
+    return model
+
+
+def segmentation(name):
+    """torchvision's, which returns its scores alone and keeps the auxiliary ones."""
+    aux = {} if name.startswith("lraspp") else {"aux_loss": True}
+    model = torchvision.models.get_model(
+        name, weights=None, weights_backbone=None, **aux
+    )
+    forward = model.forward
+
+    def scores(images):
+        outputs = forward(images)
+        model.auxiliary = outputs.get("aux")
+        return outputs["out"]
+
+    model.forward = scores
+    return model
+
+
+def smp(name):
+    """Of segmentation_models_pytorch, without what the network never calls."""
+    import segmentation_models_pytorch
+
+    decoder, _, encoder = name.partition("/encoder=")
+    if encoder.startswith("efficientnet"):
+        encoder = f"tu-{encoder}"  # timm's; its own ones pad as TensorFlow does
+    model = getattr(segmentation_models_pytorch, SMP[decoder])(
+        encoder or "resnet34", encoder_weights=None, classes=21
+    )
+    if decoder == "pspnet":
+        del model.encoder.layer3, model.encoder.layer4
+    return model
+
+
 def build(name):
+    if name in SEGMENTATION:
+        return segmentation(name)
+    if name.partition("/")[0] in SMP:
+        return smp(name)
     if name in ("alexnet_2012", "alexnet_fcn"):
         return globals()[name]()
     if name in DEFINITIONS:
         return DEFINITIONS[name]()
+    if name in SEGFORMERS:
+        return segformer(name)
     options = OPTIONS.get(name, {}) | DILATED.get(name, {})
     if name.startswith("timm/"):
         import timm
@@ -271,6 +390,9 @@ def reference(name):
         found["gradients"] = {"images": entries(images.grad.movedim(1, -1))} | {
             key: entries(value.grad) for key, value in chosen(model)
         }
+    if getattr(model, "auxiliary", None) is not None:
+        auxiliary = as_map(name, model.auxiliary, height, width)
+        found.setdefault("features", {})["aux_logits"] = entries(auxiliary)
     found["logits"] = entries(as_map(name, logits, height, width))
     if name in TRAINED:
         found["trained"] = trained(name, model, images.detach())
@@ -288,9 +410,9 @@ def trained(name, model, images):
         if hasattr(model, head):
             setattr(model, head, None)
     for module in model.modules():
-        if type(module).__name__ in ("Dropout", "StochasticDepth"):
+        if type(module).__name__ in ("Dropout", "Dropout2d", "StochasticDepth"):
             module.p = 0.0
-        if type(module).__name__ == "DropPath":
+        if type(module).__name__.endswith("DropPath"):
             module.drop_prob = 0.0
     scores = as_map(name, model(images.double()), *images.shape[2:])
     weights = inputs.uniform("logits", tuple(scores.shape))
@@ -394,7 +516,15 @@ def rounded(number):
 def main(names):
     all_names = torchvision.models.list_models(module=torchvision.models)
     twice = [f"timm/{name}" for name in ALSO_TIMM]
-    others = ["alexnet_2012", "alexnet_fcn", *DEFINITIONS, *DILATED]
+    dense = [*SEGMENTATION, *SMP, *ENCODERS]
+    others = [
+        "alexnet_2012",
+        "alexnet_fcn",
+        *DEFINITIONS,
+        *DILATED,
+        *dense,
+        *SEGFORMERS,
+    ]
     for name in names or [*all_names, *TIMM, *twice, *others]:
         found, spread, size = reference(name)
         gain = found["gain"]

@@ -44,7 +44,8 @@ def reference(row):
     for module in network.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    side = 64 if row in ("resnet18", "resnet50", "mobilenet_v2") else 32
+    large = ("resnet18", "resnet50", "mobilenet_v2", "segnet", "fcn8s")
+    side = 64 if row in large else 32
     images = inputs.images(side, side, channels=1 if row == "lenet5" else 3, count=4)
     images = torch.from_numpy(images).movedim(-1, 1)
     logits = network.double().train()(images.double()).movedim(1, -1)

@@ -13,6 +13,7 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 from torchvision.models import vision_transformer
+from torchvision.transforms.functional import center_crop
 
 
 class CifarBlock(nn.Module):
@@ -239,6 +240,164 @@ class UNet(nn.Module):
         return x
 
 
+class RonnebergerUNet(UNet):
+    """The same figure as it is drawn: without padding, crops before concatenation."""
+
+    def __init__(self):
+        nn.Module.__init__(self)
+        widths = (64, 128, 256, 512, 1024)
+        taken = 3
+        for level, made in enumerate(widths):
+            self.add_module(f"down{level + 1}", self.twice(taken, made))
+            taken = made
+        for level, made in reversed(list(enumerate(widths[:-1]))):
+            self.add_module(f"up{level + 1}", self.twice(2 * made, made))
+            self.get_submodule(f"up{level + 1}").conv = UpConv(2 * made, made)
+        self.scores = nn.Conv2d(64, 2, 1)
+
+    @staticmethod
+    def twice(taken, made):
+        layers = nn.Module()
+        layers.add_module("0", nn.Conv2d(taken, made, 3))
+        layers.add_module("1", nn.Conv2d(made, made, 3))
+        return layers
+
+    def forward(self, x):
+        levels = []
+        for i in range(1, 6):
+            x = F.max_pool2d(x, 2) if levels else x
+            x = self.convolved(self.get_submodule(f"down{i}"), x)
+            levels.append(x)
+        for i in range(4, 0, -1):
+            level = self.get_submodule(f"up{i}")
+            x = level.conv(x)
+            beside = center_crop(levels[i - 1], x.shape[2:])
+            x = self.convolved(level, torch.cat([beside, x], 1))
+        return self.scores(x)
+
+
+def fcn(name):
+    """Long et al. 2015, https://arxiv.org/abs/1411.4038, of torchvision's VGG16 or
+    AlexNet, with the padding and the crops of the authors' networks."""
+    vgg = name != "fcn32s_alexnet"
+    model = torchvision.models.vgg16() if vgg else torchvision.models.alexnet()
+    model.features[0].padding = (100, 100)
+    for layer in model.features:
+        if isinstance(layer, nn.MaxPool2d):
+            layer.ceil_mode = True
+    dense, window, channels = ((0, 3, 6), 7, 512) if vgg else ((1, 4, 6), 6, 256)
+    shapes = ((channels, 4096, window), (4096, 4096, 1), (4096, 21, 1))
+    for i, shape in zip(dense, shapes, strict=True):
+        model.classifier[i] = nn.Conv2d(*shape)
+    model.avgpool = nn.Identity()
+
+    def upscore(size, stride):
+        return nn.ConvTranspose2d(21, 21, size, stride, bias=False)
+
+    if name == "fcn32s":
+        model.upscore = upscore(64, 32)
+    elif name == "fcn32s_alexnet":
+        model.upscore = upscore(63, 32)
+    else:
+        model.upscore2 = upscore(4, 2)
+        model.score_pool4 = nn.Conv2d(512, 21, 1)
+    if name == "fcn16s":
+        model.upscore16 = upscore(32, 16)
+    elif name == "fcn8s":
+        model.upscore_pool4 = upscore(4, 2)
+        model.score_pool3 = nn.Conv2d(256, 21, 1)
+        model.upscore8 = upscore(16, 8)
+
+    def cut(x, offset, like):
+        height, width = like.shape[2:]
+        return x[:, :, offset : offset + height, offset : offset + width]
+
+    def forward(images):
+        pools, x = [], images
+        for layer in model.features:
+            x = layer(x)
+            if isinstance(layer, nn.MaxPool2d):
+                pools.append(x)
+        scores = model.classifier(x)
+        if name in ("fcn32s", "fcn32s_alexnet"):
+            return cut(model.upscore(scores), 19 if vgg else 18, images)
+        scores = model.upscore2(scores)
+        scores = scores + cut(model.score_pool4(pools[3]), 5, scores)
+        if name == "fcn16s":
+            return cut(model.upscore16(scores), 27, images)
+        scores = model.upscore_pool4(scores)
+        scores = scores + cut(model.score_pool3(pools[2]), 9, scores)
+        return cut(model.upscore8(scores), 31, images)
+
+    model.forward = forward
+    return model
+
+
+class SegNet(nn.Module):
+    """Badrinarayanan et al. 2017, https://arxiv.org/abs/1511.00561, figure 2, whose
+    encoder is torchvision's VGG16 with batch normalisation."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = torchvision.models.vgg16_bn().features
+        widths, depths, taken = (64, 128, 256, 512, 512), (2, 2, 3, 3, 3), 512
+        for stage in range(5, 0, -1):
+            made = [widths[stage - 1]] * (depths[stage - 1] - 1)
+            made += [widths[stage - 2]] if stage > 1 else []
+            layers = []
+            for width in made:
+                layers.append(normalised(taken, width, 3))
+                taken = width
+            self.add_module(f"decoder{stage}", nn.Sequential(*layers))
+        self.scores = nn.Conv2d(64, 11, 3, padding=1)
+
+    def forward(self, x):
+        pooled = []
+        for layer in self.features:
+            if isinstance(layer, nn.MaxPool2d):
+                size = x.shape[2:]
+                x, indices = F.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
+                pooled.append((indices, size))
+            else:
+                x = layer(x)
+        for stage in range(5, 0, -1):
+            indices, size = pooled.pop()
+            x = F.max_unpool2d(x, indices, 2, output_size=size)
+            for layer in self.get_submodule(f"decoder{stage}"):
+                x = F.relu(layer(x))
+        return self.scores(x)
+
+
+class SegNetBasic(nn.Module):
+    """The same, section 3.1."""
+
+    def __init__(self):
+        super().__init__()
+        for stage in range(1, 5):
+            taken = 3 if stage == 1 else 64
+            self.add_module(f"encoder{stage}", normalised(taken, 64, 7))
+            self.add_module(f"decoder{stage}", normalised(64, 64, 7))
+        self.scores = nn.Conv2d(64, 11, 1)
+
+    def forward(self, x):
+        pooled = []
+        for stage in range(1, 5):
+            x = F.relu(self.get_submodule(f"encoder{stage}")(x))
+            size = x.shape[2:]
+            x, indices = F.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
+            pooled.append((indices, size))
+        for stage in range(4, 0, -1):
+            indices, size = pooled.pop()
+            x = F.max_unpool2d(x, indices, 2, output_size=size)
+            x = self.get_submodule(f"decoder{stage}")(x)
+        return self.scores(x)
+
+
+def normalised(taken, made, size):
+    conv = nn.Conv2d(taken, made, size, padding=size // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(made))
+
+
 def flat(x):
     return x.movedim(1, -1).flatten(1) if x.ndim == 4 else x
 
@@ -259,5 +418,12 @@ DEFINITIONS = {
     "perceptron": lambda: MLP(28 * 28 * 3, 10),
     "mlp": lambda: MLP(28 * 28 * 3, 300, 100, 10),
     "unet_small": UNet,
+    "unet_ronneberger": RonnebergerUNet,
+    **{
+        name: lambda name=name: fcn(name)
+        for name in ("fcn32s", "fcn16s", "fcn8s", "fcn32s_alexnet")
+    },
+    "segnet": SegNet,
+    "segnet_basic": SegNetBasic,
 }
 """By the names of our registry."""

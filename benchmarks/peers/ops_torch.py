@@ -1,14 +1,18 @@
 """The PyTorch side of `ops`: each operation and its gradients, in channels-last."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 
-OPS = {
+OPS: dict[str, Callable[..., Any]] = {
     "nearest": lambda x: F.interpolate(x, scale_factor=2, mode="nearest"),
     "bilinear": lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"),
+    "unpooled": lambda x, kernel_size: F.max_unpool2d(
+        *F.max_pool2d(x, kernel_size, return_indices=True), kernel_size
+    ),
 }
 """Operations that are not a function of `torch.nn.functional` by their name."""
 

@@ -164,7 +164,114 @@ class UNet(nn.Module):
         return self.head(x)
 
 
+class TransposedUNet(nn.Module):
+    """With transposed convolutions on the way up, as `unet_small`."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.down = nn.ModuleList([twice(3, 16), twice(16, 32), twice(32, 64)])
+        self.middle = twice(64, 128)
+        self.rise = nn.ModuleList(
+            [nn.ConvTranspose2d(2 * n, n, 2, 2) for n in (64, 32, 16)]
+        )
+        self.up = nn.ModuleList([twice(128, 64), twice(64, 32), twice(32, 16)])
+        self.head = nn.Conv2d(16, classes, 1)
+
+    def forward(self, x):
+        levels = []
+        for level in self.down:
+            x = level(x)
+            levels.append(x)
+            x = F.max_pool2d(x, 2)
+        x = self.middle(x)
+        for rise, level in zip(self.rise, self.up, strict=True):
+            x = level(torch.cat([levels.pop(), rise(x)], 1))
+        return self.head(x)
+
+
+QUARTER = (16, 32, 64, 128, 128)
+
+
+def vgg16(normalise, **pooling):
+    """The 13 convolutions of VGG16, a quarter as wide, and five poolings."""
+    layers, taken = [], 3
+    for width, depth in zip(QUARTER, (2, 2, 3, 3, 3), strict=True):
+        for _ in range(depth):
+            layers.append(nn.Conv2d(taken, width, 3, padding=1))
+            layers += [nn.BatchNorm2d(width)] if normalise else []
+            layers.append(nn.ReLU(True))
+            taken = width
+        layers.append(nn.MaxPool2d(2, ceil_mode=True, **pooling))
+    return nn.ModuleList(layers)
+
+
+class SegNet(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.encoder, self.decoder = vgg16(True, return_indices=True), nn.ModuleList()
+        taken = QUARTER[-1]
+        for stage, depth in zip(range(4, -1, -1), (3, 3, 3, 2, 2), strict=True):
+            widths = [QUARTER[stage]] * (depth - 1)
+            widths += [QUARTER[stage - 1]] if stage else []
+            layers = []
+            for made in widths:
+                layers += [conv(taken, made), nn.BatchNorm2d(made), nn.ReLU(True)]
+                taken = made
+            self.decoder.append(nn.Sequential(*layers))
+        self.head = nn.Conv2d(taken, classes, 3, padding=1)
+
+    def forward(self, x):
+        pooled = []
+        for layer in self.encoder:
+            if isinstance(layer, nn.MaxPool2d):
+                size = x.shape[2:]
+                x, indices = layer(x)
+                pooled.append((indices, size))
+            else:
+                x = layer(x)
+        for layers in self.decoder:
+            indices, size = pooled.pop()
+            x = layers(F.max_unpool2d(x, indices, 2, output_size=size))
+        return self.head(x)
+
+
+class FCN8s(nn.Module):
+    """Padded so that every convolution keeps the size of its map."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.encoder = vgg16(False)
+        self.dense = nn.Sequential(
+            nn.Conv2d(QUARTER[-1], 512, 7, padding=3),
+            nn.ReLU(True),
+            nn.Dropout(),
+            nn.Conv2d(512, 512, 1),
+            nn.ReLU(True),
+            nn.Dropout(),
+            nn.Conv2d(512, classes, 1),
+        )
+
+        def larger(factor):
+            return nn.ConvTranspose2d(
+                classes, classes, 2 * factor, factor, factor // 2, bias=False
+            )
+
+        self.up32, self.score16 = larger(2), nn.Conv2d(QUARTER[3], classes, 1)
+        self.up16, self.score8 = larger(2), nn.Conv2d(QUARTER[2], classes, 1)
+        self.up8 = larger(8)
+
+    def forward(self, x):
+        pooled = []
+        for layer in self.encoder:
+            x = layer(x)
+            if isinstance(layer, nn.MaxPool2d):
+                pooled.append(x)
+        x = self.up32(self.dense(x)) + self.score16(pooled[3])
+        return self.up8(self.up16(x) + self.score8(pooled[2]))
+
+
 NETWORKS = {
+    "unet_small": TransposedUNet,
     "lenet5": LeNet5,
     "resnet20": lambda n: resnet(basic, (3, 3, 3), 16, n, False, option_a=True),
     "resnet18": lambda n: resnet(basic, (2, 2, 2, 2), 64, n, True),
@@ -172,6 +279,8 @@ NETWORKS = {
     "resnet50": lambda n: resnet(bottleneck, (3, 4, 6, 3), 64, n, True),
     "mobilenet_v2": mobilenet_v2,
     "unet": UNet,
+    "segnet": SegNet,
+    "fcn8s": FCN8s,
 }
 
 
@@ -180,8 +289,8 @@ def network_steps(row, shape, classes, layout):
     batch, height, width, channels = shape
     network = NETWORKS[row](classes).to(memory_format=layout)
     images = torch.randn(batch, channels, height, width).to(memory_format=layout)
-    targets = (batch, height, width) if row == "unet" else (batch,)
-    labels = torch.randint(0, classes, targets)
+    logits = network(images)
+    labels = torch.randint(0, classes, (batch, *logits.shape[2:]))
     optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9)
 
     def timed(count):
@@ -195,16 +304,57 @@ def network_steps(row, shape, classes, layout):
     return timed
 
 
+def evaluation_steps(network, shape, classes, size, layout):
+    """`count -> seconds of a batch` of an evaluation: the network, its scores resized
+    to the masks, the loss, and the confusion as torchvision's reference counts it."""
+    batch, height, width, channels = shape
+    network = NETWORKS[network](classes).eval().to(memory_format=layout)
+    images = torch.randn(batch, channels, height, width).to(memory_format=layout)
+    labels = torch.randint(0, classes, (batch, *size))
+    labels[torch.rand(labels.shape) < 0.1] = 255
+    confusion = torch.zeros(classes, classes, dtype=torch.int64)
+
+    def timed(count):
+        total = 0.0
+        started = time.perf_counter()
+        with torch.inference_mode():
+            for _ in range(count):
+                logits = F.interpolate(network(images), size=size, mode="bilinear")
+                loss = F.cross_entropy(
+                    logits, labels, ignore_index=255, reduction="sum"
+                )
+                total += loss.item()
+                true, found = labels.flatten(), logits.argmax(1).flatten()
+                known = true < classes
+                cells = classes * true[known] + found[known]
+                counts = torch.bincount(cells, minlength=classes**2)
+                confusion.add_(counts.reshape(classes, classes))
+        return (time.perf_counter() - started) / count
+
+    return timed
+
+
 def version():
     return torch.__version__
 
 
 def make(row, shape, classes):
     """Prepare the faster layout; the seconds of a step in it, and its name."""
+    return _faster(lambda layout: network_steps(row, shape, classes, layout))
+
+
+def make_evaluation(network, shape, classes, size):
+    """The same for the evaluation of a network."""
+    return _faster(
+        lambda layout: evaluation_steps(network, shape, classes, size, layout)
+    )
+
+
+def _faster(steps_in):
     global prepared
     trials = []
     for layout in (torch.channels_last, torch.contiguous_format):
-        timed = network_steps(row, shape, classes, layout)
+        timed = steps_in(layout)
         timed(2)
         trials.append((min(timed(2) for _ in range(3)), str(layout), timed))
     seconds, layout, prepared = min(trials, key=lambda trial: trial[0])

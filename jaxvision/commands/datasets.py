@@ -45,7 +45,7 @@ def _list(data_dir: str | None) -> None:
     for name, splits in catalogue.built_in().items():
         table.add_row(
             name,
-            _splits({part: split.size for part, split in splits._asdict().items()}),
+            _splits({part: split.size for part, split in splits.there().items()}),
             shape_in_words(splits.train.image_shape),
             registry.origin(name),
         )
@@ -81,11 +81,10 @@ def _list(data_dir: str | None) -> None:
 def _card(name: str, data_dir: str | None, folder: Path) -> None:
     from jaxvision import visualise
     from jaxvision.data import card, registry
-    from jaxvision.data.source import Splits
 
     loaded = registry.load(name, data_dir=data_dir)
     # Read once, for the numbers and for the examples.
-    splits = Splits(*(split._replace(read=cache(split.read)) for split in loaded))
+    splits = loaded.each(lambda split: split._replace(read=cache(split.read)))
     found = card.card(name, splits)
     origin = registry.origin(name, data_dir)
     rows = card.rows(found)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import tyro
@@ -19,6 +20,7 @@ def predict(
     dataset: str | None = None,
     json_lines: bool = False,
     output: Path | None = Path("predictions.png"),
+    save: Path | None = None,
     batch_size: int = 32,
 ) -> None:
     """What a trained network says of photographs: a table, and a picture.
@@ -32,6 +34,9 @@ def predict(
         dataset: Predict the test images of this data set, and measure on them.
         json_lines: Print one JSON object for each picture instead of a table.
         output: Where the pictures are drawn with what is predicted; None: nowhere.
+        save: A folder for what is predicted of each picture at its own size, such as
+            masks of class numbers with a palette; the pictures are then computed one by
+            one.
         batch_size: Pictures that are computed together.
     """
     from jaxvision.data.files import pictures as files
@@ -64,27 +69,28 @@ def predict(
     else:
         names, contents = _of(dataset)
     unreadable: dict[int, str] = {}
-    batches = bar(
-        prediction.batches(contents, batch_size, unreadable.__setitem__),
-        -(-len(contents) // batch_size),
-        "predicting",
-        least=2,
-    )
-    rows: list[dict] = []
-    for batch in batches:
-        arrays = {name: list(each) for name, each in batch.items()}
-        for i in range(len(next(iter(arrays.values())))):
-            place = len(rows)
-            one = {name: each[i] for name, each in arrays.items()}
-            rows.append(one)
-            if json_lines and place not in unreadable:
-                answer = {"picture": names[place], **described(prediction.show, one)}
-                print(json.dumps(answer, ensure_ascii=False), flush=True)
-    readable = [i for i in range(len(rows)) if i not in unreadable]
-    if not json_lines and readable:
-        _print_table([(names[i], rows[i]) for i in readable], prediction.show)
-    if output is not None and prediction.show is not None and readable:
-        _draw(output, names, contents, rows, readable, prediction)
+    if save is None:
+        each = _one_by_one(
+            prediction.batches(contents, batch_size, unreadable.__setitem__)
+        )
+    else:
+        each = _saved(save, names, contents, prediction, unreadable)
+    table: list[tuple[str, list[str]]] = []
+    drawn: list[tuple[int, dict]] = []
+    for i, one in enumerate(bar(each, len(contents), "predicting", least=2)):
+        if i in unreadable:
+            continue
+        if json_lines:
+            answer = {"picture": names[i], **described(prediction.show, one)}
+            print(json.dumps(answer, ensure_ascii=False), flush=True)
+        else:
+            table.append((names[i], _lines(one, prediction.show)))
+        if len(drawn) < SHOWN:
+            drawn.append((i, one))
+    if table:
+        _print_table(table)
+    if output is not None and prediction.show is not None and drawn:
+        _draw(output, names, contents, drawn, prediction, whole=save is not None)
         print(f"{output}: written", file=sys.stderr)
     if measured is not None:
         _print_metrics(predictor, measured)
@@ -106,7 +112,71 @@ def _of(dataset: str) -> "tuple[list[str], list]":
     return names, list(source.read()["image"])
 
 
-def _print_table(rows, show) -> None:
+def _one_by_one(batches) -> Iterator[dict]:
+    """The predictions of each picture, of those of batches."""
+    for batch in batches:
+        for i in range(len(next(iter(batch.values())))):
+            yield {name: each[i] for name, each in batch.items()}
+
+
+def _saved(
+    folder: Path, names, contents, prediction, unreadable: dict[int, str]
+) -> Iterator[dict]:
+    """The same at the size of each picture, whose files are written on the way."""
+    from jaxvision.data.files.decoding import DecodeError
+    from jaxvision.errors import UsageError, check
+    from jaxvision.files import replacing
+
+    stems = [Path(name).stem for name in names]
+    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
+    check(
+        (
+            prediction.show is not None and prediction.show.files is not None,
+            "--save: what this network predicts has no files of its own: take "
+            "--json-lines, which says it in words",
+        ),
+        (
+            not twice,
+            f"--save: several pictures are called {', '.join(twice[:5])}, and their "
+            "files would be, too: predict one folder after the other",
+        ),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, content in enumerate(contents):
+        try:
+            one = prediction.at_full_size(content, i)
+            picture = _pixels(content, prediction.preparation.channels)
+        except (DecodeError, UsageError) as error:
+            if prediction.in_original is None:
+                raise
+            unreadable[i] = str(error).splitlines()[-1].strip()
+            yield {}
+            continue
+        for ending, written in prediction.show.files({"image": picture}, one).items():
+            with replacing(folder / f"{stems[i]}{ending}") as partial:
+                partial.write_bytes(written)
+        yield one
+
+
+def _pixels(content, channels: int):
+    """A picture as it is, uint8 [H,W,C]."""
+    import numpy as np
+
+    from jaxvision.data.files import decoding, reading
+
+    if isinstance(content, np.ndarray):
+        return content
+    whole = content if isinstance(content, bytes) else reading.read_bytes(content)
+    return decoding.decode(whole, channels)
+
+
+def _lines(prediction, show) -> list[str]:
+    if show is not None:
+        return list(show.words(prediction))
+    return [f"{key} {array}" for key, array in prediction.items()]
+
+
+def _print_table(rows: list[tuple[str, list[str]]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -115,26 +185,25 @@ def _print_table(rows, show) -> None:
     table = Table(box=None)
     table.add_column("picture", overflow="fold")
     table.add_column("prediction")
-    for name, prediction in rows:
-        if show is not None:
-            lines = list(show.words(prediction))
-        else:
-            lines = [f"{key} {array}" for key, array in prediction.items()]
+    for name, lines in rows:
         table.add_row(Text(name), Text("\n".join(lines)))
     show_on_terminal(table)
 
 
-def _draw(output: Path, names, contents, rows, readable, prediction) -> None:
-    """The first pictures, as their predictions see them."""
+def _draw(output: Path, names, contents, first, prediction, *, whole: bool) -> None:
+    """Pictures, as their predictions see them: whole, or as they were prepared."""
     from jaxvision import visualise
 
-    first = readable[:SHOWN]
-    images = prediction.preparation.images([contents[i] for i in first])
+    preparation = prediction.preparation
+    if whole:
+        images = [_pixels(contents[i], preparation.channels) for i, _ in first]
+    else:
+        images = list(preparation.images([contents[i] for i, _ in first]))
     drawn = [
-        prediction.show.draw({"image": image}, rows[i])
-        for image, i in zip(images, first, strict=True)
+        prediction.show.draw({"image": image}, one)
+        for image, (_, one) in zip(images, first, strict=True)
     ]
-    titles = [Path(names[i]).name for i in first]
+    titles = [Path(names[i]).name for i, _ in first]
     figure = visualise.predicted_sheet(drawn, titles)
     visualise.save(figure, output)
 

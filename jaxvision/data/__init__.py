@@ -1,14 +1,16 @@
 """Data: where images come from and how they reach the device.
 
-`load` a set, `carve` a validation split, and make pipelines by `train` and
+`load` a set, choose `train_and_validation`, and make pipelines by `train` and
 `evaluation`, with a crop where images differ in size.
 """
 
-from jaxvision.data.carving import carve, subset
+from jaxvision.data.carving import carve, subset, train_and_validation
 from jaxvision.data.feed.crops import (
     central_crop,
     letterbox,
+    padded,
     random_resized_crop,
+    random_scaled_crop,
     resized_crop,
     stretch,
 )
@@ -17,6 +19,7 @@ from jaxvision.data.feed.loader import (
     evaluation,
     train,
 )
+from jaxvision.data.frequencies import label_counts, pixel_counts
 from jaxvision.data.registry import load
 from jaxvision.data.source import Source, Splits
 
@@ -27,11 +30,16 @@ __all__ = [
     "carve",
     "central_crop",
     "evaluation",
+    "label_counts",
     "letterbox",
     "load",
+    "padded",
+    "pixel_counts",
     "random_resized_crop",
+    "random_scaled_crop",
     "resized_crop",
     "stretch",
     "subset",
     "train",
+    "train_and_validation",
 ]

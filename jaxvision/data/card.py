@@ -1,6 +1,7 @@
 """Statistics of a data set, to be looked at before training on it."""
 
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -54,21 +55,30 @@ class Card(NamedTuple):
     """What each image has, such as `boxes`, by the names of `types.Batch`."""
     class_names: tuple[str, ...]
     channels: int
-    train: Part
-    test: Part
+    parts: Mapping[str, Part]
+    """The splits by name: `train`, perhaps `validation`, and `test`."""
     mean: np.ndarray
     """float64 [C] in 0..1: mean of the training split's pixels."""
     std: np.ndarray
     """float64 [C] in 0..1: their standard deviation."""
     measured: int
     """Training images from which mean, standard deviation and pixels were taken."""
-    shared: int
-    """Test images that are also in the training split."""
-    choice: str
-    """Which examples the test split consists of and who says so, as `Source.choice`."""
+    shared: Mapping[tuple[str, str], int]
+    """How many images of one split are also in another that is used before it, such as
+    those of `("test", "train")`."""
+    choices: Mapping[str, str]
+    """`Source.choice` of the splits that have one."""
     contradictory: int
-    """Distinct images that occur several times, in either split, and with annotations
+    """Distinct images that occur several times, in any split, and with annotations
     that differ; masks are not compared."""
+
+    @property
+    def train(self) -> Part:
+        return self.parts["train"]
+
+    @property
+    def test(self) -> Part:
+        return self.parts["test"]
 
 
 class _Survey(NamedTuple):
@@ -88,33 +98,38 @@ def card(name: str, splits: Splits) -> Card:
 
     Raises `UsageError` for a split without examples, and as the sources do.
     """
-    for split in splits:
-        if not split.size:
-            raise UsageError(f"{split.name} is empty: there is nothing to describe")
-    # Both in the same way, so that their digests can be compared.
-    survey = _streamed if any(map(_streams, splits)) else _in_memory
-    train, test = map(survey, splits)
+    sources = splits.there()
+    for source in sources.values():
+        if not source.size:
+            raise UsageError(f"{source.name} is empty: there is nothing to describe")
+    # All in the same way, so that their digests can be compared.
+    survey = _streamed if any(map(_streams, sources.values())) else _in_memory
+    surveys = {split: survey(source) for split, source in sources.items()}
     histogram, measured = _histogram(splits.train)
     mean, std = _moments(histogram)
 
     annotated: dict[bytes, set[bytes]] = {}
-    for part in train, test:
+    for part in surveys.values():
         for i, digest in enumerate(part.digests):
             row = b"".join(array[i].tobytes() for array in part.targets.values())
             annotated.setdefault(digest, set()).add(row)
-    in_train = set(train.digests)
+    digests = {split: set(part.digests) for split, part in surveys.items()}
     return Card(
         name=name,
-        annotations=train.annotations,
+        annotations=surveys["train"].annotations,
         class_names=splits.train.class_names,
         channels=splits.train.image_shape[2],
-        train=_part(train, splits.train),
-        test=_part(test, splits.test),
+        parts={split: _part(surveys[split], sources[split]) for split in sources},
         mean=mean,
         std=std,
         measured=measured,
-        shared=sum(digest in in_train for digest in test.digests),
-        choice=splits.test.choice,
+        shared={
+            (later, earlier): sum(
+                digest in digests[earlier] for digest in surveys[later].digests
+            )
+            for earlier, later in itertools.combinations(sources, 2)
+        },
+        choices={split: one.choice for split, one in sources.items() if one.choice},
         contradictory=sum(len(found) > 1 for found in annotated.values()),
     )
 
@@ -130,11 +145,15 @@ def record(card: Card) -> dict[str, Any]:
         "mean": card.mean.tolist(),
         "std": card.std.tolist(),
         "mean_std_images": card.measured,
-        "tested_on": card.choice,
-        "test_images_in_train": card.shared,
+        "tested_on": card.choices.get("test", ""),
+        "validated_on": card.choices.get("validation", ""),
+        **{
+            f"{later}_images_in_{earlier}": count
+            for (later, earlier), count in card.shared.items()
+        },
         "images_with_several_labels": card.contradictory,
     }
-    for split, part in (("train", card.train), ("test", card.test)):
+    for split, part in card.parts.items():
         heights, widths = zip(*part.sizes, strict=True)
         found |= {
             f"{split}_examples": part.size,
@@ -183,7 +202,7 @@ def balance(card: Card) -> tuple[str, dict[str, np.ndarray]]:
     and else examples; also where there are both, since a class may have pixels and no
     objects, such as a background.
     """
-    parts = {"train": card.train, "test": card.test}
+    parts = card.parts
     annotated = {"boxes", "classes", "segmentation"} & {*card.annotations}
     if annotated and "segmentation" not in annotated:
         return "objects", {
@@ -198,14 +217,15 @@ def balance(card: Card) -> tuple[str, dict[str, np.ndarray]]:
 
 def rows(card: Card) -> dict[str, str]:
     """The card as text: the title and the content of each line."""
-    parts = {"train": card.train, "test": card.test}
+    parts = card.parts
     measured = ""
     if card.measured < card.train.size:
         measured = f" (of {card.measured:,} training images)"
+    sizes = sum((part.sizes for part in parts.values()), Counter[tuple[int, int]]())
     found = {
         "examples": _each(parts, lambda part: f"{part.size:,}"),
-        **({"test split": card.choice} if card.choice else {}),
-        "images": f"{_sizes(card.train.sizes + card.test.sizes)} × {card.channels}",
+        **{f"{split} split": choice for split, choice in card.choices.items()},
+        "images": f"{_sizes(sizes)} × {card.channels}",
         "annotations": ", ".join(card.annotations),
         "classes": f"{len(card.class_names):,}: {_names(card.class_names)}",
         "per class": _each(parts, lambda part: _spread_of(part.class_counts)),
@@ -230,7 +250,10 @@ def rows(card: Card) -> dict[str, str]:
         "mean": _numbers(card.mean) + measured,
         "std": _numbers(card.std) + measured,
         "duplicates": _each(parts, lambda part: f"{part.duplicates:,}")
-        + f", test in train {card.shared:,}",
+        + "".join(
+            f", {later} in {earlier} {count:,}"
+            for (later, earlier), count in card.shared.items()
+        ),
         "several labels": f"{card.contradictory:,} images",
         "fingerprint": _each(parts, lambda part: part.fingerprint),
     }
@@ -270,7 +293,7 @@ def _object_classes(card: Card) -> np.ndarray:
     """bool [K]: all classes but those that pixels alone show, such as a background."""
     of_pixels = np.zeros(len(card.class_names), bool)
     if card.train.pixels is not None:
-        objects = np.array(card.train.objects) + np.array(card.test.objects)
+        objects = np.sum([np.array(part.objects) for part in card.parts.values()], 0)
         of_pixels = (objects == 0) & (card.train.pixels[:-1] > 0)
     return ~of_pixels
 
@@ -373,7 +396,7 @@ def _shown(
     classes = len(source.class_names)
     shown = np.zeros((source.size, classes), bool)
     if "presence" in targets:
-        shown |= targets["presence"] > 0
+        shown |= targets["presence"] == 1  # and not unknown
     if "classes" in targets:
         image, slot = np.nonzero(targets["classes"] >= 0)
         shown[image, targets["classes"][image, slot]] = True
@@ -468,7 +491,7 @@ def _median(sizes: Counter[tuple[int, int]], side: int) -> float:
     return float(np.median(np.repeat([size[side] for size in sizes], counts)))
 
 
-def _each(parts: dict[str, Part], words: Callable[[Part], str]) -> str:
+def _each(parts: Mapping[str, Part], words: Callable[[Part], str]) -> str:
     return ", ".join(f"{split} {words(part)}" for split, part in parts.items())
 
 

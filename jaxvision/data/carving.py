@@ -37,6 +37,33 @@ def carve(
     return divide(source, lambda labels: stratified(labels, size, seed), size, names)
 
 
+def train_and_validation(
+    splits: Splits, share: int | float, *, seed: int = 0
+) -> tuple[Source, Source]:
+    """What to train on, and what to choose the best checkpoint by.
+
+    The validation split that the set declares beside its test split is taken whole, and
+    so is the training split: published numbers are made so.  Where there is none,
+    `share` of the training split is held out; `Source.choice` tells which it was.
+
+    Args:
+      share: as `validation` of `carve`, and without effect where a split is declared.
+      seed: as that of `carve`.
+
+    Raises `UsageError` as `carve` does.
+    """
+    if splits.validation is not None:
+        return splits.train, splits.validation
+    train, validation = carve(splits.train, share, seed=seed)
+    words = choice_of(
+        validation.size,
+        splits.train.size,
+        "no validation split is declared beside a test split",
+        seed,
+    )
+    return train, validation._replace(choice=words)
+
+
 def subset(source: Source, size: int, *, seed: int = 0) -> Source:
     """`size` examples of a source, each class in proportion, chosen by the seed alone.
 
@@ -61,9 +88,9 @@ def with_test(
     )
 
 
-def choice_of(size: int, whole: int, reason: str) -> str:
-    """`Source.choice` of a test split that is held out."""
-    return f"{size:,} of {whole:,} examples at random (seed {SEED}), since {reason}"
+def choice_of(size: int, whole: int, reason: str, seed: int = SEED) -> str:
+    """`Source.choice` of examples that are held out."""
+    return f"{size:,} of {whole:,} examples at random (seed {seed}), since {reason}"
 
 
 def divide(

@@ -47,7 +47,7 @@ class Exclusions(NamedTuple):
 
     path: Path
     parts: Mapping[str, Part]
-    """By split, `"train"` and `"test"`."""
+    """By split, such as `"train"` and `"test"`."""
 
 
 def exclude(source: Source, listed: Exclusions) -> Source:
@@ -64,8 +64,9 @@ def exclude(source: Source, listed: Exclusions) -> Source:
     if split not in listed.parts:
         known = " and ".join(listed.parts)
         raise UsageError(
-            f"{listed.path} is for the splits {known}, not for {source.name}: leave "
-            "examples out of a whole split, before parts of it are taken"
+            f"{listed.path} is for the splits {known}, not for {source.name}: a list "
+            "has a line `data` for every split, as python -m jaxvision quality writes "
+            "it, and is for whole splits, not for parts of them"
         )
     part = listed.parts[split]
     if part.size != source.size:

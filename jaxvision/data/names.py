@@ -38,3 +38,5 @@ class Fold(NamedTuple):
     """How many there are."""
     whole: Name
     """The set whose training split is folded."""
+    all: bool = False
+    """Whether its other splits are folded with it."""

@@ -1,11 +1,12 @@
 """Data sets by name: the table of kinds, and what follows from it."""
 
+import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxvision.data import exclusion, folds
+from jaxvision.data import exclusion, folds, rows
 from jaxvision.data.files import arrays, coco, fields, folder, masks, table, voc, yolo
 from jaxvision.data.made import embedded, scenes, synthetic
 from jaxvision.data.made.signals import binaries, series, sounds, tracks
@@ -103,7 +104,7 @@ KINDS: dict[str, Kind] = {
         _own("tracks", tracks.load, origin=_SIGNALS, examples=("tracks:pendigits",)),
         Kind(
             _TFDS,
-            "NAME[/VARIANT][:VERSION][@TRAIN,TEST]",
+            "NAME[/VARIANT][:VERSION][@TRAIN[,VALIDATION],TEST]",
             lambda name, data_dir: tfds_source.load(
                 name.rest, data_dir, others=_unlike_tfds()
             ),
@@ -128,17 +129,18 @@ def load(
         (generated), one's own images (`folder:PATH`, `csv:PATH`, …) or signals
         (`sounds:PATH`, …), or a set of TensorFlow Datasets: `mnist`, `mnist:3.0.1`,
         `imagenette/160px-v2`, and with what to train and to test on,
-        `mnist@train[:90%],train[90%:]`.  `fold:I/K:NAME` is the I-th of K folds of the
-        training split of any of them.  The grammar of a kind's names is in the
-        docstring of its `load`.
+        `mnist@train[:90%],train[90%:]`, or three splits, with that for validation in
+        the middle.  `fold:I/K:NAME` is the I-th of K folds of the training split of any
+        of them, and `fold:I/K:all:NAME` of all its splits together.  The grammar of a
+        kind's names is in the docstring of its `load`.
       data_dir: where TensorFlow Datasets keeps its sets; else the environment's
         `TFDS_DATA_DIR`, else `~/tensorflow_datasets`.
       exclude: a list of examples to leave out (see `exclusion`), made for this set; of
         a fold, for the whole that it is taken from.
 
     A set of TensorFlow Datasets that is not there yet is downloaded and prepared.
-    Where it has no `test` split, or one without answers, `validation` takes its place,
-    and else a fifth of each class of `train`.
+    Of any set, where there is no test split, or one without answers, that for
+    validation takes its place, and else a fifth of each class of that for training.
 
     Raises `UsageError` if there is no such set, or no way to read it.
     """
@@ -163,7 +165,8 @@ def origin(name: str, data_dir: str | None = None) -> str:
     """Where the images of a set come from, in words; it is prepared if need be."""
     parsed = parse(name)
     if parsed.fold is not None:
-        return f"the training split of {parsed.fold.whole}"
+        folded = "all splits" if parsed.fold.all else "the training split"
+        return f"{folded} of {parsed.fold.whole}"
     kind = KINDS[parsed.kind]
     if kind.prepare is None:
         return kind.origin
@@ -198,9 +201,14 @@ def parse(text: str) -> Name:
 
 def _load(name: Name, data_dir: str | None, exclude: str | Path | None) -> Splits:
     if name.fold is not None:
-        number, count, whole = name.fold
-        train = _load(whole, data_dir, exclude).train
-        return folds.split(train, number, count, name=name.text)
+        whole = _load(name.fold.whole, data_dir, exclude)
+        fold = functools.partial(
+            folds.split, fold=name.fold.number, folds=name.fold.folds, name=name.text
+        )
+        if not name.fold.all:
+            return fold(whole.train, validation=whole.validation)
+        every = [*whole.there().values()]
+        return fold(rows.join(every, name=f"{folds.ALL}{name.fold.whole}"))
     kind = KINDS[name.kind]
     try:
         splits = kind.load(name, data_dir)
@@ -214,22 +222,24 @@ def _load(name: Name, data_dir: str | None, exclude: str | Path | None) -> Split
     if exclude is None:
         return splits
     listed = exclusion.read(exclude)
-    return Splits(*(exclusion.exclude(split, listed) for split in splits))
+    return splits.each(lambda split: exclusion.exclude(split, listed))
 
 
 def _parse_fold(text: str) -> Name:
-    match = re.fullmatch(rf"{folds.PREFIX}([0-9]{{1,9}})/([0-9]{{1,9}}):(.+)", text)
+    form = rf"{folds.PREFIX}([0-9]{{1,9}})/([0-9]{{1,9}}):({folds.ALL})?(.+)"
+    match = re.fullmatch(form, text)
     if match is None:
         raise UsageError(
             f"{text!r} names no fold: write {folds.PREFIX}I/K:NAME, such as "
             f"{folds.PREFIX}1/5:mnist"
         )
-    number, count, whole = int(match[1]), int(match[2]), parse(match[3])
+    number, count, whole = int(match[1]), int(match[2]), parse(match[4])
     check(
         (count >= 2, f"{text!r} asks for {count} folds: there must be 2 or more"),
         (1 <= number <= count, f"{text!r}: the folds are counted from 1 to {count}"),
     )
-    return Name(text, whole.kind, whole.rest, Fold(number, count, whole))
+    fold = Fold(number, count, whole, all=bool(match[3]))
+    return Name(text, whole.kind, whole.rest, fold)
 
 
 def _check_no_path(text: str) -> None:

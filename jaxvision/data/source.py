@@ -35,11 +35,14 @@ class Source(NamedTuple):
     maps: Callable[[int], dict[str, np.ndarray]] | None = None
     """`i -> {"segmentation": uint8 [H,W], "instances": uint8 [M,H,W]}`: what the i-th
     image has per pixel, of that image's own size, for streaming; None: nothing."""
+    sizes: Callable[[], np.ndarray] | None = None
+    """`() -> int32 [N,2]`: height and width of each image, without decoding any; None:
+    those of `image_shape`, or not known."""
     annotations: tuple[str, ...] = ()
     """The names of what each image has, where `targets` would take long to tell."""
     choice: str = ""
-    """Which examples a test split consists of, and who says so, in words, such as `"the
-    folder val/, as declared"`; empty for other splits."""
+    """Which examples a test or validation split consists of, and who says so, in words,
+    such as `"the folder val/, as declared"`; empty for what is trained on."""
 
     @property
     def dataset(self) -> str:
@@ -53,10 +56,34 @@ class Source(NamedTuple):
 
 
 class Splits(NamedTuple):
-    """The splits of a data set.  Validation examples are carved out of `train`."""
+    """The splits of a data set, which share no example."""
 
     train: Source
     test: Source
+    validation: Source | None = None
+    """What is declared, beside a test split, to choose the best checkpoint by; None: a
+    part of `train` is to be held out for it (`carving.train_and_validation`)."""
+
+    def there(self) -> dict[str, Source]:
+        """Those that the set has, by name, in the order in which a run uses them."""
+        found = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {split: source for split, source in found.items() if source is not None}
+
+    def each(self, change: Callable[[Source], Source]) -> "Splits":
+        """The splits after the same change of all of them."""
+        changed = {split: change(source) for split, source in self.there().items()}
+        return Splits(**changed)
+
+
+def largest(source: Source) -> tuple[int, int] | None:
+    """Height and width of a frame that holds each of the images; None: not known."""
+    height, width, _ = source.image_shape
+    if height is not None and width is not None:
+        return height, width
+    if source.sizes is None or source.size == 0:
+        return None
+    height, width = source.sizes().max(axis=0).tolist()
+    return height, width
 
 
 def weight(source: Source) -> int:

@@ -80,30 +80,47 @@ class Evaluator:
 
     def __call__(self, state: TrainState, *, with_galleries: bool = False) -> Evaluated:
         """All processes call this; each gets all of it."""
-        program = self._programs[with_galleries]
-        average = state.average
-        parts = {"": _Part(_Weights(state.params, state.model_state, average))}
-        if average is not None:
-            weights = _Weights(average["params"], average["model_state"], average)
-            parts["average/"] = _Part(weights)
         metrics: dict[str, Any] = {}
         with contextlib.ExitStack() as stack:
-            for part in parts.values():
-                stack.enter_context(part.rows)
-            for item in EvaluationItems(self._mesh, self._pipeline):
-                for part in parts.values():
-                    arguments = (part.weights, state.step, self._constants, item)
-                    if part.gallery is None and with_galleries:
-                        part.gallery = self._empty_gallery(*arguments)
-                    part.gallery, kept = program(part.gallery, *arguments)
-                    part.add(kept)
-                self._beat()
+            parts = self._gone_through(stack, state, with_galleries)
             for prefix, part in parts.items():
                 found = measured(self._task.compute(part.sums(), part.rows.finish()))
                 metrics |= {f"{prefix}{name}": value for name, value in found.items()}
         if not with_galleries:
             return Evaluated(metrics, None)
         return Evaluated(metrics, gallery.finish(to_host(parts[""].gallery)))
+
+    def tuned(self, state: TrainState, *, average: bool = False) -> Task:
+        """The task with what it chooses on this set (`Task.tuned`), by the parameters
+        or by their average.  All processes call this; each gets the same."""
+        if self._task.tuned is None:
+            return self._task
+        with contextlib.ExitStack() as stack:
+            parts = self._gone_through(stack, state, False)
+            part = parts["average/" if average else ""]
+            return self._task.tuned(part.sums(), part.rows.finish())
+
+    def _gone_through(
+        self, stack: contextlib.ExitStack, state: TrainState, with_galleries: bool
+    ) -> "dict[str, _Part]":
+        """What one pass has found of each set of weights; rows live with `stack`."""
+        program = self._programs[with_galleries]
+        average = state.average
+        parts = {"": _Part(_Weights(state.params, state.model_state, average))}
+        if average is not None:
+            weights = _Weights(average["params"], average["model_state"], average)
+            parts["average/"] = _Part(weights)
+        for part in parts.values():
+            stack.enter_context(part.rows)
+        for item in EvaluationItems(self._mesh, self._pipeline):
+            for part in parts.values():
+                arguments = (part.weights, state.step, self._constants, item)
+                if part.gallery is None and with_galleries:
+                    part.gallery = self._empty_gallery(*arguments)
+                part.gallery, kept = program(part.gallery, *arguments)
+                part.add(kept)
+            self._beat()
+        return parts
 
     def _empty_gallery(self, *arguments) -> PyTree:
         """Before the first batch, on the devices."""

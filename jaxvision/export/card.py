@@ -75,15 +75,17 @@ def _metrics(result: Mapping[str, Any]) -> list[str]:
     ]
     if not rows:
         return []
-    choice = result.get("tested_on")
+    chosen, tested = (
+        f" ({result[key]})" if result.get(key) else ""
+        for key in ("validated_on", "tested_on")
+    )
     return [
         "",
         "## Results",
         "",
         *_table(("metric", "value"), rows),
         "",
-        "Of the checkpoint that is best on validation, tested once"
-        f"{f' ({choice})' if choice else ''}.",
+        f"Of the checkpoint that is best on validation{chosen}, tested once{tested}.",
     ]
 
 

@@ -52,14 +52,15 @@ def write(folder: Path, predictor: Predictor, result: Mapping[str, Any]) -> None
         predictor.preparation,
         predictor.show,
     )
-    name = _name(recipe_of(predictor.model))
-    if name is None:
+    network = _network(recipe_of(predictor.model))
+    if network is None:
         raise UsageError(
             "the network is not one of models.create, so that its weights have no "
             "names that others know: export it to stablehlo"
         )
+    name, options = network
     folder.mkdir()
-    pretrained.save(folder / WEIGHTS, name, predictor.variables)
+    pretrained.save(folder / WEIGHTS, name, predictor.variables, **options)
     config = {
         "format": FORMAT,
         "library_name": "jaxvision",
@@ -101,7 +102,10 @@ def read(folder: str | Path) -> Predictor:
 
     wanted = keys.flatten(jax.eval_shape(initial, jax.random.key(0)))
     state = pretrained.read(folder / WEIGHTS)
-    rules = next(iter(models.sources(config["architecture"]).values()))
+    network = _network(config["model"])
+    assert network is not None
+    name, options = network
+    rules = next(iter(models.sources(name, **options).values()))
     variables = {
         path: jnp.asarray(
             keys.from_published(path, state[keys.published_key(path, rules)])
@@ -118,11 +122,14 @@ def read(folder: str | Path) -> Predictor:
     )
 
 
-def _name(recipe: Mapping[str, Any] | None) -> str | None:
-    """Of the network in `models.create`, by its recipe."""
+def _network(
+    recipe: Mapping[str, Any] | None,
+) -> tuple[str, Mapping[str, Any]] | None:
+    """The name and the options of the network in `models.create`, by its recipe."""
     if recipe is None or recipe["name"] != models.create.__name__:
         return None
-    return recipe["arguments"]["name"]
+    arguments = recipe["arguments"]
+    return arguments["name"], arguments["options"]["dict"]
 
 
 def _digest(file: Path) -> str:

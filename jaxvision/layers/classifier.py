@@ -1,15 +1,19 @@
-"""The last layers of a classifier: from features to named class scores."""
+"""The last layers of a network: from features to named class scores."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxvision.layers.conv import Conv
+from jaxvision.ops.upsample import resize
+
 Array = jax.Array
 
 _lecun_normal = nn.initializers.lecun_normal()
+_glorot_uniform = nn.initializers.glorot_uniform()
 
 
 def classify(
@@ -41,3 +45,30 @@ def classify(
         )
         named["logits"] = dense(x).astype(jnp.float32)
     return named
+
+
+def classify_pixels(
+    outputs: Mapping[str, Array],
+    features_BxhxwxC: Array,
+    num_classes: int,
+    size: Sequence[int],
+    *,
+    kernel_size: int = 1,
+    align_corners: bool = False,
+    dtype: Any = jnp.float32,
+    name: str,
+    output: str = "logits",
+    kernel_init: Callable[..., Array] = _glorot_uniform,
+) -> dict[str, Array]:
+    """`outputs` with scores [B,*size,K] called `output`, if there are classes.
+
+    They come from one convolution called `name`, and are resized bilinearly, as
+    `ops.upsample.resize` does; they are float32 whatever `dtype` is.
+    """
+    if not num_classes:
+        return dict(outputs)
+    conv = Conv(
+        num_classes, kernel_size, dtype=dtype, kernel_init=kernel_init, name=name
+    )
+    scores = conv(features_BxhxwxC).astype(jnp.float32)
+    return {**outputs, output: resize(scores, size, align_corners=align_corners)}

@@ -22,14 +22,22 @@ class Sampling(NamedTuple):
 
 
 def dilate(
-    strides: Sequence[int], output_stride: int, *, stem_stride: int
+    strides: Sequence[int],
+    output_stride: int,
+    *,
+    stem_stride: int,
+    early: bool = False,
 ) -> list[Sampling]:
     """How blocks that follow a stem sample, where no map may exceed `output_stride`.
 
     A stride that would exceed it becomes 1, and dilates the convolutions after it by as
     much.  Every convolution then sees the pixels that it saw before, and each map holds
     the values of the strided network at every `stride`-th position, besides new ones
-    between them.  Raises `UsageError` unless `output_stride` is 8, 16 or 32.
+    between them.  With `early`, the convolution that loses its stride is dilated, too,
+    and sees other pixels: so do torchvision's MobileNetV3 and the encoders of
+    segmentation_models_pytorch.
+
+    Raises `UsageError` unless `output_stride` is 8, 16 or 32.
     """
     check(
         (
@@ -44,5 +52,5 @@ def dilate(
             dilation *= stride
             stride = 1
         reached *= stride
-        blocks.append(Sampling(stride, before, dilation))
+        blocks.append(Sampling(stride, dilation if early else before, dilation))
     return blocks

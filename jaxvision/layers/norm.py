@@ -84,3 +84,15 @@ def batch_norm(
         epsilon=epsilon,
         dtype=dtype,
     )
+
+
+class GroupNorm(nn.GroupNorm):
+    """flax's group normalisation, also where implicit promotion is forbidden."""
+
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x, **options):
+        # It widens narrow types itself for its statistics.
+        with jax.numpy_dtype_promotion("standard"):
+            return super().__call__(x, **options)

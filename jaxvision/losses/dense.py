@@ -36,9 +36,9 @@ def sigmoid_focal(
         (gamma >= 0, f"gamma must not be negative, got {gamma}"),
     )
     entropy = optax.sigmoid_binary_cross_entropy(logits, targets)
-    p = jax.nn.sigmoid(logits)
-    wrong = p * (1 - targets) + (1 - p) * targets
-    losses = wrong**gamma * entropy
+    wrong = jax.nn.sigmoid(-logits) * targets + jax.nn.sigmoid(logits) * (1 - targets)
+    # Not 0, where powers below 1 have no slope.
+    losses = jnp.maximum(wrong, jnp.finfo(wrong.dtype).tiny) ** gamma * entropy
     if alpha is None:
         return losses
     return (alpha * targets + (1 - alpha) * (1 - targets)) * losses

@@ -6,7 +6,9 @@ outputs, _ = model.apply(variables, images)
 maps = [outputs[level.name] for level in models.levels("resnet50").values()]
 """
 
+from jaxvision.models.backbone import into_backbone
 from jaxvision.models.blocks import blocks
+from jaxvision.models.encoder import BACKBONE, encode
 from jaxvision.models.features import on_features
 from jaxvision.models.frozen import frozen
 from jaxvision.models.head import head, without
@@ -18,24 +20,31 @@ from jaxvision.models.registry import (
     constants,
     create,
     default_input,
+    encoder_of,
     names,
     normalisation,
     paper,
     sources,
     timm,
 )
+from jaxvision.models.trunk import dense_as_convolutions, trunk
 
 __all__ = [
+    "BACKBONE",
     "LORA",
     "Level",
     "blocks",
     "constants",
     "create",
     "default_input",
+    "dense_as_convolutions",
+    "encode",
+    "encoder_of",
     "from_linen",
     "from_nnx",
     "frozen",
     "head",
+    "into_backbone",
     "levels",
     "lora",
     "merge_lora",
@@ -45,5 +54,6 @@ __all__ = [
     "paper",
     "sources",
     "timm",
+    "trunk",
     "without",
 ]

@@ -8,10 +8,11 @@
 normalisation.  `alexnet` is torchvision's, after Krizhevsky 2014,
 https://arxiv.org/abs/1404.5997: no groups and no normalisation.  `alexnet_fcn` is
 the same network with its dense layers as convolutions, so that a larger image gives a
-map of scores; it loads the weights of `alexnet`.
+map of scores; it loads the weights of `alexnet`.  What is before the dense layers,
+`trunk`, is also that of `fcn32s_alexnet`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -28,6 +29,52 @@ from jaxvision.ops.pooling import adaptive_avg_pool, max_pool
 
 PAPER = "Krizhevsky et al. 2012, https://papers.nips.cc/paper/4824"
 
+FEATURES = (64, 192, 384, 256, 256)
+
+halve = partial(max_pool, window=3, strides=2)
+
+
+def trunk(
+    images: jax.Array,
+    features: Sequence[int] = FEATURES,
+    *,
+    stem_padding: int = 2,
+    groups: int = 1,
+    normalise: bool = False,
+    pool: Callable[[jax.Array], jax.Array] = halve,
+    dtype: Any = jnp.float32,
+) -> dict[str, jax.Array]:
+    """`conv1`, `conv2`, `conv5` (before each pooling), `stage1` … `stage3` (after it).
+
+    The layers, `features.0` and so on, belong to the module that calls it.
+
+    Args:
+      features: channels of the five convolutions.
+      stem_padding: zeros around the images.
+      groups: of the second, fourth and fifth convolutions.
+      normalise: whether local response normalisation follows the first two.
+      pool: what ends a stage, 3×3 with strides of 2.
+    """
+    one, two, three, four, five = features
+    conv = partial(Conv, padding=1, dtype=dtype)
+    outputs: dict[str, jax.Array] = {}
+
+    def normalised(x):
+        return local_response_norm(x) if normalise else x
+
+    x = conv(one, 11, strides=4, padding=stem_padding, name="features.0")(images)
+    outputs["conv1"] = x = normalised(relu(x))
+    outputs["stage1"] = x = pool(x)
+    x = conv(two, 5, padding=2, groups=groups, name="features.3")(x)
+    outputs["conv2"] = x = normalised(relu(x))
+    outputs["stage2"] = x = pool(x)
+    x = relu(conv(three, name="features.6")(x))
+    x = relu(conv(four, groups=groups, name="features.8")(x))
+    x = relu(conv(five, groups=groups, name="features.10")(x))
+    outputs["conv5"] = x
+    outputs["stage3"] = pool(x)
+    return outputs
+
 
 class AlexNet(nn.Module):
     """Outputs: `conv1`, `conv2`, `conv5` (before each pooling), `stage1` … `stage3`
@@ -36,7 +83,7 @@ class AlexNet(nn.Module):
     Any image of at least 63×63 pixels: the last map is averaged to 6×6.
     """
 
-    features: Sequence[int] = (64, 192, 384, 256, 256)
+    features: Sequence[int] = FEATURES
     num_classes: int = 1000
     stem_padding: int = 2
     groups: int = 1
@@ -46,33 +93,26 @@ class AlexNet(nn.Module):
     fully_convolutional: bool = False
     """Whether `pre_logits` and `logits` are maps of stride 32."""
     dropout: float = 0.5
+    hidden: int = 4096
+    """Units of the two dense layers before the last."""
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, images, *, train: bool):
-        one, two, three, four, five = self.features
-        conv = partial(Conv, padding=1, dtype=self.dtype)
-        outputs: dict[str, jax.Array] = {}
-
-        x = conv(one, 11, strides=4, padding=self.stem_padding, name="features.0")(
-            images
+        outputs = trunk(
+            images,
+            self.features,
+            stem_padding=self.stem_padding,
+            groups=self.groups,
+            normalise=self.normalise,
+            dtype=self.dtype,
         )
-        outputs["conv1"] = x = self._normalised(relu(x))
-        outputs["stage1"] = x = max_pool(x, 3, 2)
-        x = conv(two, 5, padding=2, groups=self.groups, name="features.3")(x)
-        outputs["conv2"] = x = self._normalised(relu(x))
-        outputs["stage2"] = x = max_pool(x, 3, 2)
-        x = relu(conv(three, name="features.6")(x))
-        x = relu(conv(four, groups=self.groups, name="features.8")(x))
-        x = relu(conv(five, groups=self.groups, name="features.10")(x))
-        outputs["conv5"] = x
-        outputs["stage3"] = x = max_pool(x, 3, 2)
-
+        x = outputs["stage3"]
         dropped = nn.Dropout(self.dropout, deterministic=not train)
         if self.fully_convolutional:
             slide = partial(Conv, padding="VALID", dtype=self.dtype)
-            x = relu(slide(4096, 6, name="classifier.1")(dropped(x)))
-            x = relu(slide(4096, 1, name="classifier.4")(dropped(x)))
+            x = relu(slide(self.hidden, 6, name="classifier.1")(dropped(x)))
+            x = relu(slide(self.hidden, 1, name="classifier.4")(dropped(x)))
             outputs["pre_logits"] = x
             if self.num_classes:
                 logits = slide(self.num_classes, 1, name="classifier.6")(x)
@@ -82,8 +122,8 @@ class AlexNet(nn.Module):
         # Channels first, which is the order of the published weights.
         x = x.transpose(0, 3, 1, 2).reshape(x.shape[0], -1)
         dense = partial(nn.Dense, dtype=self.dtype)
-        x = relu(dense(4096, name="classifier.1")(dropped(x)))
-        x = relu(dense(4096, name="classifier.4")(dropped(x)))
+        x = relu(dense(self.hidden, name="classifier.1")(dropped(x)))
+        x = relu(dense(self.hidden, name="classifier.4")(dropped(x)))
         return classify(
             outputs,
             x,
@@ -92,9 +132,6 @@ class AlexNet(nn.Module):
             dtype=self.dtype,
             name="classifier.6",
         )
-
-    def _normalised(self, x):
-        return local_response_norm(x) if self.normalise else x
 
 
 VARIANTS = {

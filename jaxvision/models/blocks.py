@@ -11,9 +11,10 @@ from functools import cache
 import jax
 import jax.numpy as jnp
 
-from jaxvision.models import registry
+from jaxvision.models import registry, shapes
+from jaxvision.models.encoder import BACKBONE
 from jaxvision.paths import path_name
-from jaxvision.types import Model
+from jaxvision.types import Model, Variables
 
 Blocks = tuple[tuple[str, ...], ...]
 """For each block, by rising depth, how the paths of its parameters begin."""
@@ -27,27 +28,37 @@ def blocks(
         (("conv1", "bn1"), ("layer1.0",), ("layer1.1",), …, ("fc",))    resnet18
 
     A block has the parameters whose paths share the first name, with the number that
-    follows it in a list of NNX.  The order is that in which a training pass first uses
-    them, so no model has to declare it.  What has no kernel, such as a norm or position
-    embeddings, belongs to the block before it.
+    follows it in a list of NNX; in an encoder, the first name inside of it.  The order
+    is that in which a training pass first uses them, so no model has to declare it.
+    What has no kernel, such as a norm or position embeddings, belongs to the block
+    before it.
 
     `input_shape` (H, W, C) is a size that the model takes; the default is that of the
     named model, or 224×224×3.  Nothing is computed: the pass is only traced.
     """
     if isinstance(model, str):
         return _of_name(model, input_shape or registry.default_input(model))
-    return _of_model(model, input_shape or (224, 224, 3))
+    images = _images(input_shape or (224, 224, 3))
+    return _of_model(
+        model, jax.eval_shape(model.init, jax.random.key(0), images), images
+    )
 
 
 @cache
 def _of_name(name: str, input_shape: tuple[int, int, int]) -> Blocks:
-    return _of_model(registry.create(name), input_shape)
+    variables = shapes.variables(name, input_shape)
+    return _of_model(registry.create(name), variables, _images(input_shape))
 
 
-def _of_model(model: Model, input_shape: tuple[int, int, int]) -> Blocks:
+def _images(shape: tuple[int, int, int]) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+
+
+def _of_model(
+    model: Model, variables: Variables, images: jax.ShapeDtypeStruct
+) -> Blocks:
     key = jax.random.key(0)
-    images = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
-    variables = dict(jax.eval_shape(model.init, key, images))
+    variables = dict(variables)
     params = variables.pop("params")
 
     def training(params, images):
@@ -78,4 +89,6 @@ def _of_model(model: Model, input_shape: tuple[int, int, int]) -> Blocks:
 
 def _block(path: str) -> str:
     first, *rest = path.split("/")
+    if first == BACKBONE:  # a network of its own
+        return f"{first}/{_block('/'.join(rest))}"
     return "/".join([first, *rest[:1]]) if rest and rest[0].isdecimal() else first

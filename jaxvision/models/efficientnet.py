@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jaxvision.layers.channels import round_channels
 from jaxvision.layers.classifier import classify
 from jaxvision.layers.conv_norm import conv_norm
+from jaxvision.layers.dilation import dilate
 from jaxvision.layers.imagenet import HALVES, MEAN, STD
 from jaxvision.layers.inverted_residual import InvertedResidual
 from jaxvision.layers.norm import batch_norm
@@ -91,16 +92,22 @@ class FusedMBConv(nn.Module):
     conv_norm: Callable[..., jax.Array]
     kernel_size: int
     strides: int
+    dilation: int
     drop_path: nn.Module
 
     @nn.compact
     def __call__(self, x):
-        conv_norm = partial(self.conv_norm, kernel_size=self.kernel_size)
+        conv_norm = partial(
+            self.conv_norm,
+            kernel_size=self.kernel_size,
+            strides=self.strides,
+            dilation=self.dilation,
+        )
         first, second = ("block.0.0", "block.0.1"), ("block.1.0", "block.1.1")
         if self.expanded_channels == x.shape[-1]:
-            y = conv_norm(x, self.features, strides=self.strides, names=first)
+            y = conv_norm(x, self.features, names=first)
         else:
-            y = conv_norm(x, self.expanded_channels, strides=self.strides, names=first)
+            y = conv_norm(x, self.expanded_channels, names=first)
             y = self.conv_norm(y, self.features, 1, activation=None, names=second)
         return x + self.drop_path(y) if x.shape == y.shape else y
 
@@ -126,6 +133,9 @@ class EfficientNet(nn.Module):
     epsilon: float = 1e-5
     """Of batch normalisation."""
     momentum: float = 0.9
+    output_stride: int = 32
+    """Of `stage5`: 8, 16 or 32.  Strides beyond it become dilations of the same
+    parameters."""
     remat: bool = False
     """Whether training computes the inside of blocks twice, to save memory."""
     dtype: Any = jnp.float32
@@ -155,14 +165,21 @@ class EfficientNet(nn.Module):
             names=("features.0.0", "features.0.1"),
         )
         outputs: dict[str, jax.Array] = {}
-        blocks, total = 0, sum(stage.depth for stage in stages)
+        strides = [
+            stage.strides if block == 0 else 1
+            for stage in stages
+            for block in range(stage.depth)
+        ]
+        samplings = dilate(strides, self.output_stride, stem_stride=2)
+        blocks = 0
         for layer, stage in enumerate(stages, 1):
             if stage.strides == 2:
                 outputs[f"stage{len(outputs) + 1}"] = x
             kind: Any = FusedMBConv if stage.fused else InvertedResidual
             make_block = nn.remat(kind) if self.remat else kind
             for block in range(stage.depth):
-                rate = self.stochastic_depth * blocks / total
+                rate = self.stochastic_depth * blocks / len(samplings)
+                sampling = samplings[blocks]
                 options: dict[str, Any] = {}
                 if not stage.fused:
                     options["squeeze_excite"] = partial(
@@ -173,7 +190,8 @@ class EfficientNet(nn.Module):
                     round_channels(x.shape[-1] * stage.expansion),
                     conv_bn,
                     stage.kernel_size,
-                    stage.strides if block == 0 else 1,
+                    sampling.strides,
+                    sampling.dilation,
                     drop_path=StochasticDepth(rate, deterministic=not train),
                     **options,
                     name=f"features.{layer}.{block}",

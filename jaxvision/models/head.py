@@ -3,10 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
-from jaxvision.models import registry
+from jaxvision.models import shapes
 from jaxvision.paths import named_leaves
 from jaxvision.types import PyTree, Variables
 
@@ -40,7 +37,5 @@ def without(variables: Variables, paths: Collection[str]) -> Variables:
 
 
 def _shapes(name: str, options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    model = registry.create(name, **options)
-    images = jax.ShapeDtypeStruct((1, *registry.default_input(name)), jnp.float32)
-    params = jax.eval_shape(model.init, jax.random.key(0), images)["params"]
+    params = shapes.variables(name, **options)["params"]
     return {path: leaf.shape for path, leaf in named_leaves(params).items()}

@@ -9,32 +9,14 @@ MobileNet and at 16 in a ViT.  A neck asks for strides instead:
 from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxvision.errors import UsageError
 from jaxvision.models import registry
+from jaxvision.models.pyramid import GROWTH, Level, pyramid
 from jaxvision.types import Model
-
-GROWTH = 1344
-"""Pixels by which images are widened to see how much wider maps become.  A multiple of
-the strides that occur, powers of two up to 64 and patches of 12 or 14 pixels, and of
-the 224 pixels by which images of MaxViT must grow."""
-
-CLASSIFIER = ("pre_logits", "logits")
-"""Outputs that may be maps, too, but are not features."""
-
-
-class Level(NamedTuple):
-    """The deepest named activation of a stride."""
-
-    name: str
-    """Of the activation [B,H/stride,W/stride,channels] in the model's outputs."""
-    stride: int
-    """Pixels of the image between neighbouring positions of the map."""
-    channels: int
 
 
 def levels(
@@ -66,16 +48,7 @@ def _of_model(model: Model, input_shape: tuple[int, int, int]) -> Mapping[int, L
     except UsageError:
         _shapes(model, input_shape)  # raises where the size itself is not accepted
         return MappingProxyType({})
-    found: dict[int, Level] = {}
-    for name, shape in shapes.items():
-        if name in CLASSIFIER or len(shape) != 4 or shape[2] <= shape[1]:
-            continue
-        # Without padding a map is smaller than the image's share of it, but grows by
-        # a column for each `stride` columns of the image all the same.
-        stride, rest = divmod(GROWTH, shape[2] - shape[1])
-        if rest == 0:
-            found[stride] = Level(name, stride, shape[3])
-    return MappingProxyType(dict(sorted(found.items())))
+    return pyramid(shapes)
 
 
 def _shapes(model: Model, input_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:

@@ -57,7 +57,7 @@ def measure(name: str) -> Measures:
         activations=sum(
             math.prod(layer.output) for layer in found if layer.multiply_adds
         ),
-        receptive_field=size if size and math.isfinite(size) else None,
+        receptive_field=round(size) if size and math.isfinite(size) else None,
         fingerprint=fingerprint(shapes),
     )
 
@@ -107,6 +107,8 @@ def _trace(name):
 
     def note(call, arguments, keywords, context):
         layer = context.module
+        if layer.is_initializing():  # what an encoder leaves out has no parameters
+            return call(*arguments, **keywords)
         if isinstance(layer, Conv):
             output = _convolved(layer, *arguments)
         else:
@@ -162,8 +164,8 @@ def _layer(
         kind += f" {height}×{width}"
         kind += f" / {layer.strides}" if layer.strides != 1 else ""
         kind += f", {layer.groups} groups" if layer.groups > 1 else ""
-    elif "kernel" in own:
-        multiply_adds = math.prod(output_shape) * input_shape[-1]
+    elif "kernel" in own:  # every position of the input meets all of it
+        multiply_adds = math.prod(input_shape[:-1]) * own["kernel"].size
     # Where a map is cut into windows, they take the place of the batch.
     output = output_shape[1:] if output_shape[0] == 1 else output_shape
     return Layer(".".join(layer.path), kind, output, parameters, multiply_adds)
@@ -174,13 +176,17 @@ class ReceptiveField(NamedTuple):
 
     size: float
     """Pixels along a side; 0: it depends on none."""
-    stride: int
+    stride: float
     """Pixels between the receptive fields of neighbouring positions."""
 
     def through(self, window: int, strides: int) -> "ReceptiveField":
         """That of the output of a window of so many positions along a side."""
         size = self.size + (window - 1) * self.stride if self.size else 0
         return ReceptiveField(size, self.stride * strides)
+
+    def enlarged(self, factor: float) -> "ReceptiveField":
+        """That of a map with so many times the positions along a side."""
+        return ReceptiveField(self.size, self.stride / factor)
 
 
 NOWHERE = ReceptiveField(0, 1)
@@ -203,9 +209,13 @@ def _follow(jaxpr, inputs: list[ReceptiveField]) -> tuple[list[ReceptiveField], 
             known |= dict(zip(equation.outvars, results, strict=False))
             continue
         field = max(operands, default=NOWHERE)
-        if equation.primitive.name == "dot_general" and _is_attention(equation):
+        if _is_attention(equation) and min(operands).size:
             field = EVERYWHERE if field.size else NOWHERE
             attention += _products(equation)
+        elif factor := _enlargement(equation):
+            # A mixture of two pixels, or a repetition.
+            mixes = equation.primitive.name == "gather"
+            field = (field.through(2, 1) if mixes else field).enlarged(factor)
         elif window := _window(equation):
             field = field.through(*window)
         elif _is_global(equation):
@@ -249,6 +259,22 @@ def _window(equation) -> tuple[int, int] | None:
     return None
 
 
+def _enlargement(equation) -> float:
+    """By what factor it has more columns than before, as `ops.upsample` makes them; 0:
+    it is something else."""
+    operands: list[Any] = [*equation.invars]
+    before: tuple[int, ...] = operands[0].aval.shape if operands else ()
+    after: tuple[int, ...] = equation.outvars[0].aval.shape
+    match equation.primitive.name:
+        case "gather" if len(before) == len(after) == 4 and after[2] > before[2]:
+            return after[2] / before[2]
+        case "reshape" if len(before) == 6 and len(after) == 4:
+            _, rows, tall, columns, wide, _ = before
+            if after[1:3] == (rows * tall, columns * wide):
+                return wide
+    return 0
+
+
 def _is_global(equation) -> bool:
     """Whether it reduces a map to one position."""
     name, axes = equation.primitive.name, equation.params.get("axes", ())
@@ -256,7 +282,9 @@ def _is_global(equation) -> bool:
 
 
 def _is_attention(equation) -> bool:
-    """Whether it is a batched product, as of queries and keys, and not by weights."""
+    """Whether it is a batched product, as of queries and keys."""
+    if equation.primitive.name != "dot_general":
+        return False
     _, (batch, _) = equation.params["dimension_numbers"]
     return bool(batch)
 

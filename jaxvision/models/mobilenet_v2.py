@@ -43,8 +43,8 @@ def _names(role: str, place: int) -> tuple[str, str]:
 
 
 class MobileNetV2(nn.Module):
-    """Outputs: `stage1` … `stage5`, the last maps of 1/2 … 1/32 of the image's size,
-    `pre_logits` [B,1280], `logits`.
+    """Outputs: `stage1` … `stage5`, the last maps of 1/2 … 1/32 of the image's size
+    that blocks make, `last` [B,H/32,W/32,1280], `pre_logits` [B,1280], `logits`.
 
     Any image size.
     """
@@ -56,6 +56,9 @@ class MobileNetV2(nn.Module):
     output_stride: int = 32
     """Of `stage5`: 8, 16 or 32.  Strides beyond it become dilations of the same
     parameters."""
+    early_dilation: bool = False
+    """Whether the convolution that loses its stride is dilated, too, as in
+    segmentation_models_pytorch."""
     remat: bool = False
     """Whether training computes the inside of blocks twice, to save memory."""
     dtype: Any = jnp.float32
@@ -74,7 +77,9 @@ class MobileNetV2(nn.Module):
             for _, _, repetitions, first_stride in BLOCKS
             for repetition in range(repetitions)
         ]
-        samplings = dilate(strides, self.output_stride, stem_stride=2)
+        samplings = dilate(
+            strides, self.output_stride, stem_stride=2, early=self.early_dilation
+        )
         block = 0
         for expansion, channels, repetitions, first_stride in BLOCKS:
             if first_stride == 2:
@@ -94,7 +99,7 @@ class MobileNetV2(nn.Module):
         outputs[f"stage{len(outputs) + 1}"] = x
         last = round_channels(1280 * max(1.0, self.width))
         names = (f"features.{block + 1}.0", f"features.{block + 1}.1")
-        x = conv_bn(x, last, 1, names=names)
+        outputs["last"] = x = conv_bn(x, last, 1, names=names)
         return classify(
             outputs,
             global_avg_pool(x),

@@ -76,7 +76,9 @@ SMALL = (
 
 
 class MobileNetV3(nn.Module):
-    """Outputs: `stage1` … `stage5`, the last maps of 1/2 … 1/32 of the image's size,
+    """Outputs: `stage1` … `stage5`, the last maps of 1/2 … 1/32 of the image's size
+    that blocks make, `stage2_first` … `stage5_first`, the first ones, which dense
+    networks and detectors of torchvision look at, `last` [B,H/32,W/32,6·C],
     `pre_logits`, `logits`.
 
     Any image size.
@@ -107,13 +109,14 @@ class MobileNetV3(nn.Module):
 
         x = conv_bn(images, 16, strides=2, names=("features.0.0", "features.0.1"))
         outputs: dict[str, jax.Array] = {}
+        stage = 1
         strides = [row.strides for row in self.rows]
-        samplings = dilate(strides, self.output_stride, stem_stride=2)
+        samplings = dilate(strides, self.output_stride, stem_stride=2, early=True)
         for block, (row, sampling) in enumerate(
             zip(self.rows, samplings, strict=True), 1
         ):
             if row.strides == 2:
-                outputs[f"stage{len(outputs) + 1}"] = x
+                outputs[f"stage{stage}"] = x
             squeeze_excite = partial(
                 SqueezeExcite,
                 round_channels(row.expanded_channels // 4),
@@ -125,13 +128,17 @@ class MobileNetV3(nn.Module):
                 partial(conv_bn, activation=row.activation),
                 row.kernel_size,
                 sampling.strides,
-                sampling.next_dilation,
+                sampling.dilation,
                 squeeze_excite if row.squeeze else None,
                 name=f"features.{block}",
             )(x)
-        outputs[f"stage{len(outputs) + 1}"] = x
+            if row.strides == 2:
+                stage += 1
+                outputs[f"stage{stage}_first"] = x
+        outputs[f"stage{stage}"] = x
         last = f"features.{len(self.rows) + 1}"
         x = conv_bn(x, 6 * x.shape[-1], 1, names=(f"{last}.0", f"{last}.1"))
+        outputs["last"] = x
         small = nn.initializers.normal(0.01)
         x = nn.Dense(
             self.last, dtype=self.dtype, kernel_init=small, name="classifier.0"

@@ -9,69 +9,42 @@ import numpy as np
 from jaxvision.errors import unknown
 from jaxvision.layers.imagenet import MEAN, STD
 from jaxvision.models import (
-    alexnet,
-    convnet,
-    convnext,
-    densenet,
-    efficientnet,
-    efficientnet_lite,
-    googlenet,
-    inception,
-    lenet,
-    linear,
-    maxvit,
-    mnasnet,
-    mobilenet_v1,
-    mobilenet_v2,
-    mobilenet_v3,
-    regnet,
-    resnet,
-    resnet_cifar,
-    resnet_v2,
-    senet,
-    shufflenet_v2,
-    squeezenet,
-    swin,
+    classifiers,
+    deeplabv3,
+    deeplabv3plus,
+    fcn,
+    fcn_dilated,
+    fpn,
+    linknet,
+    lraspp,
+    pspnet,
+    segformer,
+    segnet,
     unet,
-    vgg,
-    vit,
-    wide_resnet,
-    xception,
+    unet_encoder,
+    unetplusplus,
 )
+from jaxvision.models.encoder import OnEncoder
 from jaxvision.models.linen import check_options, from_linen
 from jaxvision.models.variant import Rules, Variant
 from jaxvision.recipes import MODELS
 from jaxvision.types import Model
 
 VARIANTS: dict[str, Variant] = {
-    **alexnet.VARIANTS,
-    **convnet.VARIANTS,
-    **convnext.VARIANTS,
-    **densenet.VARIANTS,
-    **efficientnet.VARIANTS,
-    **efficientnet_lite.VARIANTS,
-    **googlenet.VARIANTS,
-    **inception.VARIANTS,
-    **lenet.VARIANTS,
-    **linear.VARIANTS,
-    **maxvit.VARIANTS,
-    **mnasnet.VARIANTS,
-    **mobilenet_v1.VARIANTS,
-    **mobilenet_v2.VARIANTS,
-    **mobilenet_v3.VARIANTS,
-    **regnet.VARIANTS,
-    **resnet.VARIANTS,
-    **resnet_cifar.VARIANTS,
-    **resnet_v2.VARIANTS,
-    **senet.VARIANTS,
-    **shufflenet_v2.VARIANTS,
-    **squeezenet.VARIANTS,
-    **swin.VARIANTS,
+    **classifiers.VARIANTS,
+    **deeplabv3.VARIANTS,
+    **deeplabv3plus.VARIANTS,
+    **fcn.VARIANTS,
+    **fcn_dilated.VARIANTS,
+    **fpn.VARIANTS,
+    **linknet.VARIANTS,
+    **lraspp.VARIANTS,
+    **pspnet.VARIANTS,
+    **segformer.VARIANTS,
+    **segnet.VARIANTS,
     **unet.VARIANTS,
-    **vgg.VARIANTS,
-    **vit.VARIANTS,
-    **wide_resnet.VARIANTS,
-    **xception.VARIANTS,
+    **unet_encoder.VARIANTS,
+    **unetplusplus.VARIANTS,
 }
 
 
@@ -85,9 +58,23 @@ def default_input(name: str) -> tuple[int, int, int]:
     return _variant(name).input_shape
 
 
-def sources(name: str) -> Mapping[str, Rules]:
-    """Who publishes weights of the model, and how their names differ from ours."""
-    return _variant(name).sources
+def sources(name: str, **options) -> Mapping[str, Rules]:
+    """Who publishes weights of the model, and how their names differ from ours.
+
+    `options` are those of `create`: names may depend on the encoder.
+    """
+    return _variant(name).published(**options)
+
+
+def encoder_of(name: str, **options) -> tuple[str, Mapping[str, Any]] | None:
+    """The classifier that a model of this name has as its encoder, and its options.
+
+    None where there is none, or none of the zoo.  `options` are those of `create`.
+    """
+    module = build(name, **options)
+    if not isinstance(module, OnEncoder) or not isinstance(module.encoder, str):
+        return None
+    return module.encoder, dict(module.encoder_options or {})
 
 
 def timm(name: str) -> tuple[str | None, Mapping[str, Any]]:
@@ -109,9 +96,12 @@ def normalisation(name: str, **options) -> tuple[tuple[float, ...], tuple[float,
 
     Means and deviations of the channels, for pixels from 0 to 1: the arguments of
     `ops.augment.normalise`.  `options` are those of `create`: with `transform_input`,
-    where there is one, the model converts images from ImageNet's statistics itself.
+    where there is one, the model converts images from ImageNet's statistics itself,
+    and an `encoder` expects what it does as a classifier.
     """
     variant = _variant(name)
+    if name not in classifiers.VARIANTS and (inner := encoder_of(name, **options)):
+        variant = classifiers.variant(inner[0])
     return (MEAN, STD) if options.get("transform_input") else variant.normalisation
 
 

@@ -130,6 +130,9 @@ class ResNet(nn.Module):
     """Of `stage4`: 8, 16 or 32.  Strides beyond it become dilations of the same
     parameters, as with torchvision's `replace_stride_with_dilation`; torchvision has
     no dilated basic blocks."""
+    early_dilation: bool = False
+    """Whether the convolution that loses its stride is dilated, too, as in
+    segmentation_models_pytorch."""
     block_options: Mapping[str, Any] | None = None
     """Further fields of the blocks, such as `groups`."""
     remat: bool = False
@@ -156,7 +159,12 @@ class ResNet(nn.Module):
         ]
         stem_stride = 1 if small else 4
         samplings = iter(
-            dilate(block_strides, self.output_stride, stem_stride=stem_stride)
+            dilate(
+                block_strides,
+                self.output_stride,
+                stem_stride=stem_stride,
+                early=self.early_dilation,
+            )
         )
         for stage, depth in enumerate(self.depths):
             for block in range(depth):

@@ -27,8 +27,11 @@ class Variant(NamedTuple):
     """Authors, year and address: "He et al. 2016, https://…"; empty: there is none."""
     input_shape: tuple[int, int, int] = (224, 224, 3)
     """Height, width and channels the paper trains with; others may work as well."""
-    sources: Mapping[str, Rules] = MappingProxyType({"torchvision": ()})
-    """Who publishes weights, and how their names differ from our `path.to.weight`.
+    sources: Mapping[str, Rules] | Callable[..., Mapping[str, Rules]] = (
+        MappingProxyType({"torchvision": ()})
+    )
+    """Who publishes weights, and how their names differ from our `path.to.weight`, or
+    a function of the options of `models.create` that returns it.
     The first is the reference implementation, whose names `pretrained.save` writes."""
     normalisation: tuple[tuple[float, ...], tuple[float, ...]] = (MEAN, STD)
     """Means and deviations of the channels, for pixels from 0 to 1, by which published
@@ -40,3 +43,8 @@ class Variant(NamedTuple):
     constants: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]] | None = None
     """`published weights -> further entries of the reference's state dict`, such as
     tables of indices, which follow from the architecture."""
+
+    def published(self, **options: Any) -> Mapping[str, Rules]:
+        """Its `sources` for these options of `models.create`."""
+        found = self.sources
+        return found(**options) if callable(found) else found

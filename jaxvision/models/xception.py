@@ -21,24 +21,12 @@ from jaxvision.layers.conv import Conv
 from jaxvision.layers.conv_norm import he_fan_out
 from jaxvision.layers.imagenet import HALVES
 from jaxvision.layers.norm import batch_norm
+from jaxvision.layers.separable_conv import SeparableConv
 from jaxvision.models.variant import Variant
 from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import global_avg_pool, max_pool
 
 PAPER = "Chollet 2017, https://arxiv.org/abs/1610.02357"
-
-
-class SeparableConv(nn.Module):
-    """[B,H,W,C] -> [B,H,W,features]"""
-
-    features: int
-    conv: Callable[..., nn.Module]
-
-    @nn.compact
-    def __call__(self, x):
-        channels = x.shape[-1]
-        x = self.conv(channels, 3, padding=1, groups=channels, name="conv1")(x)
-        return self.conv(self.features, 1, name="pointwise")(x)
 
 
 class Block(nn.Module):
@@ -48,6 +36,7 @@ class Block(nn.Module):
     """Channels of each convolution."""
     strides: int
     conv: Callable[..., nn.Module]
+    separable: Callable[..., nn.Module]
     norm: Callable[..., nn.Module]
     first_rectified: bool = True
 
@@ -59,7 +48,7 @@ class Block(nn.Module):
             if i > 0 or self.first_rectified:
                 y = relu(y)
                 layer += 1
-            y = SeparableConv(features, self.conv, name=f"rep.{layer}")(y)
+            y = self.separable(features, name=f"rep.{layer}")(y)
             y = self.norm(name=f"rep.{layer + 1}")(y)
             layer += 2
         if self.strides == 1:
@@ -88,7 +77,15 @@ class Xception(nn.Module):
             Conv, padding=0, use_bias=False, dtype=self.dtype, kernel_init=he_fan_out
         )
         norm = batch_norm(train=train, dtype=self.dtype)
-        block = partial(nn.remat(Block) if self.remat else Block, conv=conv, norm=norm)
+        separable = partial(
+            SeparableConv, dtype=self.dtype, names=("conv1", "pointwise")
+        )
+        block = partial(
+            nn.remat(Block) if self.remat else Block,
+            conv=conv,
+            separable=separable,
+            norm=norm,
+        )
         outputs: dict[str, jax.Array] = {}
 
         # Entry flow.
@@ -105,8 +102,8 @@ class Xception(nn.Module):
         outputs["stage4"] = x
         # Exit flow.
         x = block((728, 1024), 2, name="block12")(x)
-        x = relu(norm(name="bn3")(SeparableConv(1536, conv, name="conv3")(x)))
-        x = relu(norm(name="bn4")(SeparableConv(2048, conv, name="conv4")(x)))
+        x = relu(norm(name="bn3")(separable(1536, name="conv3")(x)))
+        x = relu(norm(name="bn4")(separable(2048, name="conv4")(x)))
         outputs["stage5"] = x
         return classify(
             outputs,

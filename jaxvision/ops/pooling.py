@@ -108,6 +108,88 @@ def global_avg_pool(images_BxHxWxC: Array) -> Array:
     return images_BxHxWxC.mean((1, 2))
 
 
+def max_pool_with_switches(
+    images_BxHxWxC: Array, window: Pair, *, ceil_mode: bool = False
+) -> tuple[Array, Array]:
+    """`max_pool` of windows side by side, and where in its window each maximum was.
+
+    A switch, uint8 or wider [B,h,w,C], counts the pixels of a window row by row from 0;
+    the first of the largest counts, as in PyTorch, and it gets the gradient.  A
+    value that is chosen by its switch is linear in the images, so that derivatives of
+    any kind and order exist.  Arguments and errors are those of `max_pool`.  For
+    networks that unpool: Zeiler et al. 2011, https://doi.org/10.1109/ICCV.2011.6126474.
+    """
+    size = images_BxHxWxC.shape[1:3]
+    padding = (
+        _with_partial_windows(size, window, None, "VALID") if ceil_mode else "VALID"
+    )
+    window, _, pads = _geometry(images_BxHxWxC, window, None, padding)
+    split = _split(pad(images_BxHxWxC, pads, _least(images_BxHxWxC)), window)
+    pixels = lax.stop_gradient(split)
+    taps = (pixels[:, :, u, :, v] for u, v in np.ndindex(window))
+    largest = next(taps)
+    switches = jnp.zeros(largest.shape, _counting(window))
+    for number, seen in enumerate(taps, 1):
+        switches = jnp.where(seen > largest, number, switches)
+        largest = jnp.maximum(seen, largest)
+    # Both are used again much later: without the barrier they are computed anew there.
+    switches = lax.optimization_barrier(switches)
+    chosen = jnp.where(_at(switches, window), split, 0)
+    return chosen.sum((2, 4), dtype=split.dtype), switches
+
+
+def max_unpool(
+    maps_BxhxwxC: Array, switches_BxhxwxC: Array, window: Pair, size: Pair
+) -> Array:
+    """Each value back where its switch says that it came from, zeros elsewhere.
+
+    `size` (H, W) is that of the images that `max_pool_with_switches` was given with the
+    same window; what is in no whole window of theirs is zero.  It selects and never
+    scatters, and so does its gradient, which is what pooling by these switches makes of
+    the gradient's maps.  The unpooling of Noh et al. 2015,
+    https://arxiv.org/abs/1505.04366, section 3.2, and Badrinarayanan et al. 2017.
+
+    Raises `UsageError` for shapes that do not fit together.
+    """
+    window, (height, width) = pair("window", window), pair("size", size)
+    shape = maps_BxhxwxC.shape
+    check(
+        (
+            shape == switches_BxhxwxC.shape and len(shape) == 4,
+            f"max_unpool needs maps and switches of one shape [B,h,w,C], got {shape} "
+            f"and {switches_BxhxwxC.shape}",
+        )
+    )
+    batch, h, w, channels = shape
+    rows, columns = h * window[0], w * window[1]
+    below, right = height - rows, width - columns
+    check(
+        (
+            abs(below) < window[0] and abs(right) < window[1],
+            f"{h}×{w} windows of {window[0]}×{window[1]} do not come from a map of "
+            f"{height}×{width}: give the size that was pooled",
+        )
+    )
+    spread = jnp.where(
+        _at(switches_BxhxwxC, window), maps_BxhxwxC[:, :, None, :, None], 0
+    )
+    whole = spread.astype(maps_BxhxwxC.dtype).reshape(batch, rows, columns, channels)
+    return pad(whole, ((0, below), (0, right)))
+
+
+def _at(switches_BxhxwxC: Array, window: tuple[int, int]) -> Array:
+    """bool [B,h,window height,w,window width,C]: the pixels that the switches say."""
+    numbers = jnp.arange(math.prod(window), dtype=switches_BxhxwxC.dtype)
+    return switches_BxhxwxC[:, :, None, :, None] == numbers.reshape(
+        1, 1, window[0], 1, window[1], 1
+    )
+
+
+def _counting(window: tuple[int, int]) -> jnp.dtype:
+    """The smallest type that counts the pixels of a window."""
+    return jnp.dtype(np.min_scalar_type(math.prod(window) - 1))
+
+
 def _max_of_windows(images_BxHxWxC, window, strides, pads):
     if _tiles(window, strides, pads):
         return _split(images_BxHxWxC, window).max((2, 4))

@@ -46,14 +46,32 @@ def warp(
         + backward[:, i, 2, None, None]
         for i in range(3)
     )
-    u, v = u / w, v / w
-    inside = (w > 0) & (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    return sample(images, u / w, v / w, w > 0, method=method, fill=fill)
+
+
+def sample(
+    images: Array,
+    x: Array,
+    y: Array,
+    known: Array | bool = True,
+    *,
+    method: Method = "bilinear",
+    fill: Array | float = 0.0,
+) -> Array:
+    """[B,R,S,C]: images [B,H,W,C] read at the places x and y, each [B,R,S].
+
+    Options and what lies outside: as `warp`.
+
+    known: bool [B,R,S], False for places that are nowhere, whatever x and y say.
+    """
+    height, width = images.shape[1:3]
+    inside = known & (x >= 0) & (x < width) & (y >= 0) & (y < height)
     if method == "nearest":
-        result = _take(images, *_indices(v, u, height, width))
+        result = _take(images, *_indices(y, x, height, width))
     else:
-        u, v = jnp.clip(u - 0.5, 0, width - 1), jnp.clip(v - 0.5, 0, height - 1)
-        top, left = jnp.floor(v), jnp.floor(u)
-        right, down = (u - left)[..., None], (v - top)[..., None]
+        x, y = jnp.clip(x - 0.5, 0, width - 1), jnp.clip(y - 0.5, 0, height - 1)
+        top, left = jnp.floor(y), jnp.floor(x)
+        right, down = (x - left)[..., None], (y - top)[..., None]
 
         def row(offset):
             pair = (
@@ -98,6 +116,37 @@ def crop_and_resize(
     pixels = images.astype(jnp.float32)
     for axis in axes:
         pixels = _along_rows(_triangles(*axis), pixels).swapaxes(1, 2)
+    return as_type(pixels, images.dtype)
+
+
+def from_box(images: Array, boxes: Array, size: tuple[int, int]) -> Array:
+    """The inverse of `crop_and_resize`: images [B,S,T,C] where they were taken from,
+    [B,*size,C].
+
+    Each pixel is interpolated between the two nearest rows and columns of the image
+    that fills the box, as `align_corners=False` in PyTorch; outside of the box the
+    border is repeated.  Nothing is antialiased: maps of scores are enlarged by this, or
+    hardly made smaller.
+
+    boxes: [B,4] as in `crop_and_resize`; they may reach beyond `size`.
+    """
+    pixels = images.astype(jnp.float32)
+    for low, high, count in (
+        (boxes[:, 1], boxes[:, 3], size[0]),
+        (boxes[:, 0], boxes[:, 2], size[1]),
+    ):
+        extent = pixels.shape[1]
+        places = (_pixel_centres(count)[None] - low[:, None]) * extent
+        places = jnp.clip(places / (high - low)[:, None] - 0.5, 0, extent - 1)
+        first = jnp.floor(places)
+        share = (places - first)[:, :, None, None]
+        above, below = (
+            jax.vmap(lambda image, rows: image.at[rows].get(mode="promise_in_bounds"))(
+                pixels, jnp.minimum(first.astype(jnp.int32) + step, extent - 1)
+            )
+            for step in (0, 1)
+        )
+        pixels = (above + share * (below - above)).swapaxes(1, 2)
     return as_type(pixels, images.dtype)
 
 

@@ -12,7 +12,13 @@ from jaxvision.optim.optimizers import (
     muon,
     sgd,
 )
-from jaxvision.optim.schedules import constant, one_cycle, step, warmup_cosine
+from jaxvision.optim.schedules import (
+    constant,
+    one_cycle,
+    polynomial,
+    step,
+    warmup_cosine,
+)
 
 __all__ = [
     "adam",
@@ -27,6 +33,7 @@ __all__ = [
     "lion",
     "muon",
     "one_cycle",
+    "polynomial",
     "scale_rates",
     "sgd",
     "step",

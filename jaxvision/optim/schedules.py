@@ -65,6 +65,20 @@ def warmup_cosine(
     )
 
 
+def polynomial(rate: float, *, steps: int, power: float = 0.9) -> optax.Schedule:
+    """`rate · (1 - step / steps)^power`.
+
+    Chen et al. 2018, https://arxiv.org/abs/1606.00915, section 4.1, and most work on
+    segmentation since.
+    """
+    check(
+        _positive("rate", rate),
+        (steps > 0, f"steps must be positive, got {steps}"),
+        (power > 0, f"power must be positive, got {power}"),
+    )
+    return optax.polynomial_schedule(rate, 0.0, power, steps)
+
+
 def one_cycle(peak: float, *, steps: int, warmup: float = 0.3) -> optax.Schedule:
     """Cosines from `peak`/25 up to `peak` at `warmup`·steps, down to `peak`/250,000.
 

@@ -1,7 +1,7 @@
 """Load published weights into a model, and save a model's weights like them."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxvision import models
 from jaxvision.errors import UsageError
-from jaxvision.models import measures
+from jaxvision.models import measures, shapes
 from jaxvision.pretrained import keys, published, torch_pickle
 from jaxvision.pretrained.reading import read
 from jaxvision.types import Variables
@@ -51,8 +51,8 @@ def load(
         options["num_classes"] = num_classes
     wanted_input = input_shape or models.default_input(name)
     wanted = _shapes(name, wanted_input, **options)
-    publisher = _publisher(name, wanted, state)
-    rules = models.sources(name)[publisher]
+    publisher = _publisher(name, wanted, state, options)
+    rules = models.sources(name, **options)[publisher]
 
     looks = measures.fingerprint(
         array.shape for key, array in state.items() if not keys.IGNORED.search(key)
@@ -85,8 +85,7 @@ def load(
     unexpected = [key for key in state if not keys.IGNORED.search(key)]
     if unexpected and not missing:
         # Arrays of layers that the options removed from the model are ignored.
-        without = _shapes(name, models.default_input(name))
-        known = {keys.published_key(path, rules) for path in without}
+        known = {keys.published_key(path, rules) for path in _whole(name, options)}
         unexpected = [key for key in unexpected if key not in known]
     if missing or unexpected or wrong:
         raise _mismatch(name, missing, unexpected, wrong, looks)
@@ -99,12 +98,13 @@ def load(
     )
 
 
-def save(path: str | Path, name: str, variables: Variables) -> None:
+def save(path: str | Path, name: str, variables: Variables, **options) -> None:
     """Write the variables of model `name` as a file of safetensors or, `.pth`, PyTorch.
 
     Keys, shapes and the order of axes are those of the reference implementation, which
     loads the file with `strict=True`.  Only MNASNet of torchvision wants a `.pth`: it
-    asks for the version of its module, which safetensors do not hold.
+    asks for the version of its module, which safetensors do not hold.  `options` are
+    those of `models.create`: keys may depend on the encoder.
     """
     from safetensors.numpy import save_file
 
@@ -115,7 +115,7 @@ def save(path: str | Path, name: str, variables: Variables) -> None:
     }
     if path.suffix not in writers:
         raise UsageError(f"weights are saved as .safetensors or .pth, got {path}")
-    rules = next(iter(models.sources(name).values()))
+    rules = next(iter(models.sources(name, **options).values()))
     flat = {place: np.asarray(leaf) for place, leaf in keys.flatten(variables).items()}
     state = {
         keys.published_key(place, rules): keys.to_published(place, leaf)
@@ -171,11 +171,23 @@ def _differing(one: Shapes, two: Shapes) -> set[keys.Path]:
     return {path for path in one if one[path] != two.get(path)}
 
 
-def _shapes(name: str, input_shape: Iterable[int], **options) -> Shapes:
-    model = models.create(name, **options)
-    images = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
-    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+def _shapes(name: str, input_shape: tuple[int, ...], **options) -> Shapes:
+    variables = shapes.variables(name, input_shape, **options)
     return {path: leaf.shape for path, leaf in keys.flatten(variables).items()}
+
+
+def _whole(name: str, options: Mapping[str, Any]) -> set[keys.Path]:
+    """The arrays of the model with no options but those of its encoder, and all that
+    its encoder has as a classifier."""
+    found = models.encoder_of(name, **options)
+    if found is None:
+        return set(_shapes(name, models.default_input(name)))
+    encoder, fields = found
+    whole = _shapes(
+        name, models.default_input(name), encoder=encoder, encoder_options=fields
+    )
+    inner = _shapes(encoder, models.default_input(encoder), **fields)
+    return {*whole, *((kind, models.BACKBONE, *path) for kind, *path in inner)}
 
 
 def _initialised(name, input_shape, options, key, new) -> dict[keys.Path, jax.Array]:
@@ -222,14 +234,17 @@ def _check_options(name: str, options: Mapping[str, Any]) -> None:
         )
 
 
-def _publisher(name: str, wanted: Shapes, state: Mapping) -> str:
+def _publisher(
+    name: str, wanted: Shapes, state: Mapping, options: Mapping[str, Any]
+) -> str:
     """The source that shares the most names with the state dict."""
+    sources = models.sources(name, **options)
 
     def shared(source: str) -> int:
-        rules = models.sources(name)[source]
+        rules = sources[source]
         return sum(keys.published_key(path, rules) in state for path in wanted)
 
-    return max(models.sources(name), key=shared)
+    return max(sources, key=shared)
 
 
 def _same_but_for_rank(got: tuple[int, ...], expected: tuple[int, ...]) -> bool:

@@ -181,7 +181,8 @@ def _by_name(name: str, source: Any) -> Crop | None:
     if not isinstance(source, str | Path):
         return None
     file = Path(source).name
-    if source == "default" or file == published.FILES.get(name):
+    of_classifier = models.encoder_of(name) is None  # others take whole images
+    if of_classifier and (source == "default" or file == published.FILES.get(name)):
         return _crop(_TORCHVISION.get(name, _RECIPE))
     # TensorFlow's, PyPI's and timm's: a border of 16 pixels.
     if lite := re.search(r"efficientnet[-_]lite([0-4])\b", file.replace("_", "-")):

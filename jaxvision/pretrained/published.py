@@ -1,7 +1,8 @@
 """The files of the weights called `"default"`, and their download.
 
 For each name of torchvision it is what torchvision 0.29 calls `DEFAULT`: the best of
-its weights for that model on ImageNet-1k.  Their licence is their owners'; those of
+its weights for that model on ImageNet-1k, or, with a class for every pixel, on images
+of COCO with the classes of Pascal VOC.  Their licence is their owners'; those of
 `regnet_y_128gf` and `vit_h_14` (SWAG) do not allow commercial use.
 """
 
@@ -22,6 +23,9 @@ FILES = {
     "convnext_large": "convnext_large-ea097f82.pth",
     "convnext_small": "convnext_small-0c510722.pth",
     "convnext_tiny": "convnext_tiny-983f1562.pth",
+    "deeplabv3_mobilenet_v3_large": "deeplabv3_mobilenet_v3_large-fc3c493d.pth",
+    "deeplabv3_resnet101": "deeplabv3_resnet101_coco-586e9e4e.pth",
+    "deeplabv3_resnet50": "deeplabv3_resnet50_coco-cd0a2569.pth",
     "densenet121": "densenet121-a639ec97.pth",
     "densenet161": "densenet161-8d451a50.pth",
     "densenet169": "densenet169-b2777c0a.pth",
@@ -37,8 +41,11 @@ FILES = {
     "efficientnet_v2_l": "efficientnet_v2_l-59c71312.pth",
     "efficientnet_v2_m": "efficientnet_v2_m-dc08266a.pth",
     "efficientnet_v2_s": "efficientnet_v2_s-dd5fe13b.pth",
+    "fcn_resnet101": "fcn_resnet101_coco-7ecb50ca.pth",
+    "fcn_resnet50": "fcn_resnet50_coco-1167a1af.pth",
     "googlenet": "googlenet-1378be20.pth",
     "inception_v3": "inception_v3_google-0cc3c7bd.pth",
+    "lraspp_mobilenet_v3_large": "lraspp_mobilenet_v3_large-d234d4ea.pth",
     "maxvit_t": "maxvit_t-bc5ab103.pth",
     "mnasnet0_5": "mnasnet0.5_top1_67.823-3ffadce67e.pth",
     "mnasnet0_75": "mnasnet0_75-7090bc5f.pth",

@@ -145,4 +145,4 @@ def _keeper(task: Task, path: Path) -> Task:
         np.save(path, rows["probabilities"])
         return {}
 
-    return task._replace(update=update, compute=compute, measures=())
+    return task._replace(update=update, compute=compute, measures=(), tuned=None)

@@ -1,5 +1,6 @@
 """Findings: images, copies and labels that deserve a second look."""
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -48,7 +49,7 @@ KINDS = {
     "duplicate": Kind(
         "Duplicates",
         "The same pixels more than once. The list leaves out training images that are "
-        "in the test split, and all but the first of those that are in training only; "
+        "in another split, and all but the first of those that are in training only; "
         "if their labels differ, all.",
         "none",
         True,
@@ -94,7 +95,7 @@ KINDS = {
 
 class Example(NamedTuple):
     split: str
-    """`"train"` or `"test"`."""
+    """`"train"`, `"validation"` or `"test"`."""
     row: int
 
     def __str__(self) -> str:
@@ -129,6 +130,11 @@ class Sheet(NamedTuple):
                 return Example(split, i)
             i -= size
         raise IndexError(i)
+
+    def row(self, example: Example) -> int:
+        """The inverse of `example`."""
+        before = itertools.takewhile(lambda split: split != example.split, self.sizes)
+        return sum(self.sizes[split] for split in before) + example.row
 
 
 def find(
@@ -281,8 +287,9 @@ def _copied(
     sheet: Sheet, kind: str, group: list[int], score: float, reason: str
 ) -> Finding:
     examples = tuple(sheet.example(i) for i in group)
-    if len({example.split for example in examples}) > 1:
-        reason += ", in both splits"
+    splits = dict.fromkeys(example.split for example in examples)
+    if len(splits) > 1:
+        reason += f", in {' and '.join(splits)}"
     if len(set(sheet.labels[group].tolist())) > 1:
         reason += ", with different labels"
     return Finding(kind, examples, score, reason)
@@ -376,14 +383,13 @@ def judge(given: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, Jud
 def left_out(finding: Finding, sheet: Sheet) -> list[Example]:
     """The training images of a finding that should not be trained on.
 
-    One of the copies is kept: that of the test split, or the first one.  Where their
+    One of the copies is kept: that of another split, or the first one.  Where their
     labels differ it is unknown which is right, and none is kept.
     """
     train = [example for example in finding.examples if example.split == "train"]
     if len(finding.examples) == 1 or len(train) < len(finding.examples):
         return train
-    # Training comes first in the sheet, so that these are its rows.
-    if len({int(sheet.labels[example.row]) for example in train}) > 1:
+    if len({int(sheet.labels[sheet.row(example)]) for example in train}) > 1:
         return train
     return train[1:]
 

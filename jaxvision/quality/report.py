@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -111,11 +112,9 @@ def summary(found: Iterable[Finding]) -> dict[str, str]:
     rows = {}
     for kind, of_kind in _by_kind(found).items():
         images = [example for finding in of_kind for example in finding.examples]
-        counts = [
-            f"{split} {sum(image.split == split for image in images):,}"
-            for split in ("train", "test")
-        ]
-        words = ", ".join(counts)
+        count = Counter({"train": 0, "test": 0})
+        count.update(image.split for image in images)
+        words = ", ".join(f"{split} {number:,}" for split, number in count.items())
         if len(images) > len(of_kind):
             across = sum(
                 len({example.split for example in finding.examples}) > 1
@@ -131,7 +130,7 @@ def _look(dataset: str, console: Console) -> Set:
     # Images, labels and the fingerprint: without files each is a look at all there is.
     splits = {
         split: source._replace(read=functools.cache(source.read))
-        for split, source in (("train", loaded.train), ("test", loaded.test))
+        for split, source in loaded.there().items()
     }
     images = {split: image_reader(source) for split, source in splits.items()}
     labels = [_labels(source) for source in splits.values()]
@@ -226,8 +225,8 @@ def _sections(
             certain = KINDS[kind].certain and finding.certain
             leave = set(findings.left_out(finding, whole.sheet))
             for example in finding.examples:
-                test = example.split == "test" and len(finding.examples) == 1
-                if example not in leave and not test:
+                kept = example.split != "train" and len(finding.examples) == 1
+                if example not in leave and not kept:
                     continue
                 others = [str(other) for other in finding.examples if other != example]
                 file = _file(whole, example)
@@ -256,7 +255,7 @@ def _picture(whole: Set, kind: str, of_kind: Sequence[Finding], path: Path) -> N
                 images.append(whole.images[example.split](example.row))
             except DecodeError:
                 images.append(None)
-            label = _label(whole, example)
+            label = int(whole.sheet.labels[whole.sheet.row(example)])
             given = whole.class_names[label] if label >= 0 else ""
             suggested = []
             if finding.suggested is not None:
@@ -342,11 +341,6 @@ def _by_kind(found: Iterable[Finding]) -> dict[str, list[Finding]]:
         for kind in KINDS
         if (of_kind := [finding for finding in found if finding.kind == kind])
     }
-
-
-def _label(whole: Set, example: Example) -> int:
-    start = 0 if example.split == "train" else whole.sheet.sizes["train"]
-    return int(whole.sheet.labels[start + example.row])
 
 
 def _file(whole: Set, example: Example) -> str:

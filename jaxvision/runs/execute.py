@@ -280,7 +280,10 @@ def _execute(
             on_row=tracker.log,
             identity=identity,
         )
-        tested = testing.test(experiment, fitted, mesh)
+        experiment = testing.tuned(experiment, fitted.best, fitted.frozen, mesh)
+        if processes.is_main():
+            parts.save(workdir, experiment)
+        tested = testing.test(experiment, fitted.best, fitted.frozen, mesh)
         params, best_params = (
             sharding.to_host(state.params) for state in (fitted.last, fitted.best)
         )
@@ -294,6 +297,7 @@ def _execute(
             # "mnist:test" is the test split of "mnist".
             "dataset": experiment.test.name.rpartition(":")[0] or experiment.test.name,
             "tested_on": experiment.test.choice,
+            "validated_on": experiment.validation.choice,
             "seed": experiment.seed,
             "steps": int(fitted.last.step),
             "epochs": int(fitted.last.step) / experiment.train.num_batches,
@@ -385,12 +389,18 @@ def _rebatched(build, numerics: Numerics, config, batch_size: int) -> Experiment
 def _headline(name: str, experiment: Experiment, mesh, workdir: Path) -> Text:
     device = sharding.describe(mesh)
     axes = f" ({sharding.describe_axes(mesh)})" if mesh.size > 1 else ""
-    choice = f" ({experiment.test.choice})" if experiment.test.choice else ""
+    to_validate, to_test = (
+        f"{pipeline.num_examples:,} to {use}"
+        + f" ({pipeline.choice})" * bool(pipeline.choice)
+        for pipeline, use in (
+            (experiment.validation, "validate"),
+            (experiment.test, "test"),
+        )
+    )
     return Text.assemble(
         (name, "bold"),
         f": {experiment.train.num_examples:,} images to train, "
-        f"{experiment.validation.num_examples:,} to validate, "
-        f"{experiment.test.num_examples:,} to test{choice}; "
+        f"{to_validate}, {to_test}; "
         f"{experiment.steps:,} steps of "
         f"{experiment.train.batch_size} on {device['device_count']} × "
         f"{device['device']}{axes}; in {workdir}",

@@ -85,7 +85,7 @@ def of_experiment(experiment: Experiment) -> Start:
 
 def of_run(experiment: Experiment, source: Path) -> Start:
     """What fits of the best weights of a run, or of a file of weights: the arrays whose
-    paths and shapes are those of the experiment's model.
+    paths and shapes are those of the experiment's model, or of its encoder.
 
     Raises `UsageError` if nothing fits, or `source` is neither of the two.
     """
@@ -105,13 +105,22 @@ def of_run(experiment: Experiment, source: Path) -> Start:
         path: leaf.shape
         for path, leaf in named_leaves(variable_shapes(experiment)).items()
     }
-    given = load_variables(source) if source.is_dir() else _published(source, shapes)
-    arrays = named_leaves(given)
-    taken = {
-        path: array
-        for path, array in arrays.items()
-        if shapes.get(path) == np.shape(array)
-    }
+    # Those of the whole model, or of the classifier that is its encoder.
+    for prefix in ("", f"{models.BACKBONE}/"):
+        inside = _inside(shapes, prefix)
+        if prefix and not inside:
+            break
+        given = (
+            load_variables(source) if source.is_dir() else _published(source, inside)
+        )
+        arrays = named_leaves(given)
+        taken = {
+            path: array
+            for path, array in arrays.items()
+            if inside.get(path) == np.shape(array)
+        }
+        if any(map(_is_parameter, taken)):
+            break
     left_out = {path: np.shape(arrays[path]) for path in arrays if path not in taken}
     if not any(map(_is_parameter, taken)):
         theirs, ours = (
@@ -122,6 +131,7 @@ def of_run(experiment: Experiment, source: Path) -> Start:
             f"no parameter of {source} fits this model: it has {theirs}; the model has "
             f"{ours}"
         )
+    taken = {_placed(path, prefix): array for path, array in taken.items()}
     return Start(
         source=str(source),
         variables=keys.unflatten({tuple(p.split("/")): a for p, a in taken.items()}),
@@ -141,8 +151,15 @@ def backbone(
 
     `weights` are the directory of a run whose model has this name, of which the best
     are taken, or published ones as in `pretrained.load`, whose other arguments follow.
-    For `Experiment.initial`.  Raises `UsageError` for weights of another model.
+    For `Experiment.initial`.  Of a model on an encoder they are weights of the encoder:
+    `backbone("deeplabv3_resnet50", "default")` begins with those of `resnet50`, and
+    takes its `num_classes` and other options.  Raises `UsageError` for weights of
+    another model.
     """
+    if (found := models.encoder_of(name, **options)) is not None:
+        encoder, fields = found
+        variables = backbone(encoder, weights, input_shape, **fields)
+        return models.into_backbone(name, variables, **options)
     if Path(weights).is_dir():
         return models.without(load_variables(weights), models.head(name, **options))
     return pretrained.load(
@@ -176,6 +193,23 @@ def _published(file: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, A
         if not keys.IGNORED.search(name)
     }
     return keys.unflatten(found | rest)
+
+
+def _inside(shapes: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """What has the prefix in its path, by its path without: `params/backbone/conv1/…`
+    is `params/conv1/…`."""
+    kinds = [path.partition("/") for path in shapes]
+    return {
+        f"{kind}/{rest.removeprefix(prefix)}": shapes[f"{kind}/{rest}"]
+        for kind, _, rest in kinds
+        if rest.startswith(prefix)
+    }
+
+
+def _placed(path: str, prefix: str) -> str:
+    """The path that `_inside` removed the prefix from."""
+    kind, _, rest = path.partition("/")
+    return f"{kind}/{prefix}{rest}"
 
 
 def _is_parameter(path: str) -> bool:

@@ -12,12 +12,12 @@ from jax.sharding import Mesh
 
 from jaxvision import visualise
 from jaxvision.engine import processes, sharding
-from jaxvision.engine.evaluate import Evaluated, Evaluator
+from jaxvision.engine.evaluate import Evaluated
 from jaxvision.engine.history import FILE, read_rows
 from jaxvision.engine.state import TrainState
 from jaxvision.engine.step import first_batch
 from jaxvision.files import disk_fault, replace_text
-from jaxvision.runs import report
+from jaxvision.runs import report, testing
 from jaxvision.runs.finished import load_variables
 from jaxvision.runs.record import measures_of
 from jaxvision.types import Experiment, Moment
@@ -125,15 +125,11 @@ def _test_again(
         sums=None,
     )
     placed = functools.partial(sharding.place_resident, mesh)
-    evaluator = Evaluator(
-        experiment.model,
-        experiment.task,
-        experiment.test,
-        mesh,
-        frozen=placed(experiment.task.frozen()),
-        seed=experiment.seed,
-    )
-    return evaluator(placed(state), with_galleries=experiment.show is not None)
+    frozen = placed(experiment.task.frozen())
+    experiment = experiment._replace(evaluations={})
+    best = placed(state)
+    experiment = testing.tuned(experiment, best, frozen, mesh)
+    return testing.test(experiment, best, frozen, mesh)["test"]
 
 
 def save_all(

@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxvision import data, onednn
 from jaxvision.data.feed.crops import uncropped
+from jaxvision.data.feed.loader import on_canvas
 from jaxvision.data.feed.preparation import Picture, Preparation
 from jaxvision.engine import sharding
 from jaxvision.engine.evaluate import Evaluator, example_keys
@@ -32,6 +33,9 @@ from jaxvision.types import (
     Variables,
 )
 
+FRAME = 64
+"""Pixels in whose multiples pictures at their own size are computed."""
+
 compiled = functools.lru_cache(maxsize=16)(onednn.jit)
 """The program of a function, which is the same whenever it is asked for."""
 
@@ -48,6 +52,9 @@ class Prediction(NamedTuple):
     preparation: Preparation
     classes: Sequence[str]
     show: Show | None
+    in_original: Callable[..., Mapping[str, Array]] | None = None
+    """`(variables, frozen, images, first, taken, canvas) -> predictions`, for the
+    pixels of the originals, see `types.Batch`; None of an export."""
 
     def images(self, count: int) -> jax.ShapeDtypeStruct:
         """The shape and type of as many prepared images."""
@@ -92,6 +99,34 @@ class Prediction(NamedTuple):
         parts = list(self.batches(pictures, batch_size))
         return {
             name: np.concatenate([part[name] for part in parts]) for name in parts[0]
+        }
+
+    def at_full_size(self, picture: Picture, place: int = 0) -> dict[str, np.ndarray]:
+        """What is predicted of one picture, by name […], maps at its own size.
+
+        `place` is that of the picture among all.  A program serves all pictures whose
+        sides are the same multiples of `FRAME`, rounded up.  Raises `UsageError` for a
+        picture that cannot be read, and for an export.
+        """
+        if self.in_original is None:
+            raise UsageError(
+                "an exported network predicts images as they were prepared, and not at "
+                "their own size: give the run that it was exported from"
+            )
+        images, sizes, taken = self.preparation.prepared([picture])
+        height, width = sizes[0].tolist()
+        frame = (-(-height // FRAME) * FRAME, -(-width // FRAME) * FRAME)
+        arrays = jax.device_put((self.variables, self.frozen))
+        found = compiled(self.in_original)(
+            *arrays,
+            images,
+            np.int32(place),
+            taken,
+            on_canvas(jnp.asarray(sizes), frame),
+        )
+        return {
+            name: array[:height, :width] if array.shape[:2] == frame else array
+            for name, array in ((k, np.asarray(each)[0]) for k, each in found.items())
         }
 
 
@@ -193,6 +228,7 @@ class Predictor:
             batch_size,
             transform=preparation.transform,
             crop=None if whole else preparation.crop,
+            canvas="largest" if preparation.original else None,
         )
 
     def prediction(
@@ -217,8 +253,16 @@ class Predictor:
         task, preparation = self.task, self.preparation
 
         def call(variables, frozen, images, first):
-            keys = example_keys(0, first + jnp.arange(images.shape[0], dtype=jnp.int32))
-            batch = preparation.transform(keys[0], {"image": images})
+            return computed(variables, frozen, {"image": images}, first)
+
+        def in_original(variables, frozen, images, first, taken, canvas):
+            given = {"image": images, "taken": taken, "canvas": canvas}
+            return computed(variables, frozen, given, first)
+
+        def computed(variables, frozen, given, first):
+            count = given["image"].shape[0]
+            keys = example_keys(0, first + jnp.arange(count, dtype=jnp.int32))
+            batch = preparation.transform(keys[0], given)
             forward = in_evaluation(
                 self.model,
                 *parted(variables),
@@ -242,4 +286,5 @@ class Predictor:
             preparation,
             tuple(self.classes),
             self.show,
+            in_original,
         )

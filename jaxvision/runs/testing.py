@@ -7,9 +7,9 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxvision.engine.evaluate import Evaluated, Evaluator
-from jaxvision.engine.loop import Fit
+from jaxvision.engine.state import TrainState
 from jaxvision.runs.record import metric_key
-from jaxvision.types import Evaluation, Experiment, Measure
+from jaxvision.types import Evaluation, Experiment, Measure, PyTree, Task
 
 
 def measures(experiment: Experiment) -> tuple[Measure, ...]:
@@ -21,8 +21,40 @@ def measures(experiment: Experiment) -> tuple[Measure, ...]:
     return tuple({m.name: m for task in tasks[::-1] for m in task.measures}.values())
 
 
-def test(experiment: Experiment, fitted: Fit, mesh: Mesh) -> dict[str, Evaluated]:
-    """What the best checkpoint does on each set, by name; `test` is the first."""
+def tuned(
+    experiment: Experiment, best: TrainState, frozen: PyTree, mesh: Mesh
+) -> Experiment:
+    """The experiment with what its tasks choose on the validation set, by the best
+    checkpoint (`Task.tuned`); the same, where there is nothing to choose."""
+    average = experiment.monitored().name.startswith("average/")
+
+    def chosen(task: Task) -> Task:
+        if task.tuned is None:
+            return task
+        evaluator = Evaluator(
+            experiment.model,
+            task,
+            experiment.validation,
+            mesh,
+            frozen=frozen,
+            seed=experiment.seed,
+        )
+        return evaluator.tuned(best, average=average)
+
+    evaluations = {
+        name: each._replace(task=each.task and chosen(each.task))
+        for name, each in experiment.evaluations.items()
+    }
+    return experiment._replace(task=chosen(experiment.task), evaluations=evaluations)
+
+
+def test(
+    experiment: Experiment, best: TrainState, frozen: PyTree, mesh: Mesh
+) -> dict[str, Evaluated]:
+    """What the best checkpoint does on each set, by name; `test` is the first.
+
+    `frozen` is what `Task.frozen` returned, on the devices.
+    """
     every = {"test": Evaluation(experiment.test), **experiment.evaluations}
     return {
         name: Evaluator(
@@ -30,9 +62,9 @@ def test(experiment: Experiment, fitted: Fit, mesh: Mesh) -> dict[str, Evaluated
             evaluation.task or experiment.task,
             evaluation.pipeline,
             mesh,
-            frozen=fitted.frozen,
+            frozen=frozen,
             seed=experiment.seed,
-        )(fitted.best, with_galleries=name == "test" and experiment.show is not None)
+        )(best, with_galleries=name == "test" and experiment.show is not None)
         for name, evaluation in every.items()
     }
 

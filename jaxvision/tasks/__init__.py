@@ -1,6 +1,7 @@
 """Tasks: what is to be learned, as values made of functions."""
 
 from jaxvision.tasks.classification import classification
+from jaxvision.tasks.map_views import with_scales, with_windows
 from jaxvision.tasks.multilabel import multilabel
 from jaxvision.tasks.regression import regression
 from jaxvision.tasks.segmentation import segmentation
@@ -21,5 +22,7 @@ __all__ = [
     "regression",
     "segmentation",
     "ten_crops",
+    "with_scales",
     "with_views",
+    "with_windows",
 ]

@@ -42,20 +42,46 @@ def with_views(task: Task, views: Views, merge: Merge = mean_of_classes) -> Task
     back to where they belong.
     """
 
-    def averaged(forward: Forward) -> Forward:
+    def seen(call: Callable[[Array], Outputs], images: Array) -> Outputs:
+        return merge([call(view) for view in views(images)])
+
+    return measured_through(task, seen, lambda task: with_views(task, views, merge))
+
+
+def measured_through(
+    task: Task,
+    seen: Callable[[Callable[[Array], Outputs], Array], Outputs],
+    again: Callable[[Task], Task],
+) -> Task:
+    """`task`, measured and used with `seen(call, images)` in place of the outputs of
+    the model, `call(images)`, which it may ask as often as it likes.
+
+    again: the same wrapper, for the task that is tuned on validation.
+    """
+
+    def through(forward: Forward) -> Forward:
         def call(images, **options):
-            results = [forward.call(view, **options) for view in views(images)]
-            return merge([outputs for outputs, _ in results]), results[0][1]
+            def ask(view):
+                return forward.call(view, **options)[0]
+
+            # In evaluation mode no call changes the state.
+            return seen(ask, images), options.get("state")
 
         return forward._replace(call=call)
 
     def update(forward, batch: Batch, *, keys):
-        return task.update(averaged(forward), batch, keys=keys)
+        return task.update(through(forward), batch, keys=keys)
 
     def predict(forward, batch: Batch, *, keys):
-        return task.predict(averaged(forward), batch, keys=keys)
+        return task.predict(through(forward), batch, keys=keys)
 
-    return task._replace(update=update, predict=predict)
+    def tuned(sums, rows) -> Task:
+        assert task.tuned is not None
+        return again(task.tuned(sums, rows))
+
+    return task._replace(
+        update=update, predict=predict, tuned=tuned if task.tuned else None
+    )
 
 
 def mirrored(images: Array) -> Sequence[Array]:

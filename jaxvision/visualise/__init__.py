@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jaxvision.visualise.contact_sheet import card
     from jaxvision.visualise.learning_curves import compare, curves
     from jaxvision.visualise.learning_rates import learning_rates
+    from jaxvision.visualise.precision_recall import precision_recall
     from jaxvision.visualise.predicted_sheet import predicted_sheet
     from jaxvision.visualise.prediction_grid import predictions
     from jaxvision.visualise.quality import Cell, findings
@@ -49,6 +50,7 @@ __all__ = [
     "learning_rates",
     "multilabel",
     "overlay",
+    "precision_recall",
     "predicted_sheet",
     "predictions",
     "regression",
@@ -74,6 +76,7 @@ _MODULE_OF = {
     "findings": "quality",
     "learning_rates": "learning_rates",
     "overlay": "annotation_overlay",
+    "precision_recall": "precision_recall",
     "predicted_sheet": "predicted_sheet",
     "predictions": "prediction_grid",
     "reliability": "reliability_diagram",
@@ -88,7 +91,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     _import_matplotlib()
     module = importlib.import_module(f"{__name__}.{_MODULE_OF[name]}")
-    return getattr(module, name)
+    found = getattr(module, name)
+    globals()[name] = found  # where the module is called so, it would take the name
+    return found
 
 
 def _import_matplotlib() -> None:

@@ -76,9 +76,9 @@ def overlay(
         )
     if "presence" in example:
         names = [
-            name
+            name if there == 1 else f"{name} ?"
             for name, there in zip(class_names, example["presence"], strict=True)
-            if there
+            if there in (1, UNKNOWN)
         ]
         _write(
             draw, (0, size[1]), ", ".join(names) or "none", (30, 30, 30), size_of_text

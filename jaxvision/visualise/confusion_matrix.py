@@ -20,10 +20,17 @@ _LISTED = 24  # mistakes in the list that stands in for the counts
 _MISTAKES, _CORRECT = "Oranges", "Blues"
 
 
-def confusion(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
+def confusion(
+    matrix: np.ndarray,
+    class_names: Sequence[str],
+    *,
+    of: str = "example",
+    shares: bool = False,
+) -> Figure:
     """The confusion matrix, each cell coloured by its share of the true class.
 
     matrix: [C,C] counts; rows are true classes and columns are predicted ones.
+    of: what is counted.  shares: cells state the share in percent, not the count.
 
     Mistakes and correct answers have a colour scale each, and that of the mistakes
     follows the square root, so that a share of half a percent is seen beside a diagonal
@@ -35,7 +42,7 @@ def confusion(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
     """
     counts = check_counts(matrix, class_names)
     classes = len(class_names)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    parts_of_row = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     diagonal = np.eye(classes, dtype=bool)
     total, right = int(counts.sum()), int(counts.trace())
 
@@ -51,15 +58,15 @@ def confusion(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
         axis = figure.add_subplot(parts[0])
         _list_mistakes(figure.add_subplot(parts[1]), counts, class_names)
 
-    scale = PowerNorm(0.5, 0, float(shares[~diagonal].max(initial=0)) or 1.0)
-    worst = float(shares.diagonal()[counts.any(axis=1)].min(initial=1))
+    scale = PowerNorm(0.5, 0, float(parts_of_row[~diagonal].max(initial=0)) or 1.0)
+    worst = float(parts_of_row.diagonal()[counts.any(axis=1)].min(initial=1))
     bars = []
     for name, norm, hidden, words in (
         # The scale reaches below the worst class, so that this one is not white.
         (_CORRECT, Normalize(max(0, 2 * worst - 1.02), 1), ~diagonal, "correct"),
         (_MISTAKES, scale, diagonal, "mistakes"),
     ):
-        shown = np.ma.array(shares, mask=hidden | (counts == 0))
+        shown = np.ma.array(parts_of_row, mask=hidden | (counts == 0))
         if not shown.count():
             continue
         image = axis.imshow(shown, cmap=name, norm=norm, interpolation="nearest")
@@ -70,7 +77,7 @@ def confusion(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
         bar.ax.tick_params(labelsize=style.SMALL, labelcolor=style.INK, length=0)
         bar.ax.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=" %"))
         if spelled_out:
-            _write_counts(axis, counts, shown, name, norm)
+            _write_counts(axis, counts, shown, name, norm, shares)
     if bars:
         bars[0].set_label(
             "share of the true class", fontsize=style.SMALL, color=style.INK
@@ -79,7 +86,7 @@ def confusion(matrix: np.ndarray, class_names: Sequence[str]) -> Figure:
     _name_classes(axis, class_names)
     style.title(
         axis,
-        f"{style.count(total, 'example')}, {style.count(total - right, 'mistake')}, "
+        f"{style.count(total, of)}, {style.count(total - right, 'mistake')}, "
         f"accuracy {100 * right / max(total, 1):.2f} %",
     )
     return figure
@@ -139,9 +146,15 @@ def _name_classes(axis: Axes, class_names: Sequence[str]) -> None:
 
 
 def _write_counts(
-    axis: Axes, counts: np.ndarray, shown: np.ma.MaskedArray, cmap: str, norm: Normalize
+    axis: Axes,
+    counts: np.ndarray,
+    shown: np.ma.MaskedArray,
+    cmap: str,
+    norm: Normalize,
+    shares: bool,
 ) -> None:
-    """The count in each cell that is shown, dark on light or light on dark."""
+    """The count in each cell that is shown, or its percent of the row without the sign,
+    dark on light or light on dark."""
     size = float(np.clip(110 / len(counts), 6, style.NORMAL))
     for row, column in np.argwhere(~np.ma.getmaskarray(shown)):
         red, green, blue, _ = colormaps[cmap](float(norm(shown[row, column])))
@@ -150,7 +163,7 @@ def _write_counts(
         axis.text(
             column,
             row,
-            str(counts[row, column]),
+            f"{100 * shown[row, column]:.1f}" if shares else str(counts[row, column]),
             ha="center",
             va="center",
             fontsize=size,

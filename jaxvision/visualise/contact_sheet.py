@@ -21,7 +21,7 @@ _CHART, _SLANTED, _LEVEL = 1.15, 0.8, 0.35
 _NAMES_UP_TO = 40  # classes up to which each bar has its name
 _LEVEL_UP_TO = 20  # characters, of all names together, that fit beside each other
 _NAME = 18  # characters of a class name that fit beside its images
-_COLOURS = (style.BLUE, style.ORANGE)
+_COLOURS = (style.BLUE, style.ORANGE, style.GREEN)  # train, and one or two others
 
 
 def card(
@@ -38,8 +38,8 @@ def card(
     """A chart of the class balance above a contact sheet with a row for each class.
 
     counts: for each split, such as `"train"`, int [K]: the examples of each class.  The
-    first split is drawn as bars, a second one as marks, scaled to the same mean: where
-    both are balanced alike, the marks lie on the ends of the bars.
+    first split is drawn as bars, one or two others as marks, scaled to the same mean:
+    where they are balanced alike, the marks lie on the ends of the bars.
     facts: lines that are written below the title; two fit.
     unit: what the counts are of.
     image_size: of the longer side of an example, in inches.
@@ -52,7 +52,10 @@ def card(
     classes = len(class_names)
     check(
         (classes > 0, "there are no classes to show"),
-        (1 <= len(counts) <= 2, f"one or two splits can be shown, got {len(counts)}"),
+        (
+            1 <= len(counts) <= len(_COLOURS),
+            f"one to {len(_COLOURS)} splits can be shown, got {len(counts)}",
+        ),
         *(
             (
                 numbers.shape == (classes,),
@@ -166,7 +169,7 @@ def _balance(
         list(map(style.plain, labels)),
         loc="lower right",
         bbox_to_anchor=(1, 1),
-        ncols=2,
+        ncols=len(labels),
         frameon=False,
         borderaxespad=0.1,
         fontsize=style.SMALL,

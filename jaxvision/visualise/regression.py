@@ -8,9 +8,7 @@ import numpy as np
 
 from jaxvision.recipes import SHOWS
 from jaxvision.types import Galleries, Show
-
-_SHOWN = 12
-"""Examples of the worst, and of the sample."""
+from jaxvision.visualise.galleries import shown
 
 
 @SHOWS.recorded
@@ -43,6 +41,10 @@ def regression(
         numbers = np.asarray(prediction["numbers"], float).tolist()
         return {"numbers": dict(zip(names, numbers, strict=True)), "unit": unit}
 
+    def true_of(input: Mapping[str, np.ndarray]) -> np.ndarray:
+        batch = {name: array[None] for name, array in input.items()}
+        return np.reshape(read(batch), len(names))
+
     def draw(example: Mapping[str, np.ndarray], prediction) -> np.ndarray:
         from jaxvision import visualise
 
@@ -52,17 +54,14 @@ def regression(
         # Not earlier: it imports matplotlib, which training can do without.
         from jaxvision import visualise
 
-        rows = {}
-        for title, gallery in galleries._asdict().items():
-            # What the task saw, since a transform may have changed the targets.
-            true = np.reshape(read(gallery.input), (-1, len(names)))
-            for i in range(min(_SHOWN, len(gallery.indices))):
-                example = {key: array[i] for key, array in gallery.example.items()}
-                prediction = {k: array[i] for k, array in gallery.prediction.items()}
-                rows[f"{title} {i + 1}: image {gallery.indices[i]}"] = [
-                    visualise.captioned(example["image"], lines(true[i])),
-                    draw(example, prediction),
-                ]
+        rows = {
+            one.caption: [
+                # What the task saw, since a transform may have changed the targets.
+                visualise.captioned(one.example["image"], lines(true_of(one.input))),
+                draw(one.example, one.prediction),
+            ]
+            for one in shown(galleries)
+        }
         predicted, true = metrics["points"]
         return {
             "agreement.png": visualise.agreement(predicted, true, names, unit),

@@ -1,30 +1,33 @@
 """How the predictions of `tasks.segmentation` are shown."""
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxvision.recipes import SHOWS
-from jaxvision.types import UNKNOWN, Galleries, Gallery, Show
+from jaxvision.types import UNKNOWN, Galleries, Show
+from jaxvision.visualise.galleries import Shown, shown
 
-_SHOWN = 12
-"""Examples of the worst, and of the sample."""
+Arrays = Mapping[str, np.ndarray]
 
 
 @SHOWS.recorded
 def segmentation(classes: Sequence[str]) -> Show:
-    """Masks over images; the worst beside a sample, and the confusion of classes."""
+    """Masks over images; the worst beside a sample, the intersection over union of each
+    class, and which classes are confused.  Files are masks of class numbers with a
+    palette of the classes' colours, and overlays."""
 
-    def shares(prediction: Mapping[str, np.ndarray]) -> list[tuple[int, float]]:
+    def shares(prediction: Arrays) -> list[tuple[int, float]]:
         counts = np.bincount(prediction["segmentation"].ravel(), minlength=len(classes))
         order = np.argsort(-counts[: len(classes)], kind="stable").tolist()
         return [(k, float(counts[k] / counts.sum())) for k in order if counts[k]]
 
-    def words(prediction: Mapping[str, np.ndarray]) -> list[str]:
+    def words(prediction: Arrays) -> list[str]:
         return [f"{classes[k]}  {share:.1%}" for k, share in shares(prediction)]
 
-    def values(prediction: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    def values(prediction: Arrays) -> dict[str, Any]:
         return {
             "size": list(prediction["segmentation"].shape),
             "classes": [
@@ -33,21 +36,40 @@ def segmentation(classes: Sequence[str]) -> Show:
             ],
         }
 
-    def draw(example: Mapping[str, np.ndarray], prediction) -> np.ndarray:
+    def draw(example: Arrays, prediction: Arrays, **options: Any) -> np.ndarray:
         from jaxvision import visualise
 
         shown = {"image": example["image"], "segmentation": prediction["segmentation"]}
-        return visualise.overlay(shown, classes)
+        return visualise.overlay(shown, classes, **options)
+
+    def files(example: Arrays, prediction: Arrays) -> dict[str, bytes]:
+        longest = max(example["image"].shape[:2])
+        return {
+            ".png": _label_png(prediction["segmentation"], len(classes)),
+            "_overlay.png": _png(draw(example, prediction, side=longest)),
+        }
+
+    def row(one: Shown) -> list[np.ndarray]:
+        """Image, truth, prediction, and where they differ."""
+        example, prediction = _as_seen(one)
+        truth = example["segmentation"]
+        wrong = (truth != prediction["segmentation"]) & (truth != UNKNOWN)
+        image = np.broadcast_to(example["image"], (*truth.shape, 3))
+        return [
+            image,
+            draw(example, {"segmentation": truth}),
+            draw(example, prediction),
+            np.where(wrong[..., None], image, image // 6),
+        ]
 
     def figures(galleries: Galleries, metrics: Mapping[str, Any]) -> dict[str, Any]:
         from jaxvision import visualise
 
-        rows = {}
-        for name, gallery in galleries._asdict().items():
-            for i in range(min(_SHOWN, len(gallery.indices))):
-                share = 1 - float(gallery.difficulty[i])
-                key = f"{name} {i + 1}: image {gallery.indices[i]}, {share:.1%} right"
-                rows[key] = _row(_as_seen(gallery, i), draw)
+        rows = {
+            f"{one.caption}, {1 - one.difficulty:.1%} right": row(one)
+            for one in shown(galleries)
+        }
+        by_class = dict(zip(classes, metrics["per_class_iou"], strict=True))
         return {
             "predictions.png": visualise.comparison(
                 rows,
@@ -57,38 +79,75 @@ def segmentation(classes: Sequence[str]) -> Show:
                 },
                 title="The images with most pixels wrong, and a sample",
             ),
+            "iou.png": visualise.shares_by_class(by_class, "intersection over union"),
             "confusion.png": visualise.confusion(
-                np.asarray(metrics["confusion"]), classes
+                np.asarray(metrics["confusion"]), classes, of="pixel", shares=True
             ),
         }
 
-    return Show(draw, words, figures, values)
+    return Show(draw, words, figures, values, files)
 
 
-def _row(pair: tuple[dict, dict], draw) -> list[np.ndarray]:
-    """Image, truth, prediction, and where they differ."""
-    example, prediction = pair
-    truth = example["segmentation"]
-    wrong = (truth != prediction["segmentation"]) & (truth != UNKNOWN)
-    image = np.broadcast_to(example["image"], (*example["image"].shape[:2], 3))
-    return [
-        image,
-        draw(example, {"segmentation": truth}),
-        draw(example, prediction),
-        np.where(wrong[..., None], image, image // 6),
-    ]
-
-
-def _as_seen(gallery: Gallery, i: int) -> tuple[dict, dict]:
-    """The i-th example in the frame of its prediction, and the prediction."""
-    prediction = {name: array[i] for name, array in gallery.prediction.items()}
-    size = prediction["segmentation"].shape
-    example = {name: array[i] for name, array in gallery.example.items()}
-    if example["image"].shape[:2] != size:
+def _as_seen(one: Shown) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The example in the frame of its prediction, and the prediction."""
+    example, prediction = dict(one.example), dict(one.prediction)
+    if "taken" in example:
+        height, width = (int(example["canvas"].any(axis=1 - i).sum()) for i in (0, 1))
+        example["image"] = _whole(example["image"], example["taken"], height, width)
+        example["segmentation"] = example["segmentation"][:height, :width]
+        prediction["segmentation"] = prediction["segmentation"][:height, :width]
+    elif example["image"].shape[:2] != prediction["segmentation"].shape:
         from jaxvision.visualise import style
 
         # A transform has moved the pixels: what came out of it, as bytes again.
         stored = example["image"]
-        example = {name: array[i] for name, array in gallery.input.items()}
+        example = dict(one.input)
         example["image"] = style.as_bytes(example["image"], stored)
     return example, prediction
+
+
+def _whole(image: np.ndarray, taken: np.ndarray, height: int, width: int) -> np.ndarray:
+    """What the network saw, uint8 [S,T,C], at the size of the original that it was
+    taken from: black where it saw nothing."""
+    grids = []
+    for low, high, count, side in (
+        (taken[1], taken[3], height, image.shape[0]),
+        (taken[0], taken[2], width, image.shape[1]),
+    ):
+        places = (np.arange(count) + 0.5 - low) * side / (high - low)
+        grids.append(np.floor(places).astype(int))
+    rows, columns = grids
+    inside = np.ix_(
+        (rows >= 0) & (rows < image.shape[0]),
+        (columns >= 0) & (columns < image.shape[1]),
+    )
+    seen = np.zeros((height, width, image.shape[2]), np.uint8)
+    nearest = image[rows.clip(0, image.shape[0] - 1)]
+    nearest = nearest[:, columns.clip(0, image.shape[1] - 1)]
+    seen[inside] = nearest[inside]
+    return seen
+
+
+def _label_png(labels: np.ndarray, classes: int) -> bytes:
+    """The class of each pixel as an indexed PNG, in the colours of the classes."""
+    from PIL import Image
+
+    from jaxvision import visualise
+
+    height, width = labels.shape
+    picture = Image.frombytes("P", (width, height), labels.astype(np.uint8).tobytes())
+    colours = [visualise.class_colour(k) for k in range(classes)]
+    picture.putpalette([level for colour in colours for level in colour])
+    return _encoded(picture)
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    from PIL import Image
+
+    return _encoded(Image.fromarray(pixels))
+
+
+def _encoded(picture: Any) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()

@@ -50,14 +50,6 @@ LOSSES = {
 """Of each step from `make_case`, by `speedrun.PEER` with PyTorch 2.13 on CPU."""
 
 
-def quickly(function):
-    """Jitted with less optimisation, which takes half the time.
-
-    What is computed twice may then round twice otherwise: a hard test of maxima.
-    """
-    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
-
-
 @pytest.fixture
 def native(monkeypatch):
     """XLA's own convolution, which takes half the time to compile; that the forms of
@@ -360,7 +352,7 @@ def train(variant):
         )
         return speedrun.lookahead(state, done, STEPS) if averages else state, loss
 
-    program = quickly(step)
+    program = jax.jit(step)
     losses, biases = [], [params["whiten"]]
     for done in range(1, STEPS + 1):
         state, loss = program(state, jnp.array(done))
@@ -409,7 +401,7 @@ def test_runs_learn_and_many_at_once_are_the_same_runs():
     recipe = RECIPES[94]._replace(widths=(8, 16, 16), convs=1, batch_size=10, epochs=3)
     run = speedrun.make_run(recipe, 60, jnp.float32)
     keys = jax.vmap(jax.random.key)(jnp.arange(2))
-    one, both = quickly(run), quickly(jax.vmap(run, in_axes=(0, None)))
+    one, both = jax.jit(run), jax.jit(jax.vmap(run, in_axes=(0, None)))
     accuracies, losses = both(keys, resident)
     for i, key in enumerate(keys):
         accuracy, loss = one(key, resident)

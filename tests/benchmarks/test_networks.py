@@ -13,14 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.networks import NETWORKS
+from benchmarks.networks import NETWORKS, OPTIONS
 from benchmarks.speed import ROWS
 from jaxvision import models, pretrained
 from jaxvision.pretrained import keys
 from tools import parity_inputs as inputs
 
 PEERS = json.loads(Path(__file__).with_name("networks.json").read_text())
-SLOW = ("resnet18", "resnet18_cifar", "resnet50", "mobilenet_v2")
+SLOW = ("resnet18", "resnet18_cifar", "resnet50", "mobilenet_v2", "segnet", "fcn8s")
 GAIN = 2.0
 
 
@@ -46,7 +46,8 @@ def test_the_peer_is_the_same_network(row, monkeypatch):
 
 def registered(row, names, images):
     """Logits of a training pass of a model of the registry."""
-    model = models.create(row, num_classes=10)
+    options = {"num_classes": 10, **OPTIONS.get(row, {})}
+    model = models.create(row, **options)
     variables = jax.eval_shape(model.init, jax.random.key(0), images)
     rules = next(iter(models.sources(row).values()))
     state = {
@@ -55,9 +56,7 @@ def registered(row, names, images):
     }
     assert set(names) <= state.keys()
     state |= {name: inputs.weight(name, state[name].shape, GAIN) for name in names}
-    variables = pretrained.load(
-        row, state, num_classes=10, input_shape=images.shape[1:]
-    )
+    variables = pretrained.load(row, state, input_shape=images.shape[1:], **options)
     return model.apply(variables, images, train=True)[0]["logits"]
 
 

@@ -21,6 +21,7 @@ def test_both_sides_of_every_operation_are_the_same_function():
         ops.transposed((1, 3, 4, 5), 2),
         ops.doubling((1, 3, 4, 5), "bilinear"),
         ops.pooling((1, 8, 8, 2), 3, 2, 1),
+        ops.unpooling((1, 4, 6, 2), 2),
     ):
         shapes = [op.images] if op.kernel is None else [op.images, op.kernel]
         operands = [draw(shape).astype(np.float32) for shape in shapes]

@@ -102,16 +102,30 @@ def test_each_split_is_read_once(run, monkeypatch):
     load = registry.load
 
     def counting(name, **options):
-        return type(load(name))(
-            *(
-                split._replace(read=lambda s=split: reads.append(s.name) or s.read())
-                for split in load(name)
+        return load(name).each(
+            lambda split: split._replace(
+                read=lambda: reads.append(split.name) or split.read()
             )
         )
 
     monkeypatch.setattr(registry, "load", counting)
     assert run("synthetic")[0] == 0
     assert reads == ["synthetic:train", "synthetic:test"]
+
+
+def test_a_validation_split_is_on_the_card(run, tmp_path):
+    arrays = {}
+    for split, count in (("train", 9), ("val", 3), ("test", 6)):
+        arrays[f"{split}_labels"] = np.arange(count) % 3
+        arrays[f"{split}_images"] = np.full((count, 4, 4), count, np.uint8)
+    np.savez(tmp_path / "set.npz", **arrays)
+    code, out, err = run("npz:set.npz", "--output", "card")
+    assert (code, err) == (0, "")
+    assert "train 9, validation 3, test 6" in out
+    assert "the arrays val_images and val_labels, as declared" in out
+    content = json.loads((tmp_path / "card/card.json").read_text())
+    assert content["validation_class_counts"] == [1, 1, 1]
+    assert (tmp_path / "card/card.png").exists()
 
 
 def test_a_folder_of_images_of_several_sizes(run, tmp_path):

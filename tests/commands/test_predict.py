@@ -3,13 +3,17 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 import jaxvision
-from jaxvision import models, pretrained
+from jaxvision import data, models, pretrained, tasks, visualise
 from jaxvision.commands.main import main
+from jaxvision.commands.source import Network
+from jaxvision.types import Model
+from tests import predictors
 
 NAMES = [f"class {k}" for k in range(10)]
 
@@ -123,3 +127,73 @@ def test_a_data_set_is_predicted_and_measured(network, capsys):
     predict(network, *dataset)
     out = capsys.readouterr().out
     assert "synthetic:32x32x1:test[0]" in out and "accuracy" in out and " %" in out
+
+
+@pytest.fixture
+def segmenting(monkeypatch):
+    """A network that gives each pixel a class, in place of that of the options."""
+
+    def apply(variables, images, train=False):
+        table = jnp.array([[1, 0, 0, -1], [0, 1, 0, -1], [0, 0, 1, -1.0]])
+        return {"logits": jnp.matmul(images, table)}, {}
+
+    made = predictors.make(
+        size=16,
+        crop=data.letterbox(16),
+        model=Model(lambda key, images: {"params": {}}, apply),
+        task=tasks.segmentation(4),
+        show=visualise.segmentation(predictors.CLASSES),
+    )
+    monkeypatch.setattr(Network, "predictor", lambda self: (made, {"experiment": "x"}))
+    return made
+
+
+def test_masks_are_saved_at_the_size_of_each_picture(
+    segmenting, photographs, tmp_path, capsys
+):
+    folder, drawn = tmp_path / "masks", tmp_path / "drawn.png"
+    options = ("--save", str(folder), "--output", str(drawn), "--json-lines")
+    main(["predict", str(photographs), *options])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(lines) == 5 and drawn.exists()
+    names = {path.name for path in folder.iterdir()}
+    stems = {"turned", "grey", "printed", "palette", "see-through"}
+    endings = (".png", "_overlay.png")
+    assert names == {f"{stem}{end}" for stem in stems for end in endings}
+    with Image.open(folder / "turned.png") as mask:
+        assert mask.mode == "P" and mask.size == (40, 60)
+        assert mask.getpalette()[:3] == list(visualise.class_colour(0))
+    with Image.open(folder / "palette.png") as mask:
+        labels = np.asarray(mask)
+    assert labels.shape == (40, 60) and len(np.unique(labels)) > 1
+    (line,) = (each for each in lines if "palette" in each["picture"])
+    assert line["size"] == [40, 60]
+    most = line["classes"][0]
+    assert most["share"] == pytest.approx((labels == most["number"]).mean())
+    with Image.open(folder / "palette_overlay.png") as overlay:
+        assert overlay.size == (60, 40)
+
+    # As the network sees the picture, and moved back: letterboxed 60×40 into 16×16.
+    small = segmenting.predict([photographs / "palette.png"])["segmentation"][0]
+    centres = (np.arange(40) * 16 // 60 + 3)[:, None], np.arange(60)[None] * 16 // 60
+    assert (small[centres] == labels).mean() > 0.7
+
+
+def test_what_cannot_be_saved_is_named(segmenting, photographs, tmp_path, capsys):
+    (tmp_path / "cut.jpg").write_bytes((photographs / "turned.jpg").read_bytes()[:400])
+    options = ("--save", str(tmp_path / "masks"), "--output", "None")
+    with pytest.raises(SystemExit):
+        main(["predict", str(tmp_path), str(photographs / "grey.png"), *options])
+    assert "1 of 2 pictures could not be read" in capsys.readouterr().err
+    assert (tmp_path / "masks" / "grey.png").exists()
+    again = tmp_path / "grey.webp"
+    again.write_bytes((photographs / "sub" / "see-through.webp").read_bytes())
+    with pytest.raises(SystemExit):
+        main(["predict", str(again), str(photographs / "grey.png"), *options])
+    assert "several pictures are called grey" in capsys.readouterr().err
+
+
+def test_a_classifier_has_no_files(network, photographs, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        predict(network, photographs, "--save", tmp_path / "none", "--output", "None")
+    assert "--save: what this network predicts has no files" in capsys.readouterr().err

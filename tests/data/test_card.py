@@ -97,7 +97,7 @@ def test_duplicates_within_and_across_splits_and_contradictory_labels():
     found = card.card("set", splits)
     assert found.train.duplicates == 3  # a twice more, c once more
     assert found.test.duplicates == 2  # a and e once more
-    assert found.shared == 3  # a, b and a again
+    assert found.shared == {("test", "train"): 3}  # a, b and a again
     assert found.contradictory == 2  # a is 0 and 2; b is 1 and 0
 
 
@@ -108,7 +108,7 @@ def test_one_bit_makes_another_image():
     found = card.card("set", Splits(*[in_memory([a, b], [0, 1])] * 2))
     assert found.train.duplicates == 0
     assert found.contradictory == 0
-    assert found.shared == 2
+    assert found.shared == {("test", "train"): 2}
 
 
 def test_the_fingerprint_is_the_one_that_runs_compare():
@@ -170,7 +170,7 @@ def test_a_large_and_a_small_split_are_still_compared(monkeypatch):
     files = [png(image) for image in images(3)]
     train = streamed(files, [0, 1, 2])._replace(image_shape=(6, 4, 3))
     test = streamed(files[:1], [0])._replace(image_shape=(6, 4, 3))
-    assert card.card("set", Splits(train, test)).shared == 1
+    assert card.card("set", Splits(train, test)).shared == {("test", "train"): 1}
 
 
 @pytest.mark.parametrize(
@@ -310,6 +310,29 @@ def test_the_card_says_which_images_are_the_test():
     assert card.rows(found)["test split"] == card.record(found)["tested_on"] == choice
 
 
+def test_the_card_has_the_validation_split_where_one_is_declared():
+    a, b, c, d = images(4)
+    train, test, validation = (
+        in_memory(pixels, labels) for pixels, labels in (
+            ([a, b], [0, 1]), ([c, d, a], [0, 1, 0]), ([c, c], [1, 2])
+        )
+    )  # fmt: skip
+    validation = validation._replace(choice="the folder val/, as declared")
+    found = card.card("set", Splits(train, test, validation))
+    assert found.parts["validation"].class_counts.tolist() == [0, 1, 1]
+    assert found.shared == {
+        ("validation", "train"): 0, ("test", "train"): 1, ("test", "validation"): 1
+    }  # fmt: skip
+    assert found.contradictory == 1  # c is 0, 1 and 2
+    assert card.balance(found)[1].keys() == {"train", "validation", "test"}
+    rows, record = card.rows(found), card.record(found)
+    assert rows["examples"] == "train 2, validation 2, test 3"
+    assert rows["validation split"] == record["validated_on"] == validation.choice
+    assert rows["duplicates"].endswith("in train 1, test in validation 1")
+    assert record["validation_examples"] == 2
+    assert record["test_images_in_validation"] == 1
+
+
 @pytest.mark.parametrize("streams", [False, True])
 def test_pixels_are_counted_and_unknown_ones_apart(streams):
     numbers = np.zeros((3, 6, 4), np.uint8)
@@ -399,4 +422,4 @@ def test_prepared_sets_have_the_published_mean_and_std(name, mean, std):
     np.testing.assert_allclose(found.mean, mean, atol=6e-5)
     np.testing.assert_allclose(found.std, std, atol=6e-5)
     assert found.train.size + found.test.size in (60_000, 70_000)
-    assert found.shared == found.contradictory == 0
+    assert found.shared == {("test", "train"): 0} and found.contradictory == 0

@@ -5,8 +5,8 @@ import pickle
 import numpy as np
 import pytest
 
-from jaxvision.data.carving import carve, stratified
-from jaxvision.data.source import Source
+from jaxvision.data.carving import carve, stratified, train_and_validation
+from jaxvision.data.source import Source, Splits
 from jaxvision.errors import UsageError
 
 
@@ -23,6 +23,25 @@ def unequal(counts=(50, 30, 20)) -> tuple[Source, list[int]]:
 
     names = tuple(map(str, range(len(counts))))
     return Source("set:train", len(labels), (1, 1, 1), names, read), reads
+
+
+def test_a_declared_validation_split_is_taken_whole_and_else_a_share():
+    source, reads = unequal()
+    test, declared = (source._replace(name=f"set:{split}") for split in "ab")
+    assert train_and_validation(Splits(source, test, declared), 20) == (
+        source,
+        declared,
+    )
+    train, validation = train_and_validation(Splits(source, test), 0.2, seed=3)
+    for part, same in zip((train, validation), carve(source, 20, seed=3), strict=True):
+        assert part.name == same.name
+        assert part.read()["image"].tolist() == same.read()["image"].tolist()
+    assert (train.choice, validation.choice) == (
+        "",
+        "20 of 100 examples at random (seed 3), since no validation split is declared "
+        "beside a test split",
+    )
+    assert len(reads) == 2
 
 
 def test_parts_are_disjoint_complete_and_in_order():

@@ -119,9 +119,9 @@ def test_the_parts_of_a_name(text, kind, rest):
     assert name == (text, kind, rest, None)
     assert f"{name}:train" == f"{text}:train"
     folded = registry.parse(f"fold:2/3:{text}")
-    assert folded == (f"fold:2/3:{text}", kind, rest, (2, 3, name))
-    twice = registry.parse(f"fold:1/4:fold:2/3:{text}")
-    assert twice.fold == (1, 4, folded)
+    assert folded == (f"fold:2/3:{text}", kind, rest, (2, 3, name, False))
+    twice = registry.parse(f"fold:1/4:all:fold:2/3:{text}")
+    assert twice.fold == (1, 4, folded, True)
 
 
 def test_a_row_of_the_table_is_a_kind(monkeypatch, tmp_path):

@@ -12,7 +12,8 @@ from jaxvision.errors import UsageError
 
 
 def write_list(path, splits, *lines):
-    sources = [(source, exclusion.identity(source)) for source in splits]
+    there = splits.there().values()
+    sources = [(source, exclusion.identity(source)) for source in there]
     path.write_text(exclusion.write(sources, [("Reasons", lines)]))
     return path
 
@@ -43,7 +44,7 @@ def test_what_is_listed_is_left_out_and_the_rest_keeps_its_order(arrays, tmp_pat
         "train 0",
         "",
     )
-    train, test = data.load(name, exclude=path)
+    train, test, _ = data.load(name, exclude=path)
     kept = [i for i in range(20) if i not in (0, 3, 19)]
     assert train.size == 17
     assert train.read()["image"][:, 0, 0, 0].tolist() == kept
@@ -64,7 +65,7 @@ def test_files_targets_and_pixels_agree(tmp_path):
     path = write_list(
         tmp_path / "list.txt", data.load(name), "train 1 ...", "test 7 ..."
     )
-    train, test = data.load(name, exclude=path)
+    train, test, _ = data.load(name, exclude=path)
     shades = [0, 2, 3, 100, 101, 102, 103]
     assert train.read()["image"][:, 0, 0, 0].tolist() == shades
     assert train.targets()["label"].tolist() == [0, 0, 0, 1, 1, 1, 1]
@@ -105,7 +106,7 @@ def test_a_list_of_other_data_is_refused(arrays, tmp_path):
 def test_folds_are_taken_of_what_is_left(arrays, tmp_path):
     name = arrays()
     path = write_list(tmp_path / "list.txt", data.load(name), "train 3 blank")
-    train, test = data.load(f"fold:1/2:{name}", exclude=path)
+    train, test, _ = data.load(f"fold:1/2:{name}", exclude=path)
     both = [*train.read()["image"][:, 0, 0, 0], *test.read()["image"][:, 0, 0, 0]]
     assert sorted(both) == [i for i in range(20) if i != 3]
 
@@ -114,8 +115,25 @@ def test_parts_of_a_split_have_no_list(arrays, tmp_path):
     name = arrays()
     splits = data.load(name)
     listed = exclusion.read(write_list(tmp_path / "list.txt", splits, "train 3"))
-    with pytest.raises(UsageError, match="before parts of it are taken"):
+    with pytest.raises(UsageError, match="for whole splits, not for parts of them"):
         exclusion.exclude(data.carve(splits.train, 5)[0], listed)
+
+
+def test_a_list_is_for_the_validation_split_too(arrays, tmp_path):
+    old = write_list(tmp_path / "old.txt", data.load(arrays()), "train 3")
+    image, label = np.arange(8, dtype=np.uint8).reshape(-1, 1, 1), np.arange(8) % 2
+    given = {f"x_{split}": image for split in ("train", "test", "val")}
+    given |= {f"y_{split}": label for split in ("train", "test", "val")}
+    np.savez(tmp_path / "three.npz", **given)
+    name = f"npz:{tmp_path / 'three.npz'}"
+    path = write_list(tmp_path / "new.txt", data.load(name), "validation 3", "train 1")
+    splits = data.load(name, exclude=path)
+    assert [split.size for split in splits] == [7, 8, 7]
+    assert splits.validation.read()["image"].ravel().tolist() == [0, 1, 2, 4, 5, 6, 7]
+    old.write_text(old.read_text().replace("data train 20", "data train 8"))
+    old.write_text(old.read_text().replace("data test 20", "data test 8"))
+    with pytest.raises(UsageError, match="a line `data` for every split"):
+        data.load(name, exclude=old)
 
 
 def test_something_must_be_left(arrays, tmp_path):

@@ -35,12 +35,16 @@ TIMINGS = {
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """A residual network with dropout-free but random training, in miniature."""
+    """Random training of a network in miniature, which is compiled some fifty times.
+
+    The stem of a residual network and its classifier: a convolution, running averages
+    and a linear layer are all that the loop can tell apart.  `tests.tiny` has blocks.
+    """
 
     seed: int = 0
     epochs: int = 4
     batch_size: int = 16
-    learning_rate: float = 0.05
+    learning_rate: float = 0.8
     steps_per_dispatch: int = 2
     eval_batch_size: int = 17
 
@@ -55,7 +59,7 @@ def build(config: Config) -> Experiment:
         train, config.batch_size, transform=augment, seed=config.seed
     )
     return Experiment(
-        model=models.create("resnet20", blocks=1, width=4, num_classes=4),
+        model=models.create("resnet20", blocks=0, width=4, num_classes=4),
         task=tasks.classification(4, label_smoothing=0.1, top_k=2),
         optimizer=optim.sgd(
             optim.warmup_cosine(
@@ -143,12 +147,13 @@ def test_the_first_epoch_is_golden(quiet):
         assert got[name] == pytest.approx(value, rel=2e-3), name
 
 
-GOLDEN = {"train/loss": 1.52595, "validation/loss": 1.48929}
+GOLDEN = {"train/loss": 1.47271, "validation/loss": 1.37326}
 
 
 def test_a_row_has_the_mean_norm_of_the_gradients(tmp_path):
     """Of a network that compiles fast."""
-    experiment = build(Config())._replace(model=models.create("mlp", num_classes=4))
+    model = models.create("mlp", hidden=(16,), num_classes=4)
+    experiment = build(Config())._replace(model=model)
     norms = {}
     for every in (1, 4):
         workdir = tmp_path / str(every)
@@ -160,7 +165,7 @@ def test_a_row_has_the_mean_norm_of_the_gradients(tmp_path):
 
 def test_the_norm_of_the_gradient_is_that_of_the_first_update():
     experiment = build(Config())._replace(
-        model=models.create("mlp", num_classes=4),
+        model=models.create("mlp", hidden=(16,), num_classes=4),
         optimizer=optim.sgd(optim.constant(0.5)),
     )
     mesh = sharding.make_mesh(1)
@@ -238,7 +243,7 @@ def test_a_run_of_eight_devices_continues_on_one(tmp_path, quiet):
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     experiment = build(Config())._replace(
-        model=models.create("mlp", num_classes=4),
+        model=models.create("mlp", hidden=(16,), num_classes=4),
         optimizer=optim.sgd(lambda step: jax.numpy.where(step < 5, 1e-3, 1e38)),
     )
     with pytest.raises(Diverged) as stopped:
@@ -262,7 +267,7 @@ def test_a_checkpoint_of_another_model_is_refused_and_kept(tmp_path):
     with pytest.raises(Interrupted):
         train(tmp_path, interrupting(build(Config()), 10))
     before = Checkpoints(tmp_path / "checkpoints", warn=print).steps()
-    wider = models.create("resnet20", blocks=1, width=8, num_classes=4)
+    wider = models.create("resnet20", blocks=0, width=8, num_classes=4)
     with pytest.raises(UsageError) as refused:
         train(tmp_path, build(Config())._replace(model=wider))
     message = str(refused.value)

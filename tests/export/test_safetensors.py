@@ -23,6 +23,7 @@ RESULT = {
     "git_commit": "0123abc",
     "parameters": 1234,
     "tested_on": "drawn apart",
+    "validated_on": "a tenth",
     "command": "python -m experiments.tiny --seed 1",
 }
 
@@ -76,7 +77,8 @@ def test_the_card_has_numbers_and_origin(folder):
         "datasets": ["synthetic"],
     }
     assert "| test accuracy | 98.76 % |" in body
-    assert "(drawn apart)" in body and "| commit | `0123abc` |" in body
+    assert "on validation (a tenth), tested once (drawn apart)." in body
+    assert "| commit | `0123abc` |" in body
     assert "0: ant, 1: bee, 2: cat, 3: dog" in body
 
 

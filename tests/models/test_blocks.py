@@ -1,27 +1,22 @@
-"""Blocks by depth, found in the program of every model."""
+"""Blocks by depth, found in the program of a model; `test_every_model` sweeps these."""
 
 import re
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import pytest
 from flax import nnx
 
 from jaxvision import models, optim
-from tests.models.zoo import EVERY_MODEL
+from jaxvision.models import shapes
+from jaxvision.paths import named_leaves
 
 
 def paths_of(name):
-    images = jax.ShapeDtypeStruct((1, *models.default_input(name)), jnp.float32)
-    init = models.create(name).init
-    params = jax.eval_shape(init, jax.random.key(0), images)["params"]
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    return [jax.tree_util.keystr(p, simple=True, separator="/") for p, _ in leaves]
+    return list(named_leaves(shapes.variables(name)["params"]))
 
 
-@pytest.mark.parametrize("name", EVERY_MODEL)
-def test_blocks_of_every_model_rise_from_the_stem_to_the_head(name):
+def check_that_blocks_rise_from_the_stem_to_the_head(name):
     blocks = models.blocks(name)
     names = [part for block in blocks for part in block]
     starts = [re.compile(rf"{re.escape(part)}(/|$)") for part in names]
@@ -85,8 +80,7 @@ def test_models_of_ones_own_have_blocks():
     assert models.blocks(model, (8, 8, 3)) == (("first",), *layers)
 
 
-@pytest.mark.parametrize("name", EVERY_MODEL)
-def test_layer_decay_has_one_rate_for_each_parameter(name):
+def check_that_layer_decay_has_one_rate_for_each_parameter(name):
     blocks = models.blocks(name)
     params = {path: jnp.ones(()) for path in paths_of(name)}
     optimizer = optim.layer_decay(optim.sgd(optim.constant(1.0)), blocks, 0.5)

@@ -16,6 +16,12 @@ PUBLISHED = {
     "regnet_y_400mf": 0.402,
     "swin_t": 4.491,
     "vit_b_32": 4.409,
+    "fcn_resnet50": 152.717,
+    "fcn_resnet101": 232.738,
+    "deeplabv3_resnet50": 178.722,
+    "deeplabv3_resnet101": 258.743,
+    "deeplabv3_mobilenet_v3_large": 10.452,
+    "lraspp_mobilenet_v3_large": 2.086,
 }
 
 
@@ -41,7 +47,16 @@ def test_every_model_is_recorded():
 @pytest.mark.parametrize(
     "name, pixels",
     # By the recursion of Araujo et al. 2019, https://doi.org/10.23915/distill.00021
-    [("alexnet", 195), ("resnet18", 435), ("vgg16", 212), ("mobilenet_v2", 491)],
+    [
+        ("alexnet", 195),
+        ("resnet18", 435),
+        ("vgg16", 212),
+        ("mobilenet_v2", 491),
+        # 68 on the way down, and two 3×3 at each of the strides 4, 2 and 1
+        ("unet_small", 68 + 4 * (4 + 2 + 1)),
+        # 106 on the way down, as its paper says, and 7×7 at 8, 4, 2 and 1
+        ("segnet_basic", 106 + 6 * (8 + 4 + 2 + 1)),
+    ],
 )
 def test_receptive_fields(name, pixels):
     assert measures.recorded()[name].receptive_field == pixels

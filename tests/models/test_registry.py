@@ -13,7 +13,7 @@ import pytest
 from jaxvision import models, optim
 from jaxvision.engine.state import count
 from jaxvision.errors import UsageError
-from jaxvision.models import measures, registry
+from jaxvision.models import measures, registry, shapes
 
 PARAMETERS = {
     # 784·10 + 10
@@ -36,8 +36,14 @@ PARAMETERS = {
 DENSE = {
     # Down 2_800 + 13_952 + 55_552 + 221_696, up 143_680 + 36_000 + 9_040, scores 170
     "unet_small": 482_890,
+    # Down 37_568 + 221_440 + 885_248 + 3_539_968 + 14_157_824,
+    # up 9_176_576 + 2_294_528 + 573_824 + 143_552, scores 130
+    "unet_ronneberger": 31_030_658,
 }
-"""Of models with a class for every pixel."""
+"""Of models with a class for every pixel that nobody else publishes."""
+
+ON_ENCODERS = [name for name in models.names() if models.encoder_of(name)]
+"""Models with a class for every pixel on an encoder of the zoo."""
 
 SMALLEST = (
     "alexnet_2012", "convnext_tiny", "densenet121", "efficientnet_b0", "googlenet",
@@ -52,10 +58,11 @@ QUICK = (*PARAMETERS, "resnet18", "vit_tiny_patch16_224", "mobilenetv1_100")
 """The others are in `make test-all`."""
 
 
-def shapes(name, batch=2, **options):
+def trained(name, batch=2, **options):
+    """Variables, outputs and state of a training pass, as shapes."""
     model = models.create(name, **options)
     images = jax.ShapeDtypeStruct((batch, *models.default_input(name)), jnp.float32)
-    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    variables = shapes.variables(name, **options)
     outputs, state = jax.eval_shape(
         lambda v, x: model.apply(v, x, train=True, key=jax.random.key(1)),
         variables,
@@ -66,7 +73,7 @@ def shapes(name, batch=2, **options):
 
 @pytest.mark.parametrize("name", PARAMETERS | DENSE)
 def test_parameter_count_is_the_published_one(name):
-    assert count(shapes(name)[0]["params"]) == (PARAMETERS | DENSE)[name]
+    assert count(shapes.variables(name)["params"]) == (PARAMETERS | DENSE)[name]
 
 
 def test_images_are_normalised_as_published_weights_expect():
@@ -88,7 +95,7 @@ def test_images_are_normalised_as_published_weights_expect():
 
 @pytest.mark.parametrize("name", [*PARAMETERS, *SMALLEST])
 def test_weight_decay_shrinks_kernels_alone(name):
-    params = shapes(name)[0]["params"]
+    params = shapes.variables(name)["params"]
     mask = optim.decay_mask(params, models.create(name).no_weight_decay)
     decayed = {
         jax.tree_util.keystr(path, simple=True, separator="/"): decays
@@ -98,14 +105,33 @@ def test_weight_decay_shrinks_kernels_alone(name):
         assert decays == (path.endswith("kernel") and "cpb_mlp" not in path), path
 
 
-@pytest.mark.parametrize("name", DENSE)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "unet_small",
+        "pspnet",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ON_ENCODERS
+            if name != "pspnet"
+        ),
+    ],
+)
 def test_dense_models_give_every_pixel_a_score(name):
-    _, outputs, _ = shapes(name, num_classes=7, dtype=jnp.bfloat16)
+    _, outputs, _ = trained(name, num_classes=7, dtype=jnp.bfloat16)
     height, width, _ = models.default_input(name)
-    assert outputs["logits"].shape == (2, height, width, 7)
-    assert outputs["logits"].dtype == jnp.float32
+    scores = {key for key in outputs if key.endswith("logits")}
+    for key in scores:
+        assert outputs[key].shape == (2, height, width, 7)
+        assert outputs[key].dtype == jnp.float32
+    assert "logits" in scores
+    features = outputs.keys() - scores
+    assert all(outputs[key].dtype == jnp.bfloat16 for key in features)
+
+
+def test_images_that_do_not_fit_a_small_u_net_are_refused():
     with pytest.raises(UsageError, match="sides are multiples of 8, got 60×64"):
-        model = models.create(name)
+        model = models.create("unet_small")
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 60, 64, 3)))
 
 
@@ -130,7 +156,9 @@ def test_every_parameter_count_is_the_published_one():
 )
 def test_trains_in_bfloat16_to_named_activations(name):
     remat = {"remat": True} if "remat" in fields(name) else {}
-    variables, outputs, state = shapes(name, num_classes=7, dtype=jnp.bfloat16, **remat)
+    variables, outputs, state = trained(
+        name, num_classes=7, dtype=jnp.bfloat16, **remat
+    )
     assert {str(leaf.dtype) for leaf in jax.tree.leaves(variables)} == {"float32"}
     assert outputs["logits"].shape == (2, 7)
     assert outputs["logits"].dtype == jnp.float32
@@ -175,8 +203,8 @@ def test_rematerialisation_changes_no_names_and_no_numbers(name):
              "googlenet", "resnetv2_18", "alexnet_fcn"]
 )  # fmt: skip
 def test_without_classes_there_are_features_only(name):
-    full, outputs, _ = shapes(name, batch=1)
-    variables, features, _ = shapes(name, batch=1, num_classes=0)
+    full, outputs, _ = trained(name, batch=1)
+    variables, features, _ = trained(name, batch=1, num_classes=0)
     assert set(outputs) - set(features) == {"logits"} | {
         key for key in outputs if key.startswith("aux")
     }
@@ -245,7 +273,7 @@ def test_unknown_names_and_options_name_the_nearest():
 
 
 def test_lenet5_is_the_table_of_1998():
-    _, outputs, _ = shapes("lenet5")
+    _, outputs, _ = trained("lenet5")
     assert {name: value.shape[1:] for name, value in outputs.items()} == {
         "c1": (28, 28, 6),
         "s2": (14, 14, 6),
@@ -261,7 +289,7 @@ def test_lenet5_is_the_table_of_1998():
 
 @pytest.mark.parametrize("n, m, k", [(0, 0, 0), (1, 1, 0), (3, 2, 1), (2, 3, 2)])
 def test_convnet_follows_its_three_numbers(n, m, k):
-    variables, outputs, _ = shapes("convnet", n=n, m=m, k=k)
+    variables, outputs, _ = trained("convnet", n=n, m=m, k=k)
     layers = [name.partition("_")[0] for name in variables["params"]]
     assert layers.count("Conv") == n * m
     assert layers.count("Dense") == k + 1
@@ -281,7 +309,7 @@ def test_convnet_follows_its_three_numbers(n, m, k):
 )
 def test_convnet_refuses_impossible_numbers(options, message):
     with pytest.raises(UsageError, match=message):
-        shapes("convnet", **options)
+        trained("convnet", **options)
 
 
 def test_dropout_draws_from_the_key_and_only_in_training():

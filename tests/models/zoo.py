@@ -6,7 +6,7 @@ from jaxvision import models
 
 FASTEST = (
     "alexnet", "convnet", "lenet5", "mlp", "mobilenet_v3_small", "resnet18", "resnet20",
-    "shufflenet_v2_x0_5", "squeezenet1_1", "unet_small", "vgg11",
+    "pspnet", "shufflenet_v2_x0_5", "squeezenet1_1", "unet_small", "vgg11",
     "vit_tiny_patch16_224",
 )  # fmt: skip
 """Of most kinds of architecture one that is traced fast."""

@@ -1,7 +1,5 @@
 """Mixup and CutMix: images and labels in the same shares."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,19 +10,15 @@ from jaxvision.ops import augment
 
 COUNT, CLASSES = 64, 5
 KEY = jax.random.key(0)
-# Drawing from Beta is slow to compile; each form of a batch is compiled once, and LLVM
-# may take it easy.
-quick_jit = functools.partial(
-    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
-)
 
 
-@quick_jit
+# Drawing from Beta is slow to compile: each form of a batch is compiled once.
+@jax.jit
 def mixup(batch, alpha, key):
     return augment.mixup(CLASSES, alpha)(key, batch)
 
 
-@quick_jit
+@jax.jit
 def cutmix(batch, probability):
     return augment.cutmix(CLASSES, probability=probability)(KEY, batch)
 

@@ -104,9 +104,7 @@ def test_boxes_and_masks_move_with_warps_alone(images):
         "classes": jnp.zeros((len(Operation), 1), jnp.int32),
         "segmentation": jnp.asarray(images[..., 0]),
     }
-    # It is about who moves, not about values: LLVM may take it easy.
-    options = {"xla_backend_optimization_level": 0}
-    after = jax.jit(apply, compiler_options=options)(batch, drawn)
+    after = jax.jit(apply)(batch, drawn)
     moved = (after["boxes"] != boxes).any((1, 2))
     warps = [operation in range(1, 6) for operation in Operation]
     assert moved.tolist() == warps

@@ -35,6 +35,7 @@ TRANSFORMS = {
     "rand_augment": augment.rand_augment(1, 7.5, method="bilinear"),
     "random_affine": augment.random_affine(degrees=30, zoom=(0.7, 1.5), shear=0.2),
     "random_crop": augment.random_crop(8, padding=3, mode="reflect"),
+    "random_elastic": augment.random_elastic(2, grid=4, fill=7),
     "random_erasing": augment.random_erasing(0.9, area=(0.1, 0.3)),
     "random_flip": augment.random_flip,
     "random_greyscale": augment.random_greyscale(0.6),
@@ -63,8 +64,7 @@ def batch():
 
 
 def apply(transform, batch):
-    options = {"xla_backend_optimization_level": 0}
-    return jax.jit(transform, compiler_options=options)(KEY, batch)
+    return jax.jit(transform)(KEY, batch)
 
 
 def through_json(transform):

@@ -13,6 +13,8 @@ from jaxvision.ops.pooling import (
     avg_pool,
     global_avg_pool,
     max_pool,
+    max_pool_with_switches,
+    max_unpool,
 )
 
 GEOMETRIES = [
@@ -200,3 +202,59 @@ def test_adaptive_average_covers_the_map(size):
 def test_ceil_mode_needs_a_window_that_begins_before_the_end():
     with pytest.raises(UsageError, match="does not fit"):
         max_pool(images((1, 1, 1, 2)), 3, 2, ceil_mode=True)
+
+
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize("window", [2, (2, 3)])
+def test_switches_are_the_places_of_the_first_of_the_largest(window, ceil_mode):
+    draw = np.random.default_rng(0).integers(-2, 3, (2, 7, 8, 3))  # with many ties
+    x = jnp.asarray(draw, jnp.float32)
+    pooled, switches = max_pool_with_switches(x, window, ceil_mode=ceil_mode)
+    np.testing.assert_array_equal(pooled, max_pool(x, window, ceil_mode=ceil_mode))
+    places = np.asarray(switches)
+    assert places.dtype == np.uint8
+
+    rows, columns = np.broadcast_to(window, 2)
+    back, given = np.zeros_like(draw), np.zeros_like(draw)
+    dy = np.random.default_rng(1).integers(1, 9, pooled.shape)
+    for b, i, j, c in np.ndindex(pooled.shape):
+        cut = draw[b, i * rows : (i + 1) * rows, j * columns : (j + 1) * columns, c]
+        u, v = np.unravel_index(cut.argmax(), cut.shape)
+        assert places[b, i, j, c] == u * columns + v
+        back[b, i * rows + u, j * columns + v, c] = cut.max()
+        given[b, i * rows + u, j * columns + v, c] = dy[b, i, j, c]
+
+    def unpooled(maps):
+        return max_unpool(maps, switches, window, (7, 8))
+
+    np.testing.assert_array_equal(unpooled(pooled), back)
+
+    # The gradients: pooling's is unpooling, and unpooling's is pooling by the switches.
+    def pool(x):
+        return max_pool_with_switches(x, window, ceil_mode=ceil_mode)[0]
+
+    (dx,) = jax.vjp(pool, x)[1](jnp.asarray(dy, jnp.float32))
+    np.testing.assert_array_equal(dx, given)
+    (dpooled,) = jax.vjp(unpooled, pooled)[1](jnp.asarray(given, jnp.float32))
+    np.testing.assert_array_equal(dpooled, dy)
+
+
+def test_unpooling_selects_and_never_scatters():
+    def roundtrip(x):
+        return max_unpool(*max_pool_with_switches(x, 2), 2, x.shape[1:3]).sum()
+
+    program = str(jax.make_jaxpr(jax.grad(roundtrip))(images((2, 8, 8, 3))))
+    assert "select_n" in program
+    assert not any(name in program for name in ("scatter", "gather", "sort"))
+    half = max_pool_with_switches(images(dtype=jnp.bfloat16), 3)
+    assert max_unpool(*half, 3, (9, 8)).dtype == jnp.bfloat16
+
+
+def test_switches_of_another_map_are_refused():
+    pooled, switches = max_pool_with_switches(images(), 2)
+    with pytest.raises(UsageError, match="4×4 windows of 2×2 do not come from a map"):
+        max_unpool(pooled, switches, 2, (9, 10))
+    with pytest.raises(UsageError, match="of one shape"):
+        max_unpool(pooled, switches[:1], 2, (9, 8))
+    with pytest.raises(UsageError, match="10×10 does not fit a map of 9×8"):
+        max_pool_with_switches(images(), 10)

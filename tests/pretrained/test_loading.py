@@ -271,3 +271,45 @@ def test_default_weights_are_known_for_models_that_exist():
 def test_other_kinds_of_files_are_not_written(tmp_path):
     with pytest.raises(UsageError, match="safetensors"):
         pretrained.save(tmp_path / "x.npz", "lenet5", {"params": {}})
+
+
+def zeros(name, **options):
+    model = models.create(name, **options)
+    images = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), images)
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+
+
+def test_keys_of_dense_networks_depend_on_the_encoder(tmp_path):
+    options = {"encoder": "mobilenet_v3_small"}
+    variables = zeros("pspnet", **options)
+    kernel = np.random.default_rng(0).standard_normal((3, 3, 3, 16), np.float32)
+    variables["params"]["backbone"]["features.0.0"]["kernel"] = kernel
+    file = tmp_path / "weights.safetensors"
+    pretrained.save(file, "pspnet", variables, **options)
+    saved = pretrained.read(file)
+    np.testing.assert_array_equal(
+        saved["encoder.model.conv_stem.weight"], kernel.transpose(3, 2, 0, 1)
+    )
+    assert {"decoder.psp.blocks.0.pool.1.0.bias", "segmentation_head.0.weight"} <= {
+        *saved
+    }
+    loaded = pretrained.load("pspnet", file, **options)
+    taken = loaded["params"]["backbone"]["features.0.0"]["kernel"]
+    np.testing.assert_array_equal(taken, kernel)
+
+
+def test_stages_that_a_decoder_does_not_use_are_ignored():
+    options = {"encoder": "resnet18", "encoder_options": {"width": 4}}
+    rules = models.sources("pspnet", **options)["smp"]
+    flat = keys.flatten(zeros("pspnet", **options))
+    state = {
+        keys.published_key(path, rules): keys.to_published(path, leaf)
+        for path, leaf in flat.items()
+    }
+    unused = {"encoder.layer4.0.conv1.weight": np.zeros((32, 16, 3, 3), np.float32)}
+    loaded = pretrained.load("pspnet", state | unused, **options)
+    assert keys.flatten(loaded).keys() == flat.keys()
+    kernel = np.zeros((1, 1), np.float32)
+    with pytest.raises(UsageError, match=r"unexpected: encoder\.layer5"):
+        pretrained.load("pspnet", {**state, "encoder.layer5.weight": kernel}, **options)

@@ -41,7 +41,7 @@ what is before it: MNASNet's differ by 2e-3 in float32, and by 2e-15 in float64.
 
 SMALLEST = (
     "resnet18", "squeezenet1_1", "vit_tiny_patch16_224", "resnet20", "lenet5",
-    "lenet5_relu", "convnet", "perceptron", "mlp", "unet_small",
+    "lenet5_relu", "convnet", "perceptron", "mlp", "unet_small", "segnet_basic",
 )  # fmt: skip
 """Some that compile fast; `make test-all` compares every one."""
 
@@ -53,7 +53,10 @@ TRAINED_TOLERANCE = 2e-6
 
 SMALLEST_TRAINED = ("resnet20", "unet_small")
 
-SMALLEST_DILATED = ("mobilenet_v3_large/output_stride=16",)
+SMALLEST_WITH_OPTIONS = (
+    "mobilenet_v3_large/output_stride=16",
+    "pspnet/encoder=resnet18",
+)
 
 FOR_THE_TABLE = os.environ.get("PARITY") == "all"
 """Whether this is `make parity`."""
@@ -76,8 +79,8 @@ ALL_TIMM = slow_unless(
     [name.removeprefix("timm/") for name in REFERENCES if name.startswith("timm/")],
 )
 
-ALL_DILATED = slow_unless(
-    SMALLEST_DILATED, [name for name in REFERENCES if "/output_stride=" in name]
+ALL_WITH_OPTIONS = slow_unless(
+    SMALLEST_WITH_OPTIONS, [name for name in REFERENCES if "=" in name]
 )
 
 
@@ -105,11 +108,10 @@ def convolution_as_on_accelerators(monkeypatch):
         )
 
 
-def published_shapes(name, size, source=None):
+def published_shapes(name, size, source=None, **options):
     """The names and shapes of the state dict, by our account."""
-    images = jax.ShapeDtypeStruct((1, *size), np.float32)
-    variables = jax.eval_shape(models.create(name).init, jax.random.key(0), images)
-    sources = models.sources(name)
+    variables = models.shapes.variables(name, size, **options)
+    sources = models.sources(name, **options)
     rules = sources[source or next(iter(sources))]
     return variables, keys.published_shapes(variables, rules)
 
@@ -120,12 +122,6 @@ def difference(ours, reference):
     assert list(ours.shape) == reference["shape"]
     values = np.ascontiguousarray(ours).reshape(-1)[inputs.probe(ours.shape)]
     return np.abs(values - np.array(reference["values"])).max() / reference["scale"]
-
-
-def run(function, *arguments):
-    """The function, compiled once and fast rather than to be fast."""
-    compiled = jax.jit(function).lower(*arguments)
-    return compiled.compile({"xla_backend_optimization_level": 0})(*arguments)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -153,12 +149,11 @@ def test_equals_its_reference(name):
 
     gradients = reference.get("gradients", {})
     if gradients:
-        (params, at_images), outputs = run(
-            jax.grad(scalar, (0, 1), has_aux=True), variables["params"], images
-        )
+        differentiate = jax.jit(jax.grad(scalar, (0, 1), has_aux=True))
+        (params, at_images), outputs = differentiate(variables["params"], images)
         ours = published(name, {"params": params}) | {"images": at_images}
     else:
-        _, outputs = run(scalar, variables["params"], images)
+        _, outputs = jax.jit(scalar)(variables["params"], images)
     if "constants" in reference:
         described = "\n".join(sorted(
             f"{key} {value.shape} {np.abs(np.float64(value)).sum():.5g}"
@@ -198,9 +193,8 @@ def test_trains_as_its_reference(name, monkeypatch):
             return (outputs["logits"] * weights).sum(), (outputs["logits"], state)
 
         images = np.float64(inputs.images(*found["input"]))
-        slopes, (logits, state) = run(
-            jax.grad(loss, has_aux=True), variables["params"], images
-        )
+        differentiate = jax.jit(jax.grad(loss, has_aux=True))
+        slopes, (logits, state) = differentiate(variables["params"], images)
     gradients = published(name, {"params": slopes})
     running = published(name, state)
     differences = {
@@ -232,30 +226,35 @@ def test_equals_timm_too(name):
     _, options = models.timm(name)
     if options:
         with pytest.raises(UsageError, match=r"timm's weights.*give epsilon=1e-05"):
-            pretrained.load(name, state)
-    variables = pretrained.load(name, state, **options)
+            pretrained.load(name, state, input_shape=size)
+    variables = pretrained.load(name, state, input_shape=size, **options)
     model = models.create(name, **options)
     images = inputs.images(*reference["input"])
-    logits = run(lambda v, x: model.apply(v, x)[0]["logits"], variables, images)
+    logits = jax.jit(lambda v, x: model.apply(v, x)[0]["logits"])(variables, images)
     largest = difference(logits, reference["logits"])
     assert largest <= TOLERANCE
     if FOR_THE_TABLE:
         record(f"timm/{name}", reference["parameters"], largest)
 
 
-@pytest.mark.parametrize("name", ALL_DILATED)
-def test_equals_its_reference_with_dilations_instead_of_strides(name):
+@pytest.mark.parametrize("name", ALL_WITH_OPTIONS)
+def test_equals_its_reference_with_other_options(name):
     reference = REFERENCES[name]
-    base, _, stride = name.partition("/output_stride=")
-    _, shapes = published_shapes(base, (*reference["input"], 3))
+    base, _, option = name.partition("/")
+    field, _, value = option.partition("=")
+    options = {field: int(value) if value.isdecimal() else value}
+    size = (*reference["input"], 3)
+    _, shapes = published_shapes(base, size, **options)
+    described = "\n".join(sorted(f"{key} {shape}" for key, shape in shapes.items()))
+    assert zlib.crc32(described.encode()) == reference["keys"]
     state = {
         key: inputs.weight(key, shape, reference["gain"])
         for key, shape in shapes.items()
     }
-    variables = pretrained.load(base, state)
-    model = models.create(base, output_stride=int(stride))
+    variables = pretrained.load(base, state, input_shape=size, **options)
+    model = models.create(base, **options)
     images = inputs.images(*reference["input"])
-    logits = run(lambda v, x: model.apply(v, x)[0]["logits"], variables, images)
+    logits = jax.jit(lambda v, x: model.apply(v, x)[0]["logits"])(variables, images)
     largest = difference(logits, reference["logits"])
     assert largest <= TOLERANCE
     if FOR_THE_TABLE:

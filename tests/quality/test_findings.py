@@ -98,7 +98,7 @@ def test_copies_within_and_across_splits():
         (Example("train", 30), Example("train", 33)),
     }
     kind, reason = copied[Example("train", 20), Example("test", 5)]
-    assert kind == "duplicate" and reason == "the same pixels, in both splits"
+    assert kind == "duplicate" and reason == "the same pixels, in train and test"
     kind, reason = copied[Example("train", 30), Example("train", 33)]
     assert kind == "near_duplicate" and reason.endswith(", with different labels")
 

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 
 import numpy as np
 import pytest
@@ -76,7 +77,7 @@ def test_the_folder_holds_all_of_it(planted):
 @needs_extra
 def test_the_list_leaves_out_what_is_certain_and_of_training(planted):
     name, folder, rows, _ = planted
-    train, test = data.load(name, exclude=folder / "exclusions.txt")
+    train, test, _ = data.load(name, exclude=folder / "exclusions.txt")
     whole = data.load(name)
     assert test.size == whole.test.size == 1000
     lines = (folder / "exclusions.txt").read_text().splitlines()
@@ -129,19 +130,16 @@ def test_a_clean_set_gives_a_report_too(tmp_path, capsys, monkeypatch):
     cli.main(["quality", "--dataset", "npz:a.npz"])
     assert "nothing" in capsys.readouterr().out
     folder = tmp_path / "runs" / "quality" / "npz_a.npz"
-    train, _ = data.load("npz:a.npz", exclude=folder / "exclusions.txt")
+    train, *_ = data.load("npz:a.npz", exclude=folder / "exclusions.txt")
     assert train.size == 32
 
 
 @needs_extra
 def test_sets_without_a_class_for_each_image(monkeypatch, tmp_path):
     """Masks, boxes and the like: their images are looked at all the same."""
-    splits = data.load("synthetic:12x12x1:3")
-    unlabelled = (
-        split._replace(read=lambda split=split: {"image": split.read()["image"]})
-        for split in splits
+    found = data.load("synthetic:12x12x1:3").each(
+        lambda split: split._replace(read=lambda: {"image": split.read()["image"]})
     )
-    found = data.Splits(*unlabelled)
     monkeypatch.setattr(report.registry, "load", lambda name: found)
     report.make("shapes", tmp_path)
     assert (tmp_path / "report.html").exists()
@@ -160,7 +158,7 @@ def test_sets_in_memory_are_read_once(monkeypatch, tmp_path):
 
         return split._replace(read=read)
 
-    found = data.Splits(*map(counted, data.load("synthetic:12x12x1:3")))
+    found = data.load("synthetic:12x12x1:3").each(counted)
     monkeypatch.setattr(report.registry, "load", lambda name: found)
     report.make("shapes", tmp_path)
     assert sorted(reads) == [found.test.name, found.train.name]
@@ -168,19 +166,28 @@ def test_sets_in_memory_are_read_once(monkeypatch, tmp_path):
 
 @needs_extra
 def test_large_findings_are_shown_from_both_ends(tmp_path):
-    """Of 200 blank images the picture has some, and the list all; no test images."""
+    """Of 200 blank images the picture has some, and the list all; those of the other
+    splits are suggestions."""
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (500, 12, 12)).astype(np.uint8)
     image[:200] = np.arange(200)[:, None, None]
     label = np.arange(500) % 2
-    test = {"x_test": image[199:220], "y_test": label[199:220]}
-    np.savez(tmp_path / "a.npz", x_train=image, y_train=label, **test)
+    others = {"x_test": image[199:220], "y_test": label[199:220]}
+    others |= {"x_val": image[198:205], "y_val": label[198:205]}
+    np.savez(tmp_path / "a.npz", x_train=image, y_train=label, **others)
     report.make(f"npz:{tmp_path / 'a.npz'}", tmp_path / "out")
     text = (tmp_path / "out" / "exclusions.txt").read_text()
     lines = [line for line in text.splitlines() if " blank: " in line]
-    assert len(lines) == 201
-    assert all(line.startswith("train ") for line in lines[:-1])
+    assert len(lines) == 203
+    assert all(line.startswith("train ") for line in lines[:-3])
+    assert lines[-3].startswith("# validation 0 blank: ")
     assert lines[-1].startswith("# test 0 blank: ")
+    copies = re.findall("^train 20[0-9] duplicate: .*$", text, flags=re.MULTILINE)
+    assert "in train and validation and test; as validation 2, test 1" in copies[0]
+    left = data.load(
+        f"npz:{tmp_path / 'a.npz'}", exclude=tmp_path / "out" / "exclusions.txt"
+    )
+    assert [source.size for source in left] == [500 - 220, 21, 7]
     with Image.open(tmp_path / "out" / "blank.png") as picture:
         assert 1000 < picture.height < 3000
 

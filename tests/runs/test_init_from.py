@@ -108,6 +108,46 @@ def test_names_of_other_publishers_are_understood(tmp_path):
     assert digest(start.variables["params"]) == digest(variables["params"])
 
 
+ON_ENCODER = dict(
+    encoder="resnet20", encoder_options={"blocks": 1, "width": 8}, stride=4,
+    num_classes=3,
+)  # fmt: skip
+"""A larger network whose encoder the finished run has trained."""
+
+
+@pytest.mark.parametrize("suffix", ["run", "safetensors"])
+def test_a_classifier_serves_a_larger_network_as_its_encoder(source, tmp_path, suffix):
+    model = models.create("pspnet", **ON_ENCODER)
+    weights = source[0]
+    if suffix != "run":
+        weights = tmp_path / f"weights.{suffix}"
+        pretrained.save(weights, "resnet20", load_variables(source[0]))
+    experiment = build(Config(model="resnet"))._replace(model=model)
+    start = initial.of_run(experiment, weights)
+    given = named_leaves(load_variables(source[0]))
+    for path, array in named_leaves(start.variables).items():
+        np.testing.assert_array_equal(array, given[path.replace("backbone/", "")])
+    assert len(start.left_out) == 2
+    assert all("params/linear" in path for path in start.left_out)
+    assert not any("backbone" in path for path in start.drawn)
+    assert {path.split("/")[1].split(".")[0] for path in start.drawn} == {
+        "decoder", "segmentation_head",
+    }  # fmt: skip
+
+
+def test_the_weights_of_an_encoder_are_part_of_a_larger_network(source):
+    options = {**ON_ENCODER, "encoder_options": dict(blocks=1, width=8)}
+    found = initial.backbone("pspnet", source[0], **options)
+    experiment = build(Config(model="resnet"))._replace(
+        model=models.create("pspnet", **options), initial=lambda: found
+    )
+    start = initial.of_experiment(experiment)
+    assert not any("backbone" in path for path in start.drawn)
+    assert found["params"]["backbone"].keys() == {
+        name for name in load_variables(source[0])["params"] if name != "linear"
+    }
+
+
 def test_a_continued_run_needs_its_source_no_more(source, tmp_path, monkeypatch):
     file, workdir = tmp_path / "weights.safetensors", tmp_path / "run"
     pretrained.save(file, "resnet20", load_variables(source[0]))

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import ndimage
 from sklearn import metrics as sklearn_metrics
 
 from jaxvision import tasks
@@ -50,6 +51,15 @@ def test_metrics_agree_with_scikit_learn(batch):
     np.testing.assert_allclose(
         got["mean_accuracy"], sklearn_metrics.balanced_accuracy_score(true, predicted)
     )
+    dice = sklearn_metrics.f1_score(
+        true, predicted, average=None, labels=range(CLASSES - 1)
+    )
+    np.testing.assert_allclose(got["per_class_dice"][:-1], dice)
+    np.testing.assert_allclose(got["mean_dice"], dice.mean())
+    recall = sklearn_metrics.recall_score(
+        true, predicted, average=None, labels=range(CLASSES - 1)
+    )
+    np.testing.assert_allclose(got["per_class_accuracy"][:-1], recall)
     np.testing.assert_array_equal(
         got["confusion"],
         sklearn_metrics.confusion_matrix(true, predicted, labels=range(CLASSES)),
@@ -87,6 +97,57 @@ def test_the_loss_is_a_total_over_the_pixels_that_count(batch):
     assert (gradient[~counts] == 0).all() and (gradient[counts] != 0).any()
 
 
+def boundary_f1(predicted, labels, tolerance):
+    """Csurka et al. 2013 in SciPy, [C]: distances from each boundary to the other."""
+    scores = [[] for _ in range(CLASSES)]
+    for found, true in zip(predicted, labels, strict=True):
+        known = true != UNKNOWN
+        for k in range(CLASSES):
+            edges = []
+            for each in (found, true):
+                edge = np.zeros(each.shape, bool)
+                for y, x in np.argwhere(known & (each == k)):
+                    for i, j in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
+                        inside = 0 <= i < each.shape[0] and 0 <= j < each.shape[1]
+                        edge[y, x] |= inside and known[i, j] and each[i, j] != k
+                edges.append(edge)
+            if not (edges[0].any() or edges[1].any()):
+                continue
+            shares = [
+                (ndimage.distance_transform_edt(~other)[own] <= tolerance).mean()
+                if own.any() and other.any()
+                else 0.0
+                for own, other in (edges, edges[::-1])
+            ]
+            both = sum(shares)
+            scores[k].append(2 * shares[0] * shares[1] / both if both else 0.0)
+    return np.array([np.mean(each) if each else np.nan for each in scores])
+
+
+@pytest.mark.parametrize("tolerance", [1, 2.5, 0.2])
+def test_boundaries_agree_with_distances_by_scipy(tolerance):
+    random = np.random.default_rng(1)
+    labels, predicted = (
+        np.repeat(np.repeat(random.integers(0, 4, (6, 4, 5)), 3, 1), 4, 2)
+        for _ in range(2)
+    )
+    predicted = np.where(random.uniform(size=labels.shape) < 0.8, labels, predicted)
+    labels[random.uniform(size=labels.shape) < 0.1] = UNKNOWN
+    labels[2] = 1  # no boundary
+    task = tasks.segmentation(CLASSES, boundary_tolerance=tolerance)
+    batch = {
+        "image": jax.nn.one_hot(predicted, CLASSES),
+        "segmentation": jnp.asarray(labels, jnp.uint8),
+    }
+    sums, rows = task.update(FORWARD, batch, keys=None)
+    got = task.compute(*jax.tree.map(np.asarray, (sums, rows)))
+    pixels = tolerance if tolerance >= 1 else tolerance * np.hypot(12, 20)
+    expected = boundary_f1(predicted, labels, pixels)
+    np.testing.assert_allclose(got["per_class_boundary_f1"], expected, rtol=1e-12)
+    assert np.isnan(expected[-1]) and 0.2 < got["boundary_f1"] < 0.98
+    np.testing.assert_allclose(got["boundary_f1"], np.nanmean(expected), rtol=1e-12)
+
+
 def test_predictions_and_difficulty(batch):
     found = TASK.predict(FORWARD, batch, keys=None)["segmentation"]
     assert found.dtype == jnp.uint8
@@ -104,7 +165,7 @@ def test_scores_of_another_shape_are_refused(batch):
     with pytest.raises(UsageError, match="num_classes must be in 2 … 255, got 256"):
         tasks.segmentation(256)
     empty = jnp.full_like(batch["segmentation"], UNKNOWN)
-    with pytest.raises(ValueError, match="all unknown"):
+    with pytest.raises(UsageError, match="all of its pixels are unknown"):
         measured(batch | {"segmentation": empty})
 
 

@@ -27,6 +27,15 @@ def test_rows_are_true_classes_and_cells_state_counts():
     assert axis.get_title(loc="left") == "210 examples, 13 mistakes, accuracy 93.81 %"
 
 
+def test_cells_may_state_shares_and_say_of_what():
+    axis = visualise.confusion(1000 * COUNTS, NAMES, of="pixel", shares=True).axes[0]
+    assert cells(axis) == {
+        (0, 0): "90.0", (0, 1): "10.0", (1, 0): "1.0",
+        (1, 1): "99.0", (2, 1): "20.0", (2, 2): "80.0",
+    }  # fmt: skip
+    assert axis.get_title(loc="left").startswith("210,000 pixels, 13,000 mistakes")
+
+
 def test_mistakes_have_a_colour_scale_of_their_own():
     correct, mistakes = visualise.confusion(COUNTS, NAMES).axes[0].images
     assert correct.cmap.name != mistakes.cmap.name

@@ -127,7 +127,7 @@ def test_it_is_saved_whatever_classes_are_called(names, tmp_path):
     ("changes", "message"),
     [
         ({"counts": {"train": np.array([1, 2])}}, r"counts of train must be \[3\]"),
-        ({"counts": {}}, "one or two splits"),
+        ({"counts": {}}, "one to 3 splits"),
         ({"shown": {3: [image()]}}, r"classes in 0\.\.2, got \[3\]"),
         (
             {"shown": {0: [image()[..., 0]]}},

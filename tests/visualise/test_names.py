@@ -41,6 +41,9 @@ FIGURES = {
         title=NAMES[0],
         facts=NAMES,
     ),
+    "precision and recall": lambda: visualise.precision_recall(
+        np.full((4, 5), 0.5), dict.fromkeys(NAMES, 0.5)
+    ),
     "shares": lambda: visualise.shares_by_class(dict.fromkeys(NAMES, 0.5), NAMES[0]),
     "comparison": lambda: visualise.comparison(
         {name: [GREY] * 4 for name in NAMES}, NAMES, colours=COLOURS, title=NAMES[0]

@@ -29,6 +29,10 @@ class Box(NamedTuple):
     height: float
     width: float
 
+    def corners(self) -> tuple[float, float, float, float]:
+        """x_min, y_min, x_max, y_max, as in a `types.Batch`."""
+        return self.left, self.top, self.left + self.width, self.top + self.height
+
 
 class Crop(NamedTuple):
     """How images of any size become images of one size."""
@@ -111,7 +115,7 @@ def central_crop(
     then cutting S×S out of the centre, as for 224 of 256.
     """
     check((resize >= 1, f"resize must be at least 1, got {resize}"))
-    target_height, target_width = _pair(size)
+    target_height, target_width = side_pair(size)
 
     def choose(height: int, width: int, draws: Iterator[float]) -> Box:
         del draws
@@ -133,7 +137,7 @@ def resized_crop(
     make of an image for their weights, by their rounding and Pillow's resizing;
     `central_crop` takes the box first, which costs less and gives pixels between these.
     """
-    height, width = _pair(size)
+    height, width = side_pair(size)
     check(
         (
             resize >= max(height, width),
@@ -174,7 +178,7 @@ def letterbox(size: Size, *, method: Method = "bilinear") -> Crop:
 
     The class of the added pixels in a `segmentation` is 255: they do not count.
     """
-    target_height, target_width = _pair(size)
+    target_height, target_width = side_pair(size)
 
     def choose(height: int, width: int, draws: Iterator[float]) -> Box:
         del draws
@@ -187,12 +191,76 @@ def letterbox(size: Size, *, method: Method = "bilinear") -> Crop:
 
 
 @CROPS.recorded
+def random_scaled_crop(
+    size: Size,
+    *,
+    scale: tuple[float, float] = (0.5, 2.0),
+    method: Method = "bilinear",
+) -> Crop:
+    """A window of the image, which was made larger or smaller by a random factor.
+
+    The factor is uniform in `scale`, and the place of the window uniform within the
+    image.  Where the image is smaller than the window it lies at a random place in it,
+    and what is added is black; its class in a `segmentation` is 255, and does not
+    count.  Chen et al. 2017, https://arxiv.org/abs/1706.05587, section 4.1.
+    """
+    check(
+        (
+            0 < scale[0] <= scale[1],
+            f"scale must be two positive factors in order, got {scale}",
+        )
+    )
+    target_height, target_width = side_pair(size)
+
+    def choose(height: int, width: int, draws: Iterator[float]) -> Box:
+        factor = scale[0] + next(draws) * (scale[1] - scale[0])
+        box_height = max(round(target_height / factor), 1)
+        box_width = max(round(target_width / factor), 1)
+        top, left = (
+            # From 0 to what is left over, which is negative in a smaller image.
+            math.floor(next(draws) * (abs(over) + 1)) * (1 if over > 0 else -1)
+            for over in (height - box_height, width - box_width)
+        )
+        return Box(top, left, box_height, box_width)
+
+    return _crop(size, choose, method)
+
+
+@CROPS.recorded
+def padded(size: Size, *, scale: float = 1, method: Method = "bilinear") -> Crop:
+    """The whole image in the upper left corner, and black beyond.
+
+    The class of the added pixels in a `segmentation` is 255: they do not count.
+
+    Args:
+      scale: how many times as large as the file's the image is; 1: as it is.
+
+    Its `choose` raises `DecodeError` for an image that is larger then.
+    """
+    check((scale > 0, f"scale must be positive, got {scale}"))
+    target_height, target_width = side_pair(size)
+
+    def choose(height: int, width: int, draws: Iterator[float]) -> Box:
+        del draws
+        box = Box(0, 0, round(target_height / scale), round(target_width / scale))
+        if height > box.height or width > box.width:
+            raise DecodeError(
+                f"it is {height}×{width} (height × width) and larger than the "
+                f"{box.height}×{box.width} that it is padded to: pad to more, or "
+                "resize it, for example with data.letterbox"
+            )
+        return box
+
+    return _crop(size, choose, method)
+
+
+@CROPS.recorded
 def uncropped(size: Size) -> Crop:
     """The whole image, unchanged: for images that all have this height and width.
 
     Its `choose` raises `DecodeError` for an image of another size.
     """
-    wanted = _pair(size)
+    wanted = side_pair(size)
 
     def choose(height: int, width: int, draws: Iterator[float]) -> Box:
         del draws
@@ -256,10 +324,10 @@ def _crop(
     size: Size, choose: Callable[[int, int, Iterator[float]], Box], method: Method
 ) -> Crop:
     check_method(method)
-    return Crop(_pair(size), choose, method)
+    return Crop(side_pair(size), choose, method)
 
 
-def _pair(size: Size) -> tuple[int, int]:
+def side_pair(size: Size) -> tuple[int, int]:
     height, width = (size, size) if isinstance(size, int) else size
     check((min(height, width) >= 1, f"image size must be positive, got {size}"))
     return height, width

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxvision.data.feed.crops import Crop, is_random, uncropped
+from jaxvision.data.feed.crops import Crop, Size, is_random, side_pair, uncropped
 from jaxvision.data.feed.preparation import Preparation
 from jaxvision.data.feed.streaming import (
     PADDING,
@@ -22,8 +23,8 @@ from jaxvision.data.feed.streaming import (
     quick_fingerprint,
     stream,
 )
-from jaxvision.data.source import Source, fingerprint, weight
-from jaxvision.errors import UsageError, check
+from jaxvision.data.source import Source, fingerprint, largest, weight
+from jaxvision.errors import UsageError, check, unknown
 from jaxvision.ops.augment import Transform
 from jaxvision.types import Array, Batch, Pipeline
 
@@ -129,15 +130,26 @@ def evaluation(
     *,
     transform: Transform,
     crop: Crop | None = None,
+    canvas: Size | Literal["largest"] | None = None,
     storage: Storage = "auto",
     workers: int | None = None,
     prefetch: int = 4,
 ) -> Pipeline:
     """One pass in order; the last batch is padded and masked, so that none is lost.
 
-    `crop` is such as `crops.central_crop(224)`; the other arguments are as in `train`.
+    Args:
+      crop: such as `crops.central_crop(224)`.
+      canvas: for evaluation at full resolution: the crop is what the network sees, and
+        annotations stay as they are in the original images.  Their maps lie in the
+        upper left corner of as many pixels, height and width, or the side of a square;
+        `"largest"`: of what holds all images.  The batches have `taken` and `canvas`
+        then, and `transform` must not move anything.  None: annotations are cropped
+        and resized as the images are.
+
+    The other arguments are as in `train`.
     """
     chosen, shown = _storage(source, storage, crop)
+    frame = None if crop is None else _canvas(source, canvas)
     check(
         *_rules(source, batch_size, workers),
         (
@@ -162,6 +174,7 @@ def evaluation(
                 shown,
                 plan,
                 rows,
+                canvas=frame,
                 workers=workers,
                 prefetch=prefetch,
                 stop=num_batches,
@@ -169,9 +182,18 @@ def evaluation(
         for number in range(num_batches):
             yield get(number) | {"mask": plan(number).examples[rows] != PADDING}
 
-    preparation = Preparation(source.image_shape[2], shown, transform)
+    channels = source.image_shape[2]
+    preparation = Preparation(channels, shown, transform, original=frame is not None)
     return _pipeline(
-        source, batch_size, num_batches, chosen, shown, items, transform, preparation
+        source,
+        batch_size,
+        num_batches,
+        chosen,
+        shown,
+        items,
+        transform,
+        canvas=frame,
+        preparation=preparation,
     )
 
 
@@ -231,8 +253,19 @@ def _pipeline(
     crop: Crop,
     items: Callable[..., Any],
     transform: Transform,
+    *,
+    canvas: tuple[int, int] | None = None,
     preparation: Preparation | None = None,
 ) -> Pipeline:
+    gather = _gather if canvas is None else functools.partial(_gather_onto, canvas)
+
+    def stored() -> dict[str, Any]:
+        item = {
+            name: jax.ShapeDtypeStruct((batch_size, *array.shape[1:]), array.dtype)
+            for name, array in blank(source, crop, canvas, 0).items()
+        }
+        return item if canvas is None else jax.eval_shape(gather, {}, item)
+
     return Pipeline(
         name=source.name,
         batch_size=batch_size,
@@ -240,13 +273,10 @@ def _pipeline(
         num_batches=num_batches,
         resident=source.read if storage == "memory" else dict,
         items=items,
-        gather=_gather,
+        gather=gather,
         transform=transform,
         annotations=source.annotations,
-        stored=lambda: {
-            name: jax.ShapeDtypeStruct((batch_size, *array.shape[1:]), array.dtype)
-            for name, array in blank(source, crop, 0).items()
-        },
+        stored=stored,
         choice=source.choice,
         preparation=preparation,
     )
@@ -264,6 +294,48 @@ def _gather(resident: Mapping[str, Array], item: Batch) -> Batch:
         index = batch.pop("index")
         batch |= {name: array[index] for name, array in resident.items()}
     return batch
+
+
+def _gather_onto(
+    canvas: tuple[int, int], resident: Mapping[str, Array], item: Batch
+) -> Batch:
+    """The same, with the place of each original on the canvas."""
+    batch = dict(_gather(resident, item))
+    return batch | {"canvas": on_canvas(batch.pop("size"), canvas)}
+
+
+def on_canvas(sizes: Array, canvas: tuple[int, int]) -> Array:
+    """`canvas` of a `types.Batch`: uint8 [B,*canvas] of images with `sizes` [B,2]."""
+    rows, columns = (jnp.arange(side)[None, :] for side in canvas)
+    inside = (rows < sizes[:, :1])[:, :, None] & (columns < sizes[:, 1:])[:, None, :]
+    return inside.astype(jnp.uint8)
+
+
+def _canvas(
+    source: Source, canvas: Size | Literal["largest"] | None
+) -> tuple[int, int] | None:
+    """Raises `UsageError` for one that cannot be had."""
+    if canvas is None:
+        return None
+    holds = largest(source)
+    if isinstance(canvas, str):
+        if canvas != "largest":
+            raise unknown("canvas", canvas, ["largest"])
+        if holds is None:
+            raise UsageError(
+                f"the sizes of the images of {source.name} are not known before they "
+                "are decoded: give canvas=(HEIGHT, WIDTH), which holds each of them"
+            )
+        return holds
+    height, width = side_pair(canvas)
+    check(
+        (
+            holds is None or (holds[0] <= height and holds[1] <= width),
+            f"a canvas of {height}×{width} (height × width) does not hold the images "
+            f"of {source.name}, of which the largest sides are {holds}: make it larger",
+        )
+    )
+    return height, width
 
 
 def _storage(

@@ -28,6 +28,17 @@ Picture = str | os.PathLike[str] | bytes | np.ndarray
 """A path, the content of an image file, or pixels uint8 [H,W] or [H,W,C]."""
 
 
+class Prepared(NamedTuple):
+    """Pictures as the device takes them, and where they come from."""
+
+    images: np.ndarray
+    """uint8 [N,S,T,C]."""
+    sizes: np.ndarray
+    """int32 [N,2]: height and width of the pictures, upright."""
+    taken: np.ndarray
+    """float32 [N,4]: the part of each that its image shows, as in `types.Batch`."""
+
+
 class Preparation(NamedTuple):
     """How an image becomes the input of a model, as in an evaluation pipeline."""
 
@@ -38,6 +49,9 @@ class Preparation(NamedTuple):
     `crops.uncropped` where all images have one size already."""
     transform: Transform
     """`(key, batch) -> batch` on the device, from bytes to what the model takes."""
+    original: bool = False
+    """Whether the evaluation is at full resolution (`canvas` of `data.evaluation`): a
+    data set is then measured so."""
 
     def images(
         self,
@@ -55,15 +69,28 @@ class Preparation(NamedTuple):
         a crop, have another size; or calls `unreadable` with the place and the reason
         of each, and leaves it black.
         """
+        return self.prepared(pictures, unreadable).images
+
+    def prepared(
+        self,
+        pictures: Sequence[Picture],
+        unreadable: Callable[[int, str], None] | None = None,
+    ) -> Prepared:
+        """The same with the size of each picture, and the part that was taken of it."""
         if isinstance(pictures, str | bytes | os.PathLike):
             raise UsageError(
                 f"expected a list of images, got {str(pictures)!r:.80}: write [image]"
             )
-        images = np.zeros((len(pictures), *self.crop.size, self.channels), np.uint8)
+        count, size = len(pictures), self.crop.size
+        images = np.zeros((count, *size, self.channels), np.uint8)
+        sizes = np.tile(np.array(size, np.int32), (count, 1))
+        taken = np.tile(np.array((0, 0, *size[::-1]), np.float32), (count, 1))
 
         def fill(i: int) -> str | None:
             try:
-                prepare(_content(pictures[i], self.channels), self.crop, (), images[i])
+                content = _content(pictures[i], self.channels)
+                box, *sizes[i] = prepare(content, self.crop, (), images[i])
+                taken[i] = box.corners()
             except DecodeError as error:
                 return f"{_called(pictures[i], i)}: {error}"
             except OSError as error:
@@ -82,7 +109,7 @@ class Preparation(NamedTuple):
                 f"{len(problems)} of {len(pictures)} images cannot be prepared:"
                 f"{listed(problems)}"
             )
-        return images
+        return Prepared(images, sizes, taken)
 
     def save(self) -> dict[str, Any]:
         """All of it as JSON can hold it; `load` is the inverse.
@@ -100,6 +127,7 @@ class Preparation(NamedTuple):
             "channels": self.channels,
             "crop": crop,
             "transform": transform,
+            **({"original": True} if self.original else {}),
         }
 
     @classmethod
@@ -120,6 +148,7 @@ class Preparation(NamedTuple):
                 channels=fields.whole(saved["channels"]),
                 crop=CROPS.make(saved["crop"]),
                 transform=augment.from_recipe(saved["transform"]),
+                original=fields.truth(saved.get("original")),
             )
         except UsageError:
             raise

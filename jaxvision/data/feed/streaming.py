@@ -55,6 +55,7 @@ def stream(
     plan: Callable[[int], Plan],
     rows: slice,
     *,
+    canvas: tuple[int, int] | None = None,
     workers: int | None,
     prefetch: int,
     stop: int | None = None,
@@ -63,13 +64,20 @@ def stream(
 
     When a batch is asked for, those that follow are begun, up to `stop`.  Its images
     are those of the files, or of `source.read` where there are none.
+
+    With a `canvas`, annotations stay those of the original images, and maps of them lie
+    in the upper left corner of as many pixels.  The item then also has `size`, int32
+    [B,2], of the originals, and `taken` as a `types.Batch`.
     """
-    return _Prefetched(source, crop, plan, rows, workers, prefetch, stop).get
+    examples = functools.cache(lambda: _Examples(source, crop, canvas))
+    return _Prefetched(source, examples, plan, rows, workers, prefetch, stop).get
 
 
-def blank(source: Source, crop: Crop, count: int) -> dict[str, np.ndarray]:
+def blank(
+    source: Source, crop: Crop, canvas: tuple[int, int] | None, count: int
+) -> dict[str, np.ndarray]:
     """An item of `count` rows of padding, with all that the examples have."""
-    return _Examples(source, crop).blank(count)
+    return _Examples(source, crop, canvas).blank(count)
 
 
 def quick_fingerprint(source: Source) -> str:
@@ -107,7 +115,7 @@ class _Prefetched:
     def __init__(
         self,
         source: Source,
-        crop: Crop,
+        examples: Callable[[], "_Examples"],
         plan: Callable[[int], Plan],
         rows: slice,
         workers: int | None,
@@ -116,7 +124,7 @@ class _Prefetched:
     ):
         self._source, self._plan, self._rows = source, plan, rows
         self._ahead, self._stop = prefetch, stop
-        self._examples = functools.cache(lambda: _Examples(source, crop))
+        self._examples = examples
         self._begun: dict[int, _Begun] = {}
         self._submit: Callable[..., Callable[[], None]]
         if workers == 0:
@@ -164,9 +172,11 @@ class _Prefetched:
 class _Examples:
     """Examples one by one, as rows of items."""
 
-    def __init__(self, source: Source, crop: Crop):
+    def __init__(
+        self, source: Source, crop: Crop, canvas: tuple[int, int] | None = None
+    ):
         self._name, self._channels = source.name, source.image_shape[2]
-        self._crop = crop
+        self._crop, self._canvas = crop, canvas
         if source.encoded is not None:
             self._image: Callable[[int], bytes | np.ndarray] = source.encoded
             self._maps = source.maps or (lambda i: {})
@@ -189,8 +199,12 @@ class _Examples:
         item = {"image": np.zeros((count, *size, self._channels), np.uint8)}
         for name, array in self._targets.items():
             item[name] = np.zeros((count, *array.shape[1:]), array.dtype)
+        if self._canvas is not None:
+            item["size"] = np.zeros((count, 2), np.int32)
+            item["taken"] = np.zeros((count, 4), np.float32)
+            item["taken"][:, 2:] = size[::-1]
         for name, (shape, dtype) in self._kinds.items():
-            item[name] = np.zeros((count, *shape, *size), dtype)
+            item[name] = np.zeros((count, *shape, *(self._canvas or size)), dtype)
         if "classes" in item:
             item["classes"][:] = -1
         return item
@@ -214,7 +228,12 @@ class _Examples:
                 f"image {example} of {self._name} cannot be decoded: {error}"
             ) from error
         targets = {name: array[example] for name, array in self._targets.items()}
-        if (box, image.shape[:2]) != (Box(0, 0, height, width), (height, width)):
+        if self._canvas is not None:
+            self._check_fits(example, height, width)
+            item["size"][row] = height, width
+            item["taken"][row] = box.corners()
+            box = Box(0, 0, *self._canvas)
+        elif (box, image.shape[:2]) != (Box(0, 0, height, width), (height, width)):
             targets = move_objects(targets, box, self._crop.size)
         for name, value in targets.items():
             item[name][row] = value
@@ -223,6 +242,15 @@ class _Examples:
             cut_map(value, box, item[name][row], outside)
         if "instances" in maps and "classes" in targets:
             item["instances"][row][targets["classes"] < 0] = 0
+
+    def _check_fits(self, example: int, height: int, width: int) -> None:
+        assert self._canvas is not None
+        if height > self._canvas[0] or width > self._canvas[1]:
+            raise DecodeError(
+                f"image {example} of {self._name} is {height}×{width} (height × width) "
+                f"and larger than the canvas of {self._canvas[0]}×{self._canvas[1]}: "
+                "give the evaluation a larger one"
+            )
 
 
 def cut_map(values: np.ndarray, box: Box, out: np.ndarray, outside: int) -> None:

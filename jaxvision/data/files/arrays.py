@@ -14,22 +14,24 @@ from jaxvision.data.source import Source, Splits
 from jaxvision.errors import UsageError
 
 NAMINGS = (
-    ("image_train", "label_train", "image_test", "label_test"),
-    ("x_train", "y_train", "x_test", "y_test"),  # Keras
-    ("train_images", "train_labels", "test_images", "test_labels"),  # MedMNIST
-    ("image", "label"),
+    ("image_{}", "label_{}"),
+    ("x_{}", "y_{}"),  # Keras
+    ("{}_images", "{}_labels"),  # MedMNIST
 )
-"""Accepted names of the arrays.  The last ones have no test split."""
+"""How the arrays of a split may be called, with its name in place of the braces."""
+
+WHOLE = ("image", "label")
+"""How those of a set without splits are called."""
 
 
 def load(name: Name) -> Splits:
     """The set called `npz:PATH`, a file that `numpy.savez` wrote.
 
     Images are uint8 [N,H,W], [N,H,W,1] or [N,H,W,3], labels whole numbers [N] or [N,1]
-    from 0 to the number of classes - 1; see `NAMINGS` for what they are called.  An
-    array `class_names`, of strings, is optional.  Without a test split, a fifth of each
-    class becomes it.  Other arrays are ignored, such as those of a validation split:
-    validation examples are carved from the training split.
+    from 0 to the number of classes - 1, of the splits that `folder:` has, or of a whole
+    set; see `NAMINGS` and `WHOLE` for what they are called.  An array `class_names`, of
+    strings, is optional.  Of a whole set, a fifth of each class becomes the test split.
+    Other arrays beside those of splits are ignored.
 
     Labels are checked here, of images only the shape: their values are read later.
 
@@ -38,47 +40,72 @@ def load(name: Name) -> Splits:
     path = name.path
     if not path.is_file():
         raise UsageError(f"there is no file {path}, which {name.text!r} asks for")
-    keys, naming = _naming(path)
+    keys = reading.array_names(path)
+    pairs, words = _pairs(path, keys)
     class_names = _class_names(path, keys)
 
     problems: list[str] = []
     sources = [
         _source(name.text, path, image, label, split, problems)
-        for image, label, split in zip(
-            naming[::2], naming[1::2], ("train", "test"), strict=False
-        )
+        for (image, label), split in zip(pairs, Splits._fields, strict=False)
     ]
     refuse(path, problems)
     classes = len(class_names) or int(sources[0].targets()["label"].max()) + 1  # type: ignore[misc]
     problems = [
         problem
-        for source, key in zip(sources, naming[1::2], strict=True)
+        for source, (_, key) in zip(sources, pairs, strict=True)
         for problem in _check_labels(source, key, classes)
     ]
     if len({source.image_shape for source in sources}) > 1:
         shapes = " and ".join(str(source.image_shape) for source in sources)
-        problems.append(f"training and test images differ in shape: {shapes}")
+        problems.append(f"the images of the splits differ in shape: {shapes}")
     refuse(path, problems)
 
     names = class_names or tuple(map(str, range(classes)))
     sources = [source._replace(class_names=names) for source in sources]
-    if len(sources) == 2:
-        choice = f"the arrays {' and '.join(naming[2:])}, as declared"
-        return Splits(sources[0], sources[1]._replace(choice=choice))
-    split_names.refuse_unread(
-        path, [f"the array {key}" for key in keys if split_names.mentions(key)]
+    if len(sources) == 1:
+        return with_test(sources[0], name.text, words[0])
+    return Splits(
+        *(
+            source._replace(choice=choice)
+            for source, choice in zip(sources, ["", *words], strict=True)
+        )
     )
-    return with_test(sources[0], name.text, split_names.NOTHING.words)
 
 
-def _naming(path: Path) -> tuple[list[str], tuple[str, ...]]:
-    keys = reading.array_names(path)
+def _pairs(
+    path: Path, keys: list[str]
+) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
+    """The arrays with images and with labels of each split, and `Choice.words`."""
     for naming in NAMINGS:
-        if set(naming) <= set(keys):
-            return keys, naming
-    wanted = "; or ".join(", ".join(naming) for naming in NAMINGS)
+        there = split_names.unique(
+            (
+                (pair[0], role, pair)
+                for role, names in split_names.NAMES.items()
+                for name in names
+                if (pair := tuple(form.format(name) for form in naming))[0] in keys
+            ),
+            f"{path} has the arrays",
+        )
+        choice = split_names.choose(
+            there,
+            describe=lambda pair: f"the arrays {' and '.join(pair)}",
+            answered=lambda pair: pair[1] in keys,
+        )
+        if choice.splits and there.get("train", ("", ""))[1] in keys:
+            return [there["train"], *choice.splits], choice.words
+    if set(WHOLE) <= set(keys):
+        split_names.refuse_unread(
+            path, [f"the array {key}" for key in keys if split_names.mentions(key)]
+        )
+        return [WHOLE], split_names.NOTHING.words
+    wanted = "; or ".join(
+        ", ".join(form.format(split) for split in ("train", "test") for form in naming)
+        for naming in NAMINGS
+    )
     raise UsageError(
-        f"{path} holds {some(keys) or 'nothing'}: expected the arrays {wanted}"
+        f"{path} holds {some(keys) or 'nothing'}: expected the arrays {wanted}, and "
+        f"perhaps those of a validation split; or {', '.join(WHOLE)}"
     )
 
 

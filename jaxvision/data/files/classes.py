@@ -1,12 +1,14 @@
 """Classes that a file declares, whether or not they have examples."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from jaxvision.data.files import fields, reading
 from jaxvision.data.files.problems import refuse, some
+from jaxvision.data.source import Splits
 from jaxvision.errors import UsageError
 
 FILE = "classes.txt"
@@ -42,16 +44,15 @@ def check_names(path: Path, names: tuple[str, ...]) -> None:
         raise UsageError(f"{path} names more than one class {some(twice)}")
 
 
-def check_used(
-    names: tuple[str, ...], train: np.ndarray, test: np.ndarray | None
-) -> list[str]:
+def check_used(names: tuple[str, ...], counts: Sequence[np.ndarray]) -> list[str]:
     """Problems with the numbers of examples of each class, int [K] for each split.
 
-    A class that only the test split has is a problem.  A class without any example
-    keeps its number, since the file declares it, and a warning names it.
+    The splits are in the order of `Splits`.  A class that the training split has not,
+    and another has, is a problem.  A class without any example keeps its number, since
+    the file declares it, and a warning names it.
     """
-    tested = np.zeros_like(train) if test is None else test
-    nowhere = [names[k] for k in np.flatnonzero((train == 0) & (tested == 0))]
+    train, *others = counts
+    nowhere = [names[k] for k in np.flatnonzero(sum(counts) == 0)]
     if nowhere:
         warnings.warn(
             f"no example of {len(nowhere)} of the {len(names)} classes: "
@@ -60,6 +61,7 @@ def check_used(
             stacklevel=2,
         )
     return [
-        f"class {names[k]} is in the test split and not in the training split"
-        for k in np.flatnonzero((train == 0) & (tested > 0))
+        f"class {names[k]} is in the {split} split and not in the training split"
+        for split, count in zip(Splits._fields[1:], others, strict=False)
+        for k in np.flatnonzero((train == 0) & (count > 0))
     ]

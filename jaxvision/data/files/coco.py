@@ -80,8 +80,9 @@ def load(name: Name) -> Splits:
     the folder itself, in `annotations/` or in `train/`; of several, the one whose name
     begins with `instances`.  The test split is the file that has `test`, `validation`,
     `val` or `valid` in its name in place of `train`, or in that of its folder, and
-    annotations; without one, a fifth of the images becomes it.  A file with annotations
-    for testing that belongs to no file for training is refused.
+    annotations; of two, that without `test` is the validation split; without one, a
+    fifth of the images is held out.  A file with annotations for testing that belongs
+    to no file for training is refused.
 
     Images are looked for in six folders, and taken from the first that holds one of
     them: for `annotations/instances_train2017.json` these are `annotations/` itself,
@@ -93,12 +94,12 @@ def load(name: Name) -> Splits:
     is left out.  Objects with `iscrowd` are `crowd`.  If every object has a
     `segmentation`, of polygons or run lengths, `instances` are drawn from it.  Lines of
     `exclude.txt` in the folder of the images leave out images, by their path, and
-    annotations, as `train annotation 7` or `test annotation 7`.
+    annotations, as `train annotation 7`, `validation annotation 7` or `test …`.
 
     Raises `UsageError` for files that deviate from this, duplicate and dangling ids,
     and missing images, and as `objects.annotate` does.
     """
-    files, choice = _files(name.path)
+    files, words = _files(name.path)
     problems: list[str] = []
     numbers = _numbers(files, problems)
     names = tuple(_name_of(files[0])[id_] for id_ in numbers)
@@ -107,12 +108,12 @@ def load(name: Name) -> Splits:
     exclude = listing.Exclude(root)
     images = [
         _images(root, folder, file, split, exclude, problems)
-        for folder, file, split in zip(folders, files, ("train", "test"), strict=False)
+        for folder, file, split in zip(folders, files, Splits._fields, strict=False)
     ]
     exclude.check_all_found()
     times = Counter(image.path for one in images for image in one)
     if both := sorted(path for path, count in times.items() if count > 1):
-        problems.append(f"more than once, or in both splits: {some(both)}")
+        problems.append(f"more than once, or in two splits: {some(both)}")
     refuse(files[0].path, problems)
 
     remedy = (
@@ -131,13 +132,11 @@ def load(name: Name) -> Splits:
                 )
         objects = [[_object(each, numbers) for each in image.objects] for image in one]
         listed.append(Listed(paths, shapes, objects))
-    train, *test = annotate(files[0].path, names, listed, problems)
     return image_files.splits(
         name.text,
         root,
-        train,
-        test[0] if test else None,
-        choice,
+        annotate(files[0].path, names, listed, problems),
+        words,
         names,
         remedy,
         known=frozenset(path.name for path in root.glob("*.json")),
@@ -165,8 +164,8 @@ class _Candidate(NamedTuple):
     """The names of folder and file without the split: those of one set are equal."""
 
 
-def _files(given: Path) -> tuple[list[_File], str]:
-    """The training file, and the test file if there is one; `Choice.words`."""
+def _files(given: Path) -> tuple[list[_File], tuple[str, ...]]:
+    """The files for training and what is declared beside it; `Choice.words`."""
     if given.is_dir():
         root, candidates = given, _candidates(given)
         train = _train_file(root, candidates)
@@ -210,8 +209,7 @@ def _files(given: Path) -> tuple[list[_File], str]:
             and _is_annotated(found.path)
         ],
     )
-    used = [train, *([choice.test] if choice.test else [])]
-    return [files[found.path] for found in used], choice.words
+    return [files[found.path] for found in (train, *choice.splits)], choice.words
 
 
 def _root(file: Path) -> Path:

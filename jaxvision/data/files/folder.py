@@ -1,5 +1,6 @@
 """`folder:PATH`: a folder of one's own images, sorted into one folder per class."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,35 +35,33 @@ def load(name: Name) -> Splits:
     PATH holds `train/` and one of `test/`, `validation/`, `val/`, each with one folder
     per class (`split_names.NAMES` has what else these may be called); or the class
     folders alone, and then a fifth of each class becomes the test split.  Where there
-    are both, `test/` is used and `val/` is not: validation examples are carved from
-    `train/`.  Images may lie deeper; symbolic links are followed, to each folder once.
-    Hidden and system files are ignored, and so are those that `exclude.txt` in PATH
-    lists.
+    are both, `val/` is the validation split.  Images may lie deeper; symbolic links are
+    followed, to each folder once.  Hidden and system files are ignored, and so are
+    those that `exclude.txt` in PATH lists.
 
     Classes are the folders of `train/`, sorted by their names.  If `words.txt` in PATH
     translates these, the class names are the translations, or the first of several
     synonyms if that is unambiguous.
 
     Raises `UsageError` for another layout, folders that look like splits and are not
-    read as such, fewer than two classes, a class without images, one that only the test
-    has, and images that cannot be read.
+    read as such, fewer than two classes, a class without images, one that `train/` has
+    not, and images that cannot be read.
     """
     root = listing.folder(name.path)
     exclude = Exclude(root)
 
-    train, (test, choice) = listing.classes_of_splits(
+    train, (others, words) = listing.classes_of_splits(
         root, lambda split: _classes(root, split, exclude), _LAYOUT
     )
-    _check(root, train, test)
+    _check(root, train, others)
     exclude.check_all_found()
 
     indices = {folder: i for i, folder in enumerate(train)}
     return splits(
         name.text,
         root,
-        train=_labelled(train, indices),
-        test=None if test is None else _labelled(test, indices),
-        choice=choice,
+        [_labelled(split, indices) for split in (train, *others)],
+        words,
         class_names=_class_names(root, list(train)),
         remedy=exclude.remedy,
     )
@@ -82,7 +81,7 @@ def _classes(root: Path, split: Path, exclude: Exclude) -> dict[str, list[str]]:
 
 
 def _check(
-    root: Path, train: dict[str, list[str]], test: dict[str, list[str]] | None
+    root: Path, train: dict[str, list[str]], others: Sequence[dict[str, list[str]]]
 ) -> None:
     if not train:
         flat = len([p for p in root.iterdir() if p.suffix.lower() in EXTENSIONS])
@@ -97,18 +96,19 @@ def _check(
             f"it has only one class, {next(iter(train))!r}, and classification "
             f"needs two: {_LAYOUT}"
         )
-    for split, classes in (("train", train), ("test", test or {})):
+    declared = [*zip(Splits._fields, (train, *others), strict=False)]
+    for split, classes in declared:
         if empty := [folder for folder, paths in classes.items() if not paths]:
             problems.append(
                 f"no image in {len(empty)} class folders of the {split} split: "
                 f"{some(empty)}.  Add images ({' '.join(sorted(EXTENSIONS))}) or "
                 "remove the folders"
             )
-    if strange := sorted((test or {}).keys() - train.keys()):
-        problems.append(
-            f"{len(strange)} class folders of the test split are not in train/: "
-            f"{some(strange)}.  Give the folders of a class the same name in both"
-        )
+        if strange := sorted(classes.keys() - train.keys()):
+            problems.append(
+                f"{len(strange)} class folders of the {split} split are not in train/: "
+                f"{some(strange)}.  Give the folders of a class the same name in both"
+            )
     if problems:
         raise UsageError(f"{root} cannot be used:\n" + "\n".join(problems))
 

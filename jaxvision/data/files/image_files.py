@@ -9,6 +9,7 @@ and `Source.size` is then the number of those that are left.
 import contextlib
 import functools
 import hashlib
+import itertools
 import os
 from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +29,7 @@ from jaxvision.data.files.decoding import (
 )
 from jaxvision.data.files.problems import LISTED, some
 from jaxvision.data.files.split_names import check_undivided
-from jaxvision.data.rows import Subset
+from jaxvision.data.rows import Joined, Subset
 from jaxvision.data.source import Source, Splits
 from jaxvision.errors import UsageError
 from jaxvision.files import replace_text, user_cache
@@ -106,40 +107,44 @@ class ImageFiles:
 def splits(
     name: str,
     root: Path,
-    train: Annotated,
-    test: Annotated | None,
-    choice: str,
+    parts: Sequence[Annotated],
+    words: Sequence[str],
     class_names: tuple[str, ...],
     remedy: str,
     known: Container[str] = (),
 ) -> Splits:
     """Sources of annotated files, once all of them look like images.
 
-    Without `test`, a fifth of each class is held out for it: the same images as long as
-    the set has the same files.  Images are RGB unless all are greyscale; the shape is
-    that which all images of both splits share.
+    Where there is but one part, a fifth of each class is held out for testing: the same
+    images as long as the set has the same files.  Images are RGB unless all are
+    greyscale; the shape is that which all images of all splits share.
 
     Args:
-      choice: as `split_names.Choice.words`.
+      parts: the splits that are declared, in the order of `Splits`.
+      words: as `split_names.Choice.words`.
       known: as in `split_names.check_undivided`.
 
     Raises `UsageError` naming the files whose header or end is not that of an image, or
     whose names are not UTF-8 (neither a record nor a picture could show them), and
-    those that are in both splits, by whatever links; and where `test` is to be held
-    out, as `check_undivided`.
+    those that are in two splits, by whatever links; and where a test split is to be
+    held out, as `check_undivided`.
     """
-    _check_encoding(root, (*train.paths, *(test.paths if test else ())))
-    if test is None:
-        check_undivided(name, root, train.paths, known)
-        whole = len(train.paths)
-        train, test = _carve_test(name, train)
-        choice = choice_of(len(test.paths), whole, choice)
+    _check_encoding(root, [path for part in parts for path in part.paths])
+    if len(parts) == 1:
+        (whole,) = parts
+        check_undivided(name, root, whole.paths, known)
+        parts = _carve_test(name, whole)
+        words = [choice_of(len(parts[1].paths), len(whole.paths), words[0])]
     else:
-        _check_disjoint(name, root, train.paths, test.paths)
-    if train.shapes is None or test.shapes is None:
-        found = shapes(root, train.paths + test.paths, remedy)
+        _check_disjoint(name, root, [part.paths for part in parts])
+    known_shapes = [part.shapes for part in parts if part.shapes is not None]
+    if len(known_shapes) == len(parts):
+        found = np.concatenate(known_shapes)
     else:
-        found = np.concatenate([train.shapes, test.shapes])
+        every = tuple(path for part in parts for path in part.paths)
+        found = shapes(root, every, remedy)
+    ends = np.cumsum([len(part.paths) for part in parts])
+    sizes = np.split(found[:, :2], ends[:-1])
     heights, widths, channels = (set(column.tolist()) for column in found.T)
     image_shape = (
         heights.pop() if len(heights) == 1 else None,
@@ -149,7 +154,7 @@ def splits(
     if None in image_shape[:2]:
         image_shape = (None, None, image_shape[2])
 
-    def source(split: str, files: Annotated) -> Source:
+    def source(split: str, files: Annotated, choice: str, sizes: np.ndarray) -> Source:
         encoded = ImageFiles(root, files.paths, image_shape[2], remedy)
         for array in files.targets.values():
             array.flags.writeable = False
@@ -162,10 +167,11 @@ def splits(
             targets=lambda: dict(files.targets),
             encoded=encoded,
             maps=files.maps,
-            choice=choice if split == "test" else "",
+            sizes=lambda: sizes,
+            choice=choice,
         )
 
-    return Splits(train=source("train", train), test=source("test", test))
+    return Splits(*map(source, Splits._fields, parts, ["", *words], sizes))
 
 
 def shapes(root: Path, paths: tuple[str, ...], remedy: str) -> np.ndarray:
@@ -216,6 +222,11 @@ def verify(source: Source) -> None:
     while isinstance(files, Subset):
         files = files.whole
         maps = maps.whole if isinstance(maps, Subset) else maps
+    if isinstance(files, Joined):
+        of_maps = maps.parts if isinstance(maps, Joined) else [None] * len(files.parts)
+        for part, its_maps in zip(files.parts, of_maps, strict=True):
+            verify(source._replace(encoded=part, maps=its_maps))
+        return
     if not isinstance(files, ImageFiles):
         return
 
@@ -239,9 +250,11 @@ def _carve_test(name: str, train: Annotated) -> tuple[Annotated, Annotated]:
     return train.rows(~held_out), train.rows(held_out)
 
 
-def _check_disjoint(
-    name: str, root: Path, train: Sequence[str], test: Sequence[str]
-) -> None:
+_USES = ("trained on", "tested on", "validated on")
+"""What is done with the splits, in the order of `Splits`."""
+
+
+def _check_disjoint(name: str, root: Path, splits: Sequence[Sequence[str]]) -> None:
     @functools.cache
     def real_folder(folder: str) -> str:
         return os.path.realpath(root / folder)
@@ -251,12 +264,14 @@ def _check_disjoint(
         place = os.path.join(real_folder(folder), file)
         return os.path.realpath(place) if os.path.islink(place) else place
 
-    trained = {real(path): path for path in train}
-    if both := [path for path in test if real(path) in trained]:
-        raise UsageError(
-            f"{name} would be tested on {len(both)} images that it is trained on, such "
-            f"as {some(both)}: give each image to one split"
-        )
+    places = [{real(path): path for path in paths} for paths in splits]
+    used = zip(places, _USES, strict=False)
+    for (earlier, use), (later, again) in itertools.combinations(used, 2):
+        if both := [path for place, path in later.items() if place in earlier]:
+            raise UsageError(
+                f"{name} would be {again} {len(both)} images that it is {use}, such "
+                f"as {some(both)}: give each image to one split"
+            )
 
 
 def _check_encoding(root: Path, paths: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """Which files and folders belong to a set: its images, its splits, what is left out."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from jaxvision.data.files import fields, reading, split_names
@@ -159,7 +159,7 @@ def split_folders(root: Path) -> dict[Role, Path]:
 def classes_of_splits[Classes: Mapping](
     root: Path, classes: Callable[[Path], Classes], wanted: str
 ) -> tuple[Classes, Choice[Classes]]:
-    """Classes of the training split, and of what is to be tested on.
+    """Classes of the training split, and of those for testing and validation.
 
     Splits are folders of `root` with a folder for each class; without a training split
     the folders of `root` are the classes.  A test split that has none of the classes
@@ -203,34 +203,43 @@ def classes_of_splits[Classes: Mapping](
         if split != "train"
         and not train.keys() & there.keys()
         # One folder of images alone may be a test split whose labels are secret.
-        and (choice.test is None or sum(map(bool, there.values())) > 1)
+        and (not choice.splits or sum(map(bool, there.values())) > 1)
     ]
     if strange:
         raise UsageError(
             f"{root} has no folder of {splits['train'].name}/ in "
             f"{' or '.join(strange)}: {wanted}"
         )
-    return train, Choice(choice.test and choice.test[1], choice.words)
+    return train, Choice(tuple(there for _, there in choice.splits), choice.words)
 
 
 def paired_folders(
-    root: Path, first: str, second: str, wanted: str
-) -> tuple[list[tuple[Path, Path]], str]:
-    """The folders `first` and `second` of the training split, and of the test if any.
+    root: Path, first: str, seconds: Sequence[str], wanted: str
+) -> tuple[list[tuple[Path, Path]], tuple[str, ...]]:
+    """The folders `first` and `second` of the training split, and of those beside it.
 
     They are `train/first` and `train/second`, or `first/train` and `second/train`;
     without splits, they are in `root`.  They may be written in upper or lower case.
     Also returns `split_names.Choice.words`.
 
-    wanted: the expected layout, for messages.
+    Args:
+      seconds: the names that `second` may have.  The first of them, which belongs to
+        this kind of data, goes before the others.
+      wanted: the expected layout, for messages.
 
-    Raises `UsageError` as `split_folders` does, for splits without a training split,
-    and if there are no such folders.
+    Raises `UsageError` as `split_folders` does, for splits without a training split, if
+    there are no such folders, and where two of the others might be `second`.
     """
 
     def parts(folder: Path) -> tuple[Path, Path]:
         there = {path.name.casefold(): path for path in subfolders(folder)}
-        return there.get(first, folder / first), there.get(second, folder / second)
+        found = [there[name] for name in seconds if name in there]
+        if first in there and len(found) > 1 and seconds[0] not in there:
+            raise UsageError(
+                f"{folder} has {some([f'{path.name}/' for path in found])}: call that "
+                f"which belongs to {first}/ {seconds[0]}/"
+            )
+        return there.get(first, folder / first), (*found, folder / seconds[0])[0]
 
     inside = [
         (parts(folder)[0], split, parts(folder))
@@ -255,7 +264,7 @@ def paired_folders(
     if not pairs and all(part.is_dir() for part in whole):
         return [whole], split_names.NOTHING.words
     if not pairs:
-        raise UsageError(f"{root} has no {first}/ and {second}/: {wanted}")
+        raise UsageError(f"{root} has no {first}/ and {seconds[0]}/: {wanted}")
     return chosen_pairs(root, pairs, wanted, lambda annotations: annotations.is_dir())
 
 
@@ -264,7 +273,7 @@ def chosen_pairs(
     pairs: Mapping[Role, tuple[Path, Path]],
     wanted: str,
     annotated: Callable[[Path], bool],
-) -> tuple[list[tuple[Path, Path]], str]:
+) -> tuple[list[tuple[Path, Path]], tuple[str, ...]]:
     """As `paired_folders`, of the pairs of folders that a set has.
 
     annotated: whether there are annotations in the second folder of a split.
@@ -280,7 +289,7 @@ def chosen_pairs(
         describe=lambda pair: f"the folder {pair[0].relative_to(root).as_posix()}/",
         answered=lambda pair: annotated(pair[1]),
     )
-    return [pair for pair in (pairs["train"], choice.test) if pair], choice.words
+    return [pairs["train"], *choice.splits], choice.words
 
 
 def by_stem(

@@ -1,6 +1,7 @@
 """`masks:PATH`: images, each with a mask that gives the class of every pixel."""
 
 import functools
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,10 @@ COLOURS = "label_colors.txt"
 """The classes of colours in masks, one `64 128 64 Animal` per line, as in CamVid."""
 
 VOID = frozenset({"void", "unknown", "unlabelled", "unlabeled", "ignore"})
-"""Names in `label_colors.txt`, in lower case, whose pixels are unknown."""
+"""Names of classes, in lower case, whose pixels are unknown."""
+
+FOLDERS = ("masks", "labels", "annotations")
+"""What the folder of the masks beside `images/` may be called."""
 
 Colours = dict[tuple[int, int, int], int]
 
@@ -37,23 +41,24 @@ expected a mask for each image, of the same name but for the extension:
   PATH/                  or   PATH/            or   PATH/   (Pascal VOC)
     images/                     train/                JPEGImages/1.jpg
       1.jpg                       images/1.jpg        SegmentationClass/1.png
-    masks/                        masks/1.png         ImageSets/Segmentation/
-      1.png                     val/  (or test/)        train.txt
+    masks/  (or labels/)          masks/1.png         ImageSets/Segmentation/
+      1.png                     val/ , test/            train.txt
                                   …                     val.txt"""
 
 
 def load(name: Name) -> Splits:
     """The set called `masks:PATH`, with `segmentation` as its annotation.
 
-    PATH holds `images/` and `masks/`, alone or in each of `train/` and one of `test/`,
-    `validation/`, `val/` (or with these in each of them); or the folders of Pascal VOC.
-    The split is found as in `folder:`, and so is what `exclude.txt` does.
+    PATH holds `images/` and `masks/`, alone or in each of `train/`, `test/` and
+    `validation/` or `val/` (or with these in each of them); or the folders of Pascal
+    VOC.  `FOLDERS` has what else that of the masks may be called.  The splits are found
+    as in `folder:`, and so is what `exclude.txt` does.
 
     The number of a pixel is its index into the mask's palette or its grey level; 255 is
-    unknown.  `classes.txt` in PATH names the classes from 0 on, one per line; without
-    it, their names are their numbers.  `label_colors.txt` instead names the colours
-    of RGB masks; a class called void, unknown, unlabelled or ignore is unknown, and the
-    others are numbered in the order of the file.
+    unknown.  `classes.txt` in PATH names these numbers from 0 on, one per line; without
+    it, their names are their numbers.  `label_colors.txt` instead names the colours of
+    RGB masks.  What is called void, unknown, unlabelled or ignore is unknown, and the
+    others are the classes, numbered in the order of the file without a gap.
 
     All masks are decoded once, to see their sizes and numbers; of many that is kept in
     the user's cache.  Masks belong to the upright image, and so does their size.
@@ -64,25 +69,26 @@ def load(name: Name) -> Splits:
     root = voc.devkit(listing.folder(name.path))
     exclude = listing.Exclude(root)
     problems: list[str] = []
-    pairs, choice = _pairs(root, exclude, problems)
+    pairs, words = _pairs(root, exclude, problems)
     exclude.check_all_found()
     refuse(root, problems)
 
-    names, colours = _names(root)
+    given = _legend(root)
+    colours = given.colours if given else None
     found = [_look(root, split, colours, exclude.remedy) for split in pairs]
     for split in found:
         problems += split.wrong_sizes()
     refuse(root, problems)
-    names = names or _numbered(root, found, problems)
+    legend = given or _numbered(root, found, problems)
     for split in found:
-        problems += split.wrong_numbers(names)
+        problems += split.wrong_numbers(legend)
     refuse(root, problems)
 
-    problems += _check_classes(names, found)
+    problems += _check_classes(legend, found)
     refuse(root, problems)
-    train, *test = [split.annotated() for split in found]
+    parts = [split.annotated(root, legend) for split in found]
     return image_files.splits(
-        name.text, root, train, test[0] if test else None, choice, names, exclude.remedy
+        name.text, root, parts, words, legend.names, exclude.remedy
     )
 
 
@@ -93,20 +99,56 @@ class Pairs(NamedTuple):
     masks: tuple[str, ...]
 
 
+class Legend(NamedTuple):
+    """What the pixels of masks mean."""
+
+    names: tuple[str, ...]
+    """Of the classes."""
+    classes: tuple[int, ...]
+    """The class of each number that a mask may hold, from 0 on; `UNKNOWN` for none."""
+    colours: Colours | None = None
+    """The numbers of colours; None: masks hold numbers."""
+
+    @classmethod
+    def of(cls, declared: Sequence[str], colours: Colours | None = None) -> "Legend":
+        """That of names for the numbers from 0 on, of which some are of no class."""
+        known = [name.casefold() not in VOID for name in declared]
+        counted = itertools.accumulate(known)
+        return cls(
+            tuple(itertools.compress(declared, known)),
+            tuple(
+                n - 1 if is_known else UNKNOWN
+                for n, is_known in zip(counted, known, strict=True)
+            ),
+            colours,
+        )
+
+    def table(self) -> np.ndarray:
+        """The class of every number, uint8 [256]."""
+        table = np.full(256, UNKNOWN, np.uint8)
+        table[: len(self.classes)] = self.classes
+        return table
+
+
 @dataclass(frozen=True)
 class Masks:
     """`Source.maps` of mask files."""
 
     root: Path
     paths: tuple[str, ...]
-    colours: Colours | None
+    legend: Legend
+
+    @functools.cached_property
+    def _table(self) -> np.ndarray:
+        return self.legend.table()
 
     def __call__(self, i: int) -> dict[str, np.ndarray]:
         path = self.root / self.paths[i]
         try:
-            return {"segmentation": numbers(reading.read_bytes(path), self.colours)}
+            found = numbers(reading.read_bytes(path), self.legend.colours)
         except (DecodeError, OSError) as error:
             raise DecodeError(f"its mask {self.paths[i]}: {error}") from error
+        return {"segmentation": self._table[found]}
 
 
 class _Looked(NamedTuple):
@@ -119,7 +161,6 @@ class _Looked(NamedTuple):
     """Height and width of the masks, int32 [N,2]."""
     counts: np.ndarray
     """Pixels of each number, int32 [N,256]."""
-    maps: Masks
 
     def wrong_sizes(self) -> list[str]:
         return [
@@ -131,34 +172,42 @@ class _Looked(NamedTuple):
             if (height, width) != (mask_height, mask_width)
         ]
 
-    def wrong_numbers(self, names: Sequence[str]) -> list[str]:
-        beyond = self.counts[:, len(names) : UNKNOWN] > 0
+    def wrong_numbers(self, legend: Legend) -> list[str]:
+        declared = len(legend.classes)
+        beyond = self.counts[:, declared:UNKNOWN] > 0
         return [
             f"{self.pairs.masks[i]} holds "
-            f"{some([str(k + len(names)) for k in np.flatnonzero(beyond[i])])}, and "
-            f"there are {len(names)} classes, from 0 on, and {UNKNOWN} for unknown"
+            f"{some([str(k + declared) for k in np.flatnonzero(beyond[i])])}, and "
+            f"there are {declared} classes, from 0 on, and {UNKNOWN} for unknown"
             for i in np.flatnonzero(beyond.any(axis=1))
         ]
 
-    def pixels(self, count: int) -> np.ndarray:
-        """Pixels of each class, int64 [K]."""
-        return self.counts[:, :count].sum(axis=0, dtype=np.int64)
+    def histogram(self) -> np.ndarray:
+        """Pixels of each number, int64 [256]."""
+        return self.counts.sum(axis=0, dtype=np.int64)
 
-    def annotated(self) -> Annotated:
-        return Annotated(self.pairs.images, {}, self.maps, self.shapes)
+    def pixels(self, legend: Legend) -> np.ndarray:
+        """Pixels of each class, int64 [K]."""
+        pixels = np.zeros(256, np.int64)
+        np.add.at(pixels, legend.table(), self.histogram())
+        return pixels[: len(legend.names)]
+
+    def annotated(self, root: Path, legend: Legend) -> Annotated:
+        maps = Masks(root, self.pairs.masks, legend)
+        return Annotated(self.pairs.images, {}, maps, self.shapes)
 
 
 def _pairs(
     root: Path, exclude: listing.Exclude, problems: list[str]
-) -> tuple[list[Pairs], str]:
-    """Of the training split, and of the test split if there is one; and whose it is."""
+) -> tuple[list[Pairs], tuple[str, ...]]:
+    """Of the splits that are declared, and `Choice.words`."""
     if voc.is_layout(root, "SegmentationClass"):
-        splits, choice = voc.listed(
+        splits, words = voc.listed(
             root, "Segmentation", "SegmentationClass/{}.png", exclude, problems
         )
-        return [Pairs(tuple(one), tuple(one.values())) for one in splits], choice
-    folders, choice = listing.paired_folders(root, "images", "masks", _LAYOUT)
-    return [_paired(root, *pair, exclude, problems) for pair in folders], choice
+        return [Pairs(tuple(one), tuple(one.values())) for one in splits], words
+    folders, words = listing.paired_folders(root, "images", FOLDERS, _LAYOUT)
+    return [_paired(root, *pair, exclude, problems) for pair in folders], words
 
 
 def _paired(
@@ -194,22 +243,26 @@ def _paired(
     )
 
 
-def _names(root: Path) -> tuple[tuple[str, ...], Colours | None]:
-    """Those that a file in the root gives, perhaps with colours."""
-    if (root / COLOURS).is_file():
-        return _read_colours(root / COLOURS)
-    if (root / classes.FILE).is_file():
-        names = classes.read(root / classes.FILE)
-        if len(names) > UNKNOWN:
-            raise UsageError(
-                f"{root / classes.FILE} names {len(names)} classes: masks of 8 bits "
-                f"hold at most {UNKNOWN}"
-            )
-        return names, None
-    return (), None
+def _legend(root: Path) -> Legend | None:
+    """That which a file in the root gives."""
+    for file, read in ((COLOURS, _read_colours), (classes.FILE, _read_names)):
+        if (root / file).is_file():
+            legend = read(root / file)
+            classes.check_names(root / file, legend.names)
+            return legend
+    return None
 
 
-def _read_colours(path: Path) -> tuple[tuple[str, ...], Colours]:
+def _read_names(path: Path) -> Legend:
+    names = classes.read(path)
+    if len(names) > UNKNOWN:
+        raise UsageError(
+            f"{path} names {len(names)} classes: masks of 8 bits hold at most {UNKNOWN}"
+        )
+    return Legend.of(names)
+
+
+def _read_colours(path: Path) -> Legend:
     names: list[str] = []
     colours: Colours = {}
     problems = []
@@ -229,16 +282,12 @@ def _read_colours(path: Path) -> tuple[tuple[str, ...], Colours]:
             continue
         if (red, green, blue) in colours:
             problems.append(f"line {line}: the colour of {name} is taken")
-        if name.lower() in VOID:
-            colours[red, green, blue] = UNKNOWN
-        else:
-            colours[red, green, blue] = len(names)
-            names.append(name)
+        colours[red, green, blue] = len(names)
+        names.append(name)
     if len(names) > UNKNOWN:
         problems.append(f"{len(names)} classes: at most {UNKNOWN} are possible")
     refuse(path, problems)
-    classes.check_names(path, tuple(names))
-    return tuple(names), colours
+    return Legend.of(names, colours)
 
 
 def _look(root: Path, pairs: Pairs, colours: Colours | None, remedy: str) -> _Looked:
@@ -249,8 +298,7 @@ def _look(root: Path, pairs: Pairs, colours: Colours | None, remedy: str) -> _Lo
         functools.partial(_count, colours=colours),
         2 + 256,
     )
-    maps = Masks(root, pairs.masks, colours)
-    return _Looked(pairs, shapes, rows[:, :2], rows[:, 2:], maps)
+    return _Looked(pairs, shapes, rows[:, :2], rows[:, 2:])
 
 
 def _count(path: Path, colours: Colours | None) -> list[int]:
@@ -262,25 +310,24 @@ def _count(path: Path, colours: Colours | None) -> list[int]:
     return [*mask.shape, *np.bincount(mask.ravel(), minlength=256).tolist()]
 
 
-def _numbered(
-    root: Path, splits: Sequence[_Looked], problems: list[str]
-) -> tuple[str, ...]:
+def _numbered(root: Path, splits: Sequence[_Looked], problems: list[str]) -> Legend:
     """The numbers in the training masks as names, where nothing else names them."""
-    present = np.flatnonzero(splits[0].pixels(UNKNOWN))
+    present = np.flatnonzero(splits[0].histogram()[:UNKNOWN])
     count = int(present.max()) + 1 if len(present) else 0
     if root.name.startswith("VOC20") and count <= 1 + len(voc.CLASSES):
-        return ("background", *voc.CLASSES)
+        return Legend.of(("background", *voc.CLASSES))
     if gaps := sorted(set(range(count)) - set(present.tolist())):
         problems.append(
             f"the training masks hold the numbers up to {count - 1}, but not "
             f"{some([str(k) for k in gaps])}: number the classes from 0 without gaps, "
             f"or name all of them in {root / classes.FILE}, one per line"
         )
-    return tuple(map(str, range(count)))
+    return Legend.of([str(number) for number in range(count)])
 
 
-def _check_classes(names: tuple[str, ...], splits: Sequence[_Looked]) -> list[str]:
-    train, *test = [split.pixels(len(names)) for split in splits]
+def _check_classes(legend: Legend, splits: Sequence[_Looked]) -> list[str]:
+    names, counts = legend.names, [split.pixels(legend) for split in splits]
+    train = counts[0]
     if np.count_nonzero(train) < 2:
         held = "".join(f" ({name})" for name, n in zip(names, train, strict=True) if n)
         hint = ""
@@ -293,4 +340,7 @@ def _check_classes(names: tuple[str, ...], splits: Sequence[_Looked]) -> list[st
             f"the training masks hold {np.count_nonzero(train)} class{held}, and "
             f"classification needs two{hint}"
         ]
-    return classes.check_used(names, train, test[0] if test else None)
+    for split, pixels in zip(Splits._fields, counts, strict=False):
+        if not pixels.any():
+            return [f"no pixel of the {split} masks is of a class: all are {UNKNOWN}"]
+    return classes.check_used(names, counts)

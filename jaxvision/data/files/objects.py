@@ -82,11 +82,11 @@ def annotate(
         one.check(problems)
     refuse(root, problems)
 
-    train, *test = [np.bincount(one.category, minlength=len(names)) for one in flat]
-    if not train.any():
+    counts = [np.bincount(one.category, minlength=len(names)) for one in flat]
+    if not counts[0].any():
         problems.append("no object in the images of the training split")
     else:
-        problems += classes.check_used(names, train, test[0] if test else None)
+        problems += classes.check_used(names, counts)
     refuse(root, problems)
 
     most = max(int(one.counts.max(initial=0)) for one in flat)

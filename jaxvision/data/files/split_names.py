@@ -5,6 +5,7 @@ as `val2017` or `test_images`, is never passed over: the set is refused, since a
 split that is not seen would be trained on.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Container, Iterable, Mapping
 from pathlib import Path
@@ -23,7 +24,8 @@ NAMES: Mapping[Role, tuple[str, ...]] = {
 """How a split may be called, in upper or lower case."""
 
 TESTS: tuple[Role, ...] = ("test", "validation")
-"""What a model is tested on: the first of these that there is, with annotations."""
+"""What a model is tested on: the first of these that there is, with annotations.  Where
+there are both, the second chooses the best checkpoint."""
 
 UNCLEAR = frozenset(
     [
@@ -169,15 +171,17 @@ def refuse_unread(root: Path, names: Iterable[str]) -> None:
 
 
 class Choice[T](NamedTuple):
-    """What a model is to be tested on."""
+    """What is declared beside the training split, and is used."""
 
-    test: T | None
-    """None: a part of the training split is to be held out."""
-    words: str
-    """Which images these are, and who says so; for None, why a part is held out."""
+    splits: tuple[T, ...]
+    """What a model is tested on, and then what its best checkpoint is chosen by, if
+    that is declared too; empty: a part of the training split is to be held out."""
+    words: tuple[str, ...]
+    """Of each of them which images it has, and who says so; where there is none, one:
+    why a part is held out."""
 
 
-NOTHING: Choice = Choice(None, "nothing declares a test split")
+NOTHING: Choice = Choice((), ("nothing declares a test split",))
 
 
 def choose[T](
@@ -185,7 +189,10 @@ def choose[T](
     describe: Callable[[T], str],
     answered: Callable[[T], bool] = lambda split: True,
 ) -> Choice[T]:
-    """The split to test on.
+    """The splits to test on, and to choose the best checkpoint by.
+
+    A model is tested on the test split, or else on that for validation; where both are
+    there, the latter chooses.
 
     Args:
       there: the splits; a training split is ignored.
@@ -193,18 +200,17 @@ def choose[T](
       answered: whether it has annotations; contests keep those of their test split.
     """
     tests = [there[split] for split in TESTS if split in there]
-    chosen = next(filter(answered, tests), None)
+    usable = [answered(split) for split in tests]
+    chosen = tuple(itertools.compress(tests, usable))
     aside = [
-        f"{describe(split)} is not used, since validation images are held out of the "
-        "training split"
-        if answered(split)
-        else f"{describe(split)} has no annotations of these classes"
-        for split in tests
-        if split is not chosen
+        f"{describe(split)} has no annotations of these classes"
+        for split, use in zip(tests, usable, strict=True)
+        if not use
     ]
-    if chosen is None:
-        return Choice(None, "; ".join(aside)) if aside else NOTHING
-    return Choice(chosen, "; ".join([f"{describe(chosen)}, as declared", *aside]))
+    words = [f"{describe(split)}, as declared" for split in chosen]
+    if not words and not aside:
+        return NOTHING
+    return Choice(chosen, ("; ".join([*words[:1], *aside]), *words[1:]))
 
 
 def check_undivided(

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import math
 import os
 from collections.abc import Iterator
@@ -16,9 +17,11 @@ from jaxvision.data.files.problems import refuse, some
 from jaxvision.data.names import Name
 from jaxvision.data.source import Splits
 from jaxvision.errors import UsageError, unknown
+from jaxvision.types import UNKNOWN
 
 COLUMNS = ("path", "label", "split")
-"""The last is optional, `labels` may take the place of `label`; others are ignored."""
+"""The last is optional, `labels` may take the place of `label`, with `unknown` beside
+it; others are ignored."""
 
 SEPARATOR = ";"
 """Between the `labels` of an image in a CSV."""
@@ -30,6 +33,7 @@ class _Row(NamedTuple):
     line: int
     path: str
     labels: tuple[str, ...]
+    unknown: tuple[str, ...]
     split: split_names.Role | None
 
 
@@ -40,13 +44,13 @@ def load(name: Name) -> Splits:
     `label`, a name or a whole number, and optionally its `split`.  A CSV is separated
     by commas and begins with the names of its columns; JSON Lines has one object per
     line.
-    Without a column `split`, a fifth of each class becomes the test split.  Where there
-    are rows of `test`, those of `validation` are not used: validation examples are
-    carved from `train`.
+    Without a column `split`, a fifth of each class becomes the test split.
 
     With a column `labels` in place of `label`, an image may show several classes or
     none: `cat;dog` in a CSV, a list of names or of whole numbers in JSON Lines.  It is
-    the annotation `presence` then, and `label` otherwise.
+    the annotation `presence` then, and `label` otherwise.  A column `unknown` beside it
+    names, in the same way, classes of which it is not known whether the image shows
+    them: `types.UNKNOWN` in `presence`.
 
     Classes are the labels of the training rows, sorted; by value if all are numbers, so
     that those of 1 to 10 become the classes 0 to 9, called "1" to "10".  A whole number
@@ -73,24 +77,22 @@ def load(name: Name) -> Splits:
     else:
         _refuse_unread(table, [row for _, row in found])
     train = [row for row in rows if row.split in (None, "train")]
-    tests = {row.split: row.split for row in rows if row.split in split_names.TESTS}
-    chosen, choice = split_names.choose(
-        tests,
+    chosen, words = split_names.choose(
+        {row.split: row.split for row in rows if row.split},
         describe=lambda split: f"the lines of {table.name} whose split is {split}",
     )
-    test = [row for row in rows if chosen and row.split == chosen]
+    parts = [train, *([row for row in rows if row.split == split] for split in chosen)]
     classes = _classes(train)
     # Problems with classes may follow from those found so far.
     refuse(table, problems)
-    refuse(table, _check_classes(train, test, classes, multi))
+    refuse(table, _check_classes(parts, classes, multi))
 
     indices = {label: i for i, label in enumerate(classes)}
     return splits(
         name.text,
         table.parent,
-        train=_annotated(train, indices, multi),
-        test=_annotated(test, indices, multi) if test else None,
-        choice=choice,
+        [_annotated(part, indices, multi) for part in parts],
+        words,
         class_names=tuple(classes),
         remedy=f"remove their lines from {table}",
         known=(table.name,),
@@ -103,7 +105,7 @@ def _refuse_unread(table: Path, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         for column, value in row.items():
             values.setdefault(column, set()).add(str(value or "").strip())
-    others = values.keys() - {"path", "label", "labels"}
+    others = values.keys() - {"path", "label", "labels", "unknown"}
     split_names.refuse_unread(
         table,
         [
@@ -181,7 +183,12 @@ def _valid(
     first: dict[str, int] = {}
     for line, row in rows:
         wrong: list[str] = []
-        labels = _labels(row, wrong) if multi else _label(row, wrong)
+        labels = _labels(row, "labels", wrong) if multi else _label(row, wrong)
+        unsure: tuple[str, ...] = ()
+        if multi and row.get("unknown") is not None:
+            unsure = _labels(row, "unknown", wrong)
+            if both := sorted(set(labels) & set(unsure) - {""}):
+                wrong.append(f"in labels and in unknown: {some(both)}")
 
         path = row.get("path")
         if not isinstance(path, str) or not path.strip():
@@ -201,7 +208,7 @@ def _valid(
 
         problems += [f"line {line}: {what}" for what in wrong]
         if not wrong:
-            yield _Row(line, normal, labels, meant)
+            yield _Row(line, normal, labels, unsure, meant)
 
 
 def _label(row: dict[str, Any], wrong: list[str]) -> tuple[str, ...]:
@@ -212,12 +219,12 @@ def _label(row: dict[str, Any], wrong: list[str]) -> tuple[str, ...]:
     return (_class(label, wrong),)
 
 
-def _labels(row: dict[str, Any], wrong: list[str]) -> tuple[str, ...]:
-    given = row.get("labels")
+def _labels(row: dict[str, Any], column: str, wrong: list[str]) -> tuple[str, ...]:
+    given = row.get(column)
     if isinstance(given, str):  # of a CSV; a list of JSON is one already
         given = given.split(SEPARATOR) if given.strip() else []
     if not isinstance(given, list):
-        wrong.append("no labels: write [] for an image of no class")
+        wrong.append(f"no {column}: write [] for an image of no class")
         return ()
     labels = tuple(_class(label, wrong) for label in given)
     if twice := sorted(
@@ -246,8 +253,9 @@ def _class(label: Any, wrong: list[str]) -> str:
 
 
 def _check_classes(
-    train: list[_Row], test: list[_Row], classes: list[str], multi: bool
+    parts: list[list[_Row]], classes: list[str], multi: bool
 ) -> list[str]:
+    train, *others = parts
     if not train:
         return ["no line is of the split train"]
     if not classes:
@@ -260,8 +268,8 @@ def _check_classes(
     known = set(classes)
     return [
         f"line {row.line}: no training image has the label {label!r}"
-        for row in test
-        for label in row.labels
+        for row in sorted((*train, *itertools.chain(*others)))
+        for label in (*row.labels, *row.unknown)
         if label not in known
     ]
 
@@ -289,4 +297,5 @@ def _annotated(rows: list[_Row], indices: dict[str, int], multi: bool) -> Annota
     presence = np.zeros((len(rows), len(indices)), np.uint8)
     for i, row in enumerate(rows):
         presence[i, [indices[label] for label in row.labels]] = 1
+        presence[i, [indices[label] for label in row.unknown]] = UNKNOWN
     return Annotated(paths, {"presence": presence})

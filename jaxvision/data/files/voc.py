@@ -3,6 +3,7 @@
 Everingham et al. 2010, https://doi.org/10.1007/s11263-009-0275-4
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -55,11 +56,12 @@ def load(name: Name) -> Splits:
     """The set called `voc:PATH`, with boxes, classes and crowd.
 
     PATH is a folder of VOCdevkit such as `VOC2007`, whose `ImageSets/Main` says which
-    images are in which split: `trainval` and `test` if the annotations of the latter
-    are there, else `train` and `val`.  Or it holds images and XML files, in folders
-    `images/` and `annotations/` or beside each other, in `train/` and `test/` or `val/`
-    or without splits; then a fifth becomes the test split.  Other lists and folders
-    that look like splits are refused.  Images in `exclude.txt` are left out.
+    images are in which split: `train`, `val` and `test` if the annotations of the last
+    are there, else `train` and, to test on, `val`; `trainval` takes the place of
+    `train` where no `val` beside it is used.  Or it holds images and XML files, in
+    folders `images/` and `annotations/` or beside each other, in `train/`, `test/` and
+    `val/` or without splits; then a fifth becomes the test split.  Other lists and
+    folders that look like splits are refused.  Images in `exclude.txt` are left out.
 
     Pixels count from 1 in these files, and boxes contain their last row and column: 1 1
     2 2 becomes 0 0 2 2.  Objects marked `difficult` are `crowd`.  Classes are those of
@@ -72,7 +74,7 @@ def load(name: Name) -> Splits:
     root = devkit(listing.folder(name.path))
     exclude = listing.Exclude(root)
     problems: list[str] = []
-    pairs, choice = _pairs(root, exclude, problems)
+    pairs, words = _pairs(root, exclude, problems)
     exclude.check_all_found()
     refuse(root, problems)
 
@@ -90,10 +92,7 @@ def load(name: Name) -> Splits:
     annotated = _with_masks(
         root, annotate(root, names, listed, problems), exclude.remedy
     )
-    train, *test = annotated
-    return image_files.splits(
-        name.text, root, train, test[0] if test else None, choice, names, exclude.remedy
-    )
+    return image_files.splits(name.text, root, annotated, words, names, exclude.remedy)
 
 
 @dataclass(frozen=True)
@@ -134,8 +133,8 @@ def listed(
     annotation: str,
     exclude: listing.Exclude,
     problems: list[str],
-) -> tuple[list[Pairs], str]:
-    """The training split, and the test split if there is one; `Choice.words`.
+) -> tuple[list[Pairs], tuple[str, ...]]:
+    """The training split, and what is declared beside it; `Choice.words`.
 
     From the lists in `ImageSets/<kind>/`; without any, all images are for training.  A
     list of test images of which none is annotated is passed over.
@@ -144,7 +143,7 @@ def listed(
     with the name of the image in place of the braces.
     """
     splits = []
-    sets, choice = _image_sets(root, kind, annotation, problems)
+    sets, words = _image_sets(root, kind, annotation, problems)
     for names in sets:
         found = _images(root, names, problems)
         problems += [
@@ -159,7 +158,7 @@ def listed(
                 if path not in exclude
             }
         )
-    return splits, choice
+    return splits, words
 
 
 TRAINVAL = "trainval"
@@ -168,7 +167,7 @@ TRAINVAL = "trainval"
 
 def _image_sets(
     root: Path, kind: str, annotation: str, problems: list[str]
-) -> tuple[list[list[str]], str]:
+) -> tuple[list[list[str]], tuple[str, ...]]:
     """Names of the images of each split, and `Choice.words`."""
     folder = root / "ImageSets" / kind
     there = listing.with_suffix(folder, ".txt")
@@ -201,7 +200,7 @@ def _image_sets(
             (root / annotation.format(name)).is_file() for name in lists[path]
         ),
     )
-    if both and (choice.test is None or choice.test == splits.get("test")):
+    if both and splits.get("validation") not in choice.splits:
         train = both[0]
     elif "train" in splits:
         train = splits["train"]
@@ -209,11 +208,11 @@ def _image_sets(
         raise UsageError(f"{folder} has no train.txt: it lists the images to train on")
     if not lists[train]:
         raise UsageError(f"{train} lists no image")
-    if choice.test is None:
-        return [lists[train]], choice.words
-    if shared := sorted(set(lists[train]) & set(lists[choice.test])):
-        problems.append(f"{train.name} and {choice.test.name} both list {some(shared)}")
-    return [lists[train], lists[choice.test]], choice.words
+    used = [train, *choice.splits]
+    for first, second in itertools.combinations(used, 2):
+        if shared := sorted(set(lists[first]) & set(lists[second])):
+            problems.append(f"{first.name} and {second.name} both list {some(shared)}")
+    return [lists[path] for path in used], choice.words
 
 
 def _lines(path: Path, problems: list[str]) -> list[str]:
@@ -248,18 +247,20 @@ def _images(root: Path, names: Sequence[str], problems: list[str]) -> dict[str, 
 
 def _pairs(
     root: Path, exclude: listing.Exclude, problems: list[str]
-) -> tuple[list[Pairs], str]:
+) -> tuple[list[Pairs], tuple[str, ...]]:
     if is_layout(root, "Annotations"):
         return listed(root, "Main", "Annotations/{}.xml", exclude, problems)
     splits = listing.split_folders(root)
     if any(_has_xml(folder) for folder in splits.values()):
         pairs = {split: (folder, folder) for split, folder in splits.items()}
-        folders, choice = listing.chosen_pairs(root, pairs, _LAYOUT, _has_xml)
+        folders, words = listing.chosen_pairs(root, pairs, _LAYOUT, _has_xml)
     elif _has_xml(root):
-        folders, choice = [(root, root)], split_names.NOTHING.words
+        folders, words = [(root, root)], split_names.NOTHING.words
     else:
-        folders, choice = listing.paired_folders(root, "images", "annotations", _LAYOUT)
-    return [_beside(root, *pair, exclude, problems) for pair in folders], choice
+        folders, words = listing.paired_folders(
+            root, "images", ["annotations"], _LAYOUT
+        )
+    return [_beside(root, *pair, exclude, problems) for pair in folders], words
 
 
 def _has_xml(folder: Path) -> bool:

@@ -47,8 +47,9 @@ def load(name: Name) -> Splits:
 
     PATH, or the folder of the YAML file that PATH is, holds `images/` and `labels/`,
     alone or in each of `train/` and one of `test/`, `validation/`, `val/`, `valid/`
-    (or with these in each of them); without splits a fifth becomes the test split.  Or
-    it holds images and text files side by side, in such folders or without splits.
+    (or with these in each of them); without splits a fifth becomes the test split, and
+    beside `test/` one of the others is the validation split.  Or it holds images and
+    text files side by side, in such folders or without splits.
     Where the YAML file has `train`, `val` or `test`, these alone are used: each is a
     folder of images in PATH, a text file that lists images, or a list of these.  Images
     in `exclude.txt` are left out.
@@ -68,7 +69,7 @@ def load(name: Name) -> Splits:
     declared = _declared(given)
     exclude = listing.Exclude(declared.root)
     problems: list[str] = []
-    splits, choice = _splits(declared, exclude, problems)
+    splits, words = _splits(declared, exclude, problems)
     exclude.check_all_found()
     if not problems and not any(text for split in splits for text in split.values()):
         raise UsageError(f"no image of {declared.root} has a text file: {_LAYOUT}")
@@ -85,13 +86,11 @@ def load(name: Name) -> Splits:
             )
         ]
         listed.append(Listed(paths, shapes, objects))
-    train, *test = annotate(declared.root, declared.names, listed, problems)
     return image_files.splits(
         name.text,
         declared.root,
-        train,
-        test[0] if test else None,
-        choice,
+        annotate(declared.root, declared.names, listed, problems),
+        words,
         declared.names,
         exclude.remedy,
     )
@@ -266,8 +265,8 @@ def _located(root: Path, bases: Iterable[Path], value: str) -> Path | None:
 
 def _splits(
     declared: _Declared, exclude: listing.Exclude, problems: list[str]
-) -> tuple[list[dict[str, str]], str]:
-    """Images and their text files, of the training split, and of the test if any.
+) -> tuple[list[dict[str, str]], tuple[str, ...]]:
+    """Images and their text files, of the training split, and of those beside it.
 
     Also returns `split_names.Choice.words`.
     """
@@ -285,7 +284,7 @@ def _splits(
         describe=lambda split: split[0],
         answered=lambda split: any(split[1].values()),
     )
-    used = [found["train"], *([choice.test] if choice.test else [])]
+    used = [found["train"], *choice.splits]
     for role, split in found.items():
         problems += wrong[role] if split in used else []
     return [pairs for _, pairs in used], choice.words
@@ -313,7 +312,7 @@ def _listed(
     return pairs
 
 
-def _folders(root: Path) -> tuple[list[tuple[Path, Path]], str]:
+def _folders(root: Path) -> tuple[list[tuple[Path, Path]], tuple[str, ...]]:
     """As `listing.paired_folders`, with texts beside the images too."""
     splits = listing.split_folders(root)
     if any(_has_texts(folder) for folder in splits.values()):
@@ -322,7 +321,7 @@ def _folders(root: Path) -> tuple[list[tuple[Path, Path]], str]:
     apart = any((folder / "labels").is_dir() for folder in (root, *splits.values()))
     if not apart and listing.images(root, root):
         return [(root, root)], split_names.NOTHING.words
-    return listing.paired_folders(root, "images", "labels", _LAYOUT)
+    return listing.paired_folders(root, "images", ["labels"], _LAYOUT)
 
 
 def _has_texts(folder: Path) -> bool:

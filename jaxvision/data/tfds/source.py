@@ -7,6 +7,7 @@ ArrayRecord files: https://www.tensorflow.org/datasets/catalog/overview.
 import contextlib
 import functools
 import io
+import itertools
 import os
 import re
 import urllib.parse
@@ -44,12 +45,14 @@ def load(
     builder = _prepared(base, data_dir, others)
     layout = tfds_records.layout(base, builder.info.features)
     if splits:
-        train, test = _chosen(name, builder, splits)
-        tested = _source(base, builder, layout, test)
-        return Splits(
-            _source(base, builder, layout, train),
-            tested._replace(choice=f"the split {test}, as the name of the set says"),
+        _check_chosen(name, builder, splits)
+        train, *validation, test = (
+            _source(base, builder, layout, split)._replace(
+                choice=f"the split {split}, as the name of the set says"
+            )
+            for split in splits
         )
+        return Splits(train._replace(choice=""), test, *validation)
     there = list(builder.info.splits)
     if "train" not in there:
         raise UsageError(
@@ -58,22 +61,25 @@ def load(
             f"{base}@{there[0]}[:80%],{there[0]}[80%:]"
         )
     source = _source(base, builder, layout, "train")
-    choice = split_names.choose(
+    chosen, words = split_names.choose(
         {role: split for split in there if (role := split_names.role(split))},
         describe=lambda split: f"the split {split}",
         # The answers to the test splits of contests are kept secret.
         answered=lambda split: tfds_records.annotated(Records(builder, split), layout),
     )
-    if choice.test is not None:
-        tested = _source(base, builder, layout, choice.test)
-        return Splits(source, tested._replace(choice=choice.words))
+    if chosen:
+        declared = (
+            _source(base, builder, layout, split)._replace(choice=choice)
+            for split, choice in zip(chosen, words, strict=True)
+        )
+        return Splits(source, *declared)
     unread = [split for split in there if split_names.mentions(split)]
     if unread := [split for split in unread if split_names.role(split) is None]:
         raise UsageError(
             f"dataset {name!r} has the splits {', '.join(map(repr, there))}: say what "
             f"to train and to test on, such as {base}@train,{unread[0]}"
         )
-    return with_test(source, base, choice.words)
+    return with_test(source, base, words[0])
 
 
 def prepare(
@@ -125,16 +131,17 @@ def _parse(name: str) -> tuple[str, tuple[str, ...]]:
     """`name@train,test` in parts; TFDS's own names have no `@`."""
     base, at, splits = name.partition("@")
     parts = tuple(part.strip() for part in splits.split(",")) if at else ()
-    if at and not (len(parts) == 2 and all(parts)):
+    if at and not (len(parts) in (2, 3) and all(parts)):
         raise UsageError(
             f"{name!r} does not say what to train and to test on: write the two after "
-            f"the @, such as {base}@train[:90%],train[90%:]"
+            f"the @, such as {base}@train[:90%],train[90%:], or three, that for "
+            "validation in the middle"
         )
     return base, parts
 
 
-def _chosen(name: str, builder: Any, splits: tuple[str, ...]) -> tuple[str, ...]:
-    """The splits of a name, once they are there and share no example."""
+def _check_chosen(name: str, builder: Any, splits: tuple[str, ...]) -> None:
+    """Raises `UsageError` unless splits of a name are there and share no example."""
     examples = []
     for split in splits:
         try:
@@ -154,18 +161,17 @@ def _chosen(name: str, builder: Any, splits: tuple[str, ...]) -> tuple[str, ...]
                 for file in info.file_instructions
             }
         )
-    train, test = examples
-    shared = sum(
-        len(range(max(part.start, of.start), min(part.stop, of.stop)))
-        for path, part in train.items()
-        for of in [test.get(path, range(0))]
-    )
-    if shared:
-        raise UsageError(
-            f"dataset {name!r} would be tested on {shared:,} examples that it is "
-            "trained on: choose splits that share none"
+    for first, second in itertools.combinations(range(len(splits)), 2):
+        shared = sum(
+            len(range(max(part.start, of.start), min(part.stop, of.stop)))
+            for path, part in examples[first].items()
+            for of in [examples[second].get(path, range(0))]
         )
-    return splits
+        if shared:
+            raise UsageError(
+                f"dataset {name!r} has {shared:,} examples in {splits[first]} and in "
+                f"{splits[second]}: choose splits that share none"
+            )
 
 
 def _source(name: str, builder: Any, layout: Layout, split: str) -> Source:

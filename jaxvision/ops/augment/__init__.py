@@ -14,7 +14,7 @@ which may be traced where it says so, and so can grow during training.
 - windows: `pad`, `random_shift`, `random_crop`, `random_resized_crop`,
   `central_crop`, `resize`
 - warps: `random_affine`, `random_rotation`, `random_translation`, `random_zoom`,
-  `random_shear`, `random_perspective`; `warp` by known matrices
+  `random_shear`, `random_perspective`, `random_elastic`; `warp` by known matrices
 - colours: `colour_jitter`, `random_greyscale`
 - blur and noise: `gaussian_blur`, `gaussian_noise`
 - covering: `cutout`, `random_erasing`
@@ -43,6 +43,7 @@ from jaxvision.ops.augment.crop import (
     random_shift,
     resize,
 )
+from jaxvision.ops.augment.elastic import random_elastic
 from jaxvision.ops.augment.erase import cutout, random_erasing
 from jaxvision.ops.augment.flip import horizontal_flip, random_flip, vertical_flip
 from jaxvision.ops.augment.mix import cutmix, mixup
@@ -80,6 +81,7 @@ __all__ = [
     "rand_augment",
     "random_affine",
     "random_crop",
+    "random_elastic",
     "random_erasing",
     "random_flip",
     "random_greyscale",

@@ -46,6 +46,9 @@ def gallery(batch: Batch, num_classes: int) -> dict[str, Shown]:
         ),
         "random_shear": Shown(augment.random_shear, (0.1, 0.3, 0.6)),
         "random_perspective": Shown(augment.random_perspective, (0.2, 0.5, 0.8)),
+        "random_elastic": Shown(
+            augment.random_elastic, (side / 50, side / 20, side / 10), " pixels"
+        ),
         "colour_jitter: brightness": Shown(
             lambda s: augment.colour_jitter(s, 0, 0, 0, probability=1), (0.2, 0.4, 0.8)
         ),

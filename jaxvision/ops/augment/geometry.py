@@ -91,12 +91,19 @@ def _shapes_agree(batch: Batch) -> list[Rule]:
     height, width = batch["image"].shape[1:3]
     return [
         (
-            batch[name].shape[-2:] == (height, width),
-            f"{name} must have the {height}×{width} pixels of the image, got "
-            f"{'×'.join(map(str, batch[name].shape[-2:]))}",
-        )
-        for name in ("segmentation", "instances")
-        if name in batch
+            "taken" not in batch,
+            "annotations belong to the original images (a canvas), so that nothing "
+            "may move with what the network sees: move it by the crop",
+        ),
+        *(
+            (
+                batch[name].shape[-2:] == (height, width),
+                f"{name} must have the {height}×{width} pixels of the image, got "
+                f"{'×'.join(map(str, batch[name].shape[-2:]))}",
+            )
+            for name in ("segmentation", "instances")
+            if name in batch and "taken" not in batch
+        ),
     ]
 
 

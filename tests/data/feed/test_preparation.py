@@ -14,7 +14,9 @@ from jaxvision.data.feed.crops import (
     Crop,
     central_crop,
     letterbox,
+    padded,
     random_resized_crop,
+    random_scaled_crop,
     resized_crop,
     stretch,
     uncropped,
@@ -205,6 +207,8 @@ EACH = [
     letterbox(12),
     uncropped((60, 80)),
     resized_crop((12, 20), resize=24),
+    random_scaled_crop((12, 20), scale=(0.1, 0.9)),
+    padded((64, 90)),
 ]
 
 

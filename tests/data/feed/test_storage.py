@@ -192,6 +192,7 @@ def test_each_repeat_is_cropped_on_its_own():
     "crop",
     [
         data.random_resized_crop((9, 14)),
+        data.random_scaled_crop((30, 45), scale=(0.3, 1.2)),
         data.letterbox((30, 20)),
         data.central_crop(7),
         data.stretch((6, 40)),

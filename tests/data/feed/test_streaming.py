@@ -23,6 +23,7 @@ from jaxvision.data.feed.crops import (
     central_crop,
     letterbox,
     random_resized_crop,
+    random_scaled_crop,
     stretch,
 )
 from jaxvision.data.files.decoding import DecodeError, decode
@@ -300,6 +301,15 @@ def test_what_never_fits_is_cut_from_the_centre():
     assert crop.choose(300, 30, never) == Box(130, 0, 40, 30)
 
 
+def test_scaled_crops_lie_in_the_image_or_around_it():
+    crop = random_scaled_crop((20, 30), scale=(0.5, 2.0))
+    last = itertools.repeat(1 - 1e-9)
+    assert crop.choose(100, 40, itertools.repeat(0.0)) == Box(0, 0, 40, 60)
+    assert crop.choose(100, 40, last) == Box(90, 25, 10, 15)
+    assert crop.choose(15, 40, iter([0.0, 0.5, 0.5])) == Box(-13, -10, 40, 60)
+    assert crop.choose(40, 60, iter([1 / 3, 0.9, 0.9])) == Box(18, 27, 20, 30)
+
+
 def test_what_is_taken_in_evaluation():
     assert central_crop(224).choose(256, 512, iter(())) == Box(16, 144, 224, 224)
     high = central_crop((200, 100), resize=1)
@@ -421,7 +431,7 @@ def test_broken_files_are_named_by_their_paths(tmp_path, workers):
     files = Annotated(paths, {"label": np.arange(SIZE, dtype=np.int32) % 2})
     (tmp_path / "test.jpg").write_bytes(FILES[0])
     test = Annotated(("test.jpg",), {"label": np.zeros(1, np.int32)})
-    source = splits("folder:x", tmp_path, files, test, "", ("a", "b"), "…").train
+    source = splits("folder:x", tmp_path, [files, test], [""], ("a", "b"), "…").train
     (tmp_path / "07.jpg").write_bytes(FILES[7][:500])
     (tmp_path / "19.jpg").unlink()
     with pytest.raises(UsageError, match=r"(?s)07\.jpg.*19\.jpg"):
@@ -519,6 +529,7 @@ def test_the_process_ends_with_batches_under_way(tmp_path):
         (lambda: random_resized_crop(16, scale=(0.5, 0.2)), "in order"),
         (lambda: random_resized_crop(16, scale=(0.0, 1.0)), "scale"),
         (lambda: random_resized_crop(16, ratio=(0.0, 1.0)), "ratio"),
+        (lambda: random_scaled_crop(16, scale=(2.0, 1.0)), "factors in order"),
         (lambda: train(crop=None), "differ in size: give the pipeline a crop"),
         (lambda: train(storage="memory"), "takes images as they are"),
         (lambda: train(storage="grain"), "auto, memory or stream, got 'grain'"),

@@ -182,8 +182,8 @@ LAYOUTS += [yolo_folders, yolo_beside, yolo_declared, yolo_halves, yolo_lists]
 
 
 def numbers_of(splits: Splits) -> list[list[int]]:
-    """The numbers of the images of both splits."""
+    """The numbers of the images of each split, in the order of `Splits`."""
     found = []
-    for source in splits:
+    for source in filter(None, splits):
         found.append(sorted(int(Path(path).stem) for path in source.encoded.paths))
     return found

@@ -21,13 +21,20 @@ def load(tmp_path):
     return load
 
 
-@pytest.mark.parametrize("naming", NAMINGS[:-1])
+@pytest.mark.parametrize("naming", NAMINGS)
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_splits_by_any_naming(load, naming, save):
-    arrays = (IMAGES[:7], LABELS[:7], IMAGES[7:], LABELS[7:])
-    train, test = load(save, **dict(zip(naming, arrays, strict=True)))
+    parts = {"train": slice(0, 7), "test": slice(7, None), "val": slice(2, 4)}
+    arrays = {
+        form.format(split): array[part]
+        for split, part in parts.items()
+        for form, array in zip(naming, (IMAGES, LABELS), strict=True)
+    }
+    train, test, validation = load(save, **arrays)
     assert train.name.endswith("set.npz:train")
-    assert (train.size, test.size) == (7, 3)
+    assert (train.size, test.size, validation.size) == (7, 3, 2)
+    assert validation.read()["label"].tolist() == LABELS[2:4].tolist()
+    assert f"{naming[0].format('val')} and" in validation.choice
     assert train.image_shape == (6, 8, 3)
     assert train.class_names == test.class_names == ("0", "1", "2")
     np.testing.assert_array_equal(train.read()["image"], IMAGES[:7])
@@ -38,7 +45,7 @@ def test_splits_by_any_naming(load, naming, save):
 
 
 def test_without_a_test_split_a_fifth_is_held_out(load):
-    train, test = load(image=IMAGES, label=LABELS)
+    train, test, _ = load(image=IMAGES, label=LABELS)
     assert (train.size, test.size) == (8, 2)
     together = np.concatenate([train.read()["image"], test.read()["image"]])
     assert {image.tobytes() for image in together} == {i.tobytes() for i in IMAGES}
@@ -48,7 +55,7 @@ def test_without_a_test_split_a_fifth_is_held_out(load):
 @pytest.mark.parametrize("shape", [(10, 6, 8), (10, 6, 8, 1)])
 def test_greyscale_and_labels_in_a_column(load, shape):
     images = IMAGES[..., 0].reshape(shape)
-    train, _ = load(image=images, label=LABELS[:, None].astype(np.uint8))
+    train, *_ = load(image=images, label=LABELS[:, None].astype(np.uint8))
     assert train.image_shape == (6, 8, 1)
     assert train.read()["image"].shape == (8, 6, 8, 1)
     assert train.targets()["label"].shape == (8,)
@@ -61,7 +68,7 @@ def test_whole_numbers_may_be_floats(load):
 
 
 def test_class_names_of_the_file(load):
-    train, _ = load(image=IMAGES, label=LABELS, class_names=["cat", "cow", "dog"])
+    train, *_ = load(image=IMAGES, label=LABELS, class_names=["cat", "cow", "dog"])
     assert train.class_names == ("cat", "cow", "dog")
 
 
@@ -111,6 +118,15 @@ def test_a_test_split_that_does_not_fit(load):
         load(**arrays, x_test=IMAGES[:, :5], y_test=LABELS + 1)
     assert "y_test holds 3, out of range" in str(caught.value)
     assert "differ in shape: (6, 8, 3) and (5, 8, 3)" in str(caught.value)
+
+
+def test_validation_is_tested_on_where_nothing_else_can_be(load):
+    arrays = dict(x_train=IMAGES, y_train=LABELS, x_test=IMAGES[:1])
+    splits = load(**arrays, x_valid=IMAGES[:2], y_valid=LABELS[:2])
+    assert (splits.test.size, splits.validation) == (2, None)
+    assert "x_test and y_test has no annotations" in splits.test.choice
+    with pytest.raises(UsageError, match="y_valid holds 4, out of range"):
+        load(**arrays, y_test=LABELS[:1], x_valid=IMAGES[:1], y_valid=LABELS[4:5] + 3)
 
 
 def test_other_names(load):

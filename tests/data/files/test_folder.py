@@ -68,7 +68,7 @@ def refused(root: Path) -> str:
 
 
 def test_the_splits_that_are_there_are_used(split_pets):
-    train, test = load(split_pets)
+    train, test, _ = load(split_pets)
     assert train.name == f"folder:{split_pets}:train"
     assert (train.size, test.size) == (15, 4)
     assert train.image_shape == test.image_shape == (6, 8, 3)
@@ -83,7 +83,7 @@ def test_the_splits_that_are_there_are_used(split_pets):
 
 
 def test_labels_and_files_come_without_decoding(split_pets):
-    train, _ = load(split_pets)
+    train, *_ = load(split_pets)
     assert train.targets()["label"].tolist() == train.read()["label"].tolist()
     encoded = pickle.loads(pickle.dumps(train.encoded))
     images = [decode(encoded(i), 3) for i in range(train.size)]
@@ -91,7 +91,7 @@ def test_labels_and_files_come_without_decoding(split_pets):
 
 
 def test_a_fifth_of_each_class_becomes_the_test_where_there_is_none(pets):
-    train, test = load(pets)
+    train, test, _ = load(pets)
     assert (train.size, test.size) == (12, 3)
     assert np.bincount(test.targets()["label"]).tolist() == [2, 1]
     assert sorted(levels(train) + levels(test)) == [*range(10), *range(100, 105)]
@@ -140,7 +140,7 @@ def test_every_extension_counts_in_any_case_and_nothing_else(tmp_path):
     put(tmp_path / "y" / ".cache" / "1.png")
     (tmp_path / "y" / "notes.txt").write_text("no image")
     (tmp_path / ".git").mkdir()
-    train, test = load(tmp_path)
+    train, test, _ = load(tmp_path)
     assert train.size + test.size == 11 + 1
     assert train.class_names == ("x", "y")
 
@@ -153,7 +153,7 @@ def test_links_are_followed_once(pets):
     (pets / "cat" / "back").symlink_to(pets / "cat")
     (pets / "cat" / "more").symlink_to(pets.parent / "more")
     (outside / "round").symlink_to(outside)
-    train, test = load(pets)
+    train, test, _ = load(pets)
     assert train.class_names == ("cat", "cow", "dog")
     numbers = [*range(10), 7, 8, *range(100, 105)]
     assert sorted(levels(train) + levels(test)) == sorted(numbers)
@@ -196,7 +196,7 @@ def test_rotated_images_count_as_they_are_seen(pets):
 @pytest.mark.parametrize("size", [(80, 60), (8, 60), (80, 6)])
 def test_images_of_many_sizes_cannot_be_one_array(pets, size):
     put(pets / "cat/large.png", size=size)
-    train, _ = load(pets)
+    train, *_ = load(pets)
     assert train.image_shape == (None, None, 3)
     with pytest.raises(UsageError, match=r"differ in size.*streams"):
         train.read()
@@ -272,7 +272,7 @@ def test_broken_files_are_all_named_before_anything_is_read(pets):
 def test_excluded_files_are_no_part_of_the_set(pets):
     (pets / "cat/empty.png").write_bytes(b"")
     (pets / "exclude.txt").write_text("# broken\n\ncat/empty.png\n./dog/4.png\n")
-    train, test = load(pets)
+    train, test, _ = load(pets)
     assert train.size + test.size == 14
     assert 104 not in levels(train) + levels(test)
 
@@ -292,7 +292,7 @@ def test_of_many_broken_files_the_list_goes_where_it_can_be_appended(pets):
     assert "broken20" not in message
     file = Path(message.split("all are listed in ")[1].split("\n")[0])
     (pets / "exclude.txt").write_text(file.read_text())
-    train, test = load(pets)
+    train, test, _ = load(pets)
     assert train.size + test.size == 15
 
 
@@ -317,7 +317,7 @@ def test_damaged_pixels_are_named_all_at_once_when_read(damaged):
 
 
 def test_verify_names_them_for_those_who_stream(damaged):
-    train, test = load(damaged)
+    train, test, _ = load(damaged)
     verify(test)
     part, _ = carve(train, 2)
     with pytest.raises(UsageError, match="2 of 15 images"):
@@ -364,7 +364,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(pets, monkeypatch):
 
 @pytest.mark.skipif(not TINY_IMAGENET.is_dir(), reason=f"no {TINY_IMAGENET}")
 def test_tiny_imagenet():
-    train, test = load(TINY_IMAGENET)
+    train, test, _ = load(TINY_IMAGENET)
     assert (train.size, test.size) == (10_000, 1_000)
     assert train.image_shape == (64, 64, 3)
     assert train.class_names[:2] == ("goldfish", "centipede")

@@ -349,7 +349,7 @@ def check(kind: str, root: Path) -> None:
     names = splits.train.class_names
     assert len(set(names)) == len(names) > 0
     assert all(name and fields.name(name) == name for name in names), names
-    for source in splits:
+    for source in splits.there().values():
         assert source.size > 0
         arrays = source.targets() if source.targets else {}
         if kind in (

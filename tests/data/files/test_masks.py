@@ -66,7 +66,7 @@ def refused(root: Path) -> str:
 
 
 def test_numbers_come_as_they_are_in_both_ways(cells):
-    train, test = load(cells)
+    train, test, _ = load(cells)
     assert (train.size, test.size) == (5, 2)
     assert train.image_shape == (6, 8, 3)
     assert train.class_names == test.class_names == ("0", "1", "2")
@@ -85,7 +85,7 @@ def test_splits_may_be_inside_and_files_in_folders(tmp_path):
         mask(tmp_path / f"masks/train/a/{i}.png", numbers(i))
     photo(tmp_path / "images/test/a/0.png")
     mask(tmp_path / "masks/test/a/0.png", numbers(7))
-    train, test = load(tmp_path)
+    train, test, _ = load(tmp_path)
     assert (train.size, test.size) == (5, 1)
     np.testing.assert_array_equal(test.read()["segmentation"][0], numbers(7))
 
@@ -94,7 +94,7 @@ def test_a_fifth_is_held_out_with_its_masks(tmp_path):
     for i in range(10):
         photo(tmp_path / f"images/{i}.png", level=i)
         mask(tmp_path / f"masks/{i}.png", numbers(i))
-    train, test = load(tmp_path)
+    train, test, _ = load(tmp_path)
     assert (train.size, test.size) == (8, 2)
     for source in (train, test, *carve(train, 3)):
         data = source.read()
@@ -108,7 +108,7 @@ def test_a_fifth_is_held_out_with_its_masks(tmp_path):
 def test_images_of_several_sizes_are_streamed(cells):
     photo(cells / "train/images/9.jpg", size=(3, 4))
     mask(cells / "train/masks/9.png", np.ones((4, 3)))
-    train, _ = load(cells)
+    train, *_ = load(cells)
     assert train.image_shape == (None, None, 3)
     assert train.maps(5)["segmentation"].shape == (4, 3)
 
@@ -121,6 +121,61 @@ def test_a_test_split_without_masks_is_none(cells):
 def test_classes_may_have_names(cells):
     (cells / "classes.txt").write_text("background\ncell wall\nnucleus\n")
     assert load(cells).train.class_names == ("background", "cell wall", "nucleus")
+
+
+@pytest.mark.parametrize("name", ["labels", "annotations", "Labels"])
+def test_the_folder_of_the_masks_may_be_called_otherwise(cells, name):
+    (cells / "train/masks").rename(cells / "train" / name)
+    assert [source.size for source in load(cells)[:2]] == [5, 2]
+    (cells / "train/labels").mkdir(exist_ok=True)
+    (cells / "train/annotations").mkdir(exist_ok=True)
+    message = refused(cells)
+    assert "annotations/: call that which belongs to images/ masks/" in message
+    (cells / "train" / name).rename(cells / "train/masks")
+    assert load(cells).train.size == 5
+
+
+@pytest.mark.parametrize(
+    ("names", "classes", "of_numbers"),
+    [
+        ("a\nb\nVoid\n", ("a", "b"), (0, 1, 255)),
+        ("unlabelled\na\nb\n", ("a", "b"), (255, 0, 1)),
+        ("a\nignore\nb\n", ("a", "b"), (0, 255, 1)),
+    ],
+)
+def test_a_class_called_void_is_unknown(cells, names, classes, of_numbers):
+    (cells / "classes.txt").write_text(names)
+    train, test, _ = load(cells)
+    assert train.class_names == classes
+    table = np.array([*of_numbers, *[255] * 253], np.uint8)
+    for source, first in ((train, 0), (test, 10)):
+        maps = pickle.loads(pickle.dumps(source.maps))
+        np.testing.assert_array_equal(
+            maps(0)["segmentation"], table[numbers(first)], strict=True
+        )
+    # What is beyond all names is still an error, and so is one class.
+    mask(cells / "val/masks/10.png", numbers(0) * (numbers(0) < 3) + 1)
+    assert "val/masks/10.png holds 3, and there are 3 classes" in refused(cells)
+    (cells / "classes.txt").write_text("void\na\nunknown\n")
+    mask(cells / "val/masks/10.png", numbers(0))
+    assert "hold 1 class (a), and classification needs two" in refused(cells)
+
+
+def test_all_three_splits_are_checked_alike(cells):
+    for i in range(20, 23):
+        photo(cells / f"test/images/{i}.jpg")
+        mask(cells / f"test/masks/{i}.png", numbers(i))
+    assert [source.size for source in load(cells)] == [5, 3, 2]
+    (cells / "classes.txt").write_text("a\nb\nc\nd\n")
+    mask(cells / "val/masks/11.png", np.full((6, 8), 3))
+    assert "class d is in the validation split and not in the" in refused(cells)
+    (cells / "classes.txt").unlink()
+    mask(cells / "val/masks/11.png", numbers(11)[1:])
+    assert "its mask val/masks/11.png 5×8" in refused(cells)
+    (cells / "val/masks/11.png").unlink()
+    assert "val/images/11.jpg has no mask in val/masks/" in refused(cells)
+    (cells / "exclude.txt").write_text("val/images/11.jpg\n")
+    assert load(cells).validation.size == 1
 
 
 def test_classes_without_an_example_are_warned_of(cells):
@@ -139,7 +194,7 @@ def test_colours_stand_for_classes(tmp_path):
         shown = np.minimum(numbers(i), 2)
         mask(tmp_path / f"masks/{i}.png", table[shown], mode="RGB")
     (tmp_path / "label_colors.txt").write_text(COLOURS)
-    train, _ = load(tmp_path)
+    train, *_ = load(tmp_path)
     assert train.class_names == ("Animal", "Archway")
     wanted = np.where(numbers(0) < 2, numbers(0), 255)
     np.testing.assert_array_equal(train.maps(0)["segmentation"], wanted)
@@ -177,7 +232,7 @@ def test_pascal_voc(tmp_path):
     (lists / "test.txt").write_text("9\n")
     (tmp_path / "classes.txt").write_text("not looked at")
     with pytest.warns(UserWarning, match="no example of 18 of the 21 classes"):
-        train, test = load(tmp_path / "VOCdevkit")
+        train, test, _ = load(tmp_path / "VOCdevkit")
     assert train.class_names[:3] == ("background", "aeroplane", "bicycle")
     assert (train.size, test.size) == (2, 1)
     np.testing.assert_array_equal(train.maps(1)["segmentation"], numbers(2))
@@ -267,6 +322,12 @@ def test_one_class_only(tmp_path, level):
     assert load(tmp_path).train.class_names == ("no", "yes")
 
 
+def test_a_test_split_of_which_nothing_is_known(cells):
+    for i in (10, 11):
+        mask(cells / f"val/masks/{i}.png", np.full((6, 8), 255))
+    assert "no pixel of the test masks is of a class: all are 255" in refused(cells)
+
+
 def test_a_class_that_only_the_test_has(cells):
     (cells / "classes.txt").write_text("a\nb\nc\nd\n")
     mask(cells / "val/masks/10.png", np.full((6, 8), 3))
@@ -296,7 +357,7 @@ def test_files_that_are_no_masks(cells):
 
 
 def test_a_mask_damaged_later_is_named_when_its_turn_comes(cells):
-    train, _ = load(cells)
+    train, *_ = load(cells)
     (cells / "train/masks/1.png").write_bytes(b"no image")
     mask(cells / "train/masks/3.png", numbers(0)[1:])
     with pytest.raises(UsageError) as caught:

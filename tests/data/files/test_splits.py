@@ -73,14 +73,15 @@ def test_no_image_is_in_two_splits_and_none_that_is_declared_is_left_out(
         assert any(all(name in message for name in each) for each in wrong)
         return
     loaded = load(layout, splits)
-    trained, tested = numbers_of(loaded)
-    declared = roles["test"] or roles["validation"]
+    declared = [called for called in (roles["test"], roles["validation"]) if called]
     if declared:
-        wanted = [n for name in declared for n in splits[name]]
-        assert (trained, tested) == (list(range(10)), wanted)
-        assert declared[0] in loaded.test.choice or layout is csv
-        assert "as declared" in loaded.test.choice
+        wanted = [[n for name in called for n in splits[name]] for called in declared]
+        assert numbers_of(loaded) == [list(range(10)), *wanted]
+        for source, called in zip(loaded[1:], declared, strict=False):
+            assert called[0] in source.choice or layout is csv
+            assert source.choice.endswith(", as declared")
     else:
+        trained, tested = numbers_of(loaded)
         assert len(tested) == 2
         assert sorted(trained + tested) == list(range(10))
         assert "2 of 10 examples at random (seed 0)" in loaded.test.choice
@@ -217,6 +218,30 @@ def test_links_give_no_image_to_two_splits(tmp_path):
     (tmp_path / "val/a").symlink_to(tmp_path / "train/a")
     with pytest.raises(UsageError, match="tested on 2 images that it is trained on"):
         registry.load(f"folder:{tmp_path}")
+
+
+def test_validation_shares_no_image_with_another_split(tmp_path):
+    folder(tmp_path, {"train": range(4), "test": range(4, 6), "val": range(6, 8)})
+    assert numbers_of(registry.load(f"folder:{tmp_path}"))[2] == [6, 7]
+    link = tmp_path / "val/a/6.png"
+    for path, use in (("train/a/0.png", "trained on"), ("test/a/4.png", "tested on")):
+        link.unlink()
+        link.symlink_to(tmp_path / path)
+        with pytest.raises(UsageError, match=f"validated on 1 images that it is {use}"):
+            registry.load(f"folder:{tmp_path}")
+
+
+def test_validation_without_annotations_chooses_nothing(tmp_path):
+    masks(tmp_path, {"train": range(10), "test": range(10, 12), "val": range(12, 14)})
+    for path in (tmp_path / "val/masks").iterdir():
+        path.unlink()
+    (tmp_path / "val/masks").rmdir()
+    loaded = registry.load(f"masks:{tmp_path}")
+    assert loaded.validation is None
+    assert loaded.test.choice == (
+        "the folder test/images/, as declared; the folder val/images/ has no "
+        "annotations of these classes"
+    )
 
 
 @pytest.mark.parametrize("system", ["@eaDir", "$RECYCLE.BIN", "__MACOSX", ".trash"])

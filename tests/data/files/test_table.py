@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxvision.data import registry
+from jaxvision.data import label_counts, registry
 from jaxvision.errors import UsageError
 
 
@@ -51,7 +51,8 @@ SPLIT = """path,label,split
 
 
 def test_rows_go_where_they_say(folder):
-    train, test = load_csv(folder, SPLIT)
+    train, test, validation = load_csv(folder, SPLIT)
+    assert levels(validation) == [5]
     assert train.name == f"csv:{folder / 'table.csv'}:train"
     assert train.class_names == ("cat", "dog")
     assert train.image_shape == (6, 8, 3)
@@ -71,7 +72,7 @@ def test_validation_takes_the_place_of_a_missing_test(folder):
 
 def test_without_splits_a_fifth_is_held_out(folder):
     text = "path,label\n" + "".join(f"{i}.png,{'ab'[i % 2]}\n" for i in range(10))
-    train, test = load_csv(folder, text)
+    train, test, _ = load_csv(folder, text)
     assert (train.size, test.size) == (8, 2)
     assert np.bincount(test.targets()["label"]).tolist() == [1, 1]
     assert sorted(levels(train) + levels(test)) == list(range(10))
@@ -81,7 +82,8 @@ def test_without_splits_a_fifth_is_held_out(folder):
 def test_json_lines_say_the_same_as_csv(folder):
     columns, *lines = [line.split(",") for line in SPLIT.splitlines()]
     rows = [dict(zip(columns, line, strict=True)) for line in lines]
-    for a, b in zip(load_csv(folder, SPLIT), load_jsonl(folder, rows), strict=True):
+    both = load_csv(folder, SPLIT), load_jsonl(folder, rows)
+    for a, b in zip(*both, strict=True):
         assert (levels(a), a.targets()["label"].tolist()) == (
             levels(b),
             b.targets()["label"].tolist(),
@@ -95,7 +97,7 @@ def test_numbers_are_sorted_by_value_and_renumbered_from_0(folder):
     rows = [{"path": f"{i}.png", "label": k} for i, k in enumerate(labels)]
     for splits in (load_csv(folder, text), load_jsonl(folder, rows)):
         assert splits.train.class_names == ("1", "2", "10")
-        for source in splits:
+        for source in splits.there().values():
             want = [{1: 0, 2: 1, 10: 2}[labels[i]] for i in levels(source)]
             assert source.targets()["label"].tolist() == want
 
@@ -103,7 +105,7 @@ def test_numbers_are_sorted_by_value_and_renumbered_from_0(folder):
 def test_spreadsheets_write_a_byte_order_mark_and_columns_of_their_own(folder):
     text = 'path,id,label\n0.png,7,"cat, tabby"\n1.png,8,dog\n'
     text += "".join(f"{i}.png,9,dog\n" for i in range(2, 8))
-    train, _ = load_csv(folder, text, "utf-8-sig")
+    train, *_ = load_csv(folder, text, "utf-8-sig")
     assert train.class_names == ("cat, tabby", "dog")
 
 
@@ -218,7 +220,7 @@ MULTI = """path,labels,split
 
 
 def test_several_labels_become_presence(folder):
-    train, test = load_csv(folder, MULTI)
+    train, test, _ = load_csv(folder, MULTI)
     assert train.class_names == ("bird", "cat", "dog")
     assert train.targets().keys() == {"presence"}
     assert train.targets()["presence"].tolist() == [[0, 1, 1], [0, 0, 0], [1, 0, 1]]
@@ -234,7 +236,9 @@ def test_lists_in_json_lines_say_the_same(folder):
         {"path": "4.png", "labels": ["bird", "dog"], "split": "train"},
         {"path": "2.png", "labels": ["cat"], "split": "test"},
     ]
-    for a, b in zip(load_csv(folder, MULTI), load_jsonl(folder, rows), strict=True):
+    for a, b in zip(
+        load_csv(folder, MULTI)[:2], load_jsonl(folder, rows)[:2], strict=True
+    ):
         assert a.class_names == b.class_names
         for key, array in a.read().items():
             np.testing.assert_array_equal(array, b.read()[key])
@@ -242,12 +246,45 @@ def test_lists_in_json_lines_say_the_same(folder):
 
 def test_of_several_labels_one_class_alone_may_be_there_or_not(folder):
     text = "path,labels\n" + "".join(f"{i}.png,{'7' * (i % 2)}\n" for i in range(10))
-    train, test = load_csv(folder, text)
+    train, test, _ = load_csv(folder, text)
     assert train.class_names == ("7",)
     assert (train.size, test.size) == (8, 2)
     np.testing.assert_array_equal(
         train.targets()["presence"][:, 0], np.array(levels(train)) % 2
     )
+
+
+def test_labels_may_be_unknown(folder):
+    rows = [
+        {"path": "3.png", "labels": ["dog", "cat"], "unknown": ["bird"]},
+        {"path": "1.png", "labels": [], "unknown": []},
+        {"path": "4.png", "labels": ["bird"]},
+        {"path": "2.png", "labels": ["cat"], "split": "test", "unknown": ["dog"]},
+    ]
+    rows = [{"split": "train"} | row for row in rows]
+    train, test, _ = load_jsonl(folder, rows)
+    assert train.targets()["presence"].tolist() == [[255, 1, 1], [0, 0, 0], [1, 0, 0]]
+    assert test.targets()["presence"].tolist() == [[0, 1, 255]]
+    text = "path,labels,unknown,split\n" + "".join(
+        f"{row['path']},{';'.join(row['labels'])},{';'.join(row.get('unknown', []))},"
+        f"{row['split']}\n"
+        for row in rows
+    )
+    for one, other in zip(load_csv(folder, text)[:2], (train, test), strict=True):
+        found, expected = (each.targets()["presence"] for each in (one, other))
+        np.testing.assert_array_equal(found, expected)
+    counts = label_counts(train)
+    assert counts.positives.tolist() == [1, 1, 1]
+    assert counts.known.tolist() == [2, 3, 3]
+
+    rows[0]["unknown"] = ["cat", "cow"]
+    assert refused(load_jsonl, folder, rows)[1:] == [
+        "  line 1: in labels and in unknown: cat"
+    ]
+    rows[0]["unknown"] = ["cow"]
+    assert refused(load_jsonl, folder, rows)[1:] == [
+        "  line 1: no training image has the label 'cow'"
+    ]
 
 
 def test_what_is_wrong_with_several_labels(folder):

@@ -77,9 +77,10 @@ def lines(message: str) -> list[str]:
 
 
 def test_boxes_count_from_one_and_contain_their_last_pixels(devkit):
-    train, test = load(devkit.parent)
+    (devkit / "ImageSets/Main/val.txt").unlink()
+    train, test, validation = load(devkit.parent)
     assert train.name == f"voc:{devkit.parent}:train"
-    assert (train.size, test.size) == (3, 1)
+    assert (train.size, test.size, validation) == (3, 1, None)
     assert train.class_names == ("cat", "dog")
     targets = train.targets()
     assert targets["boxes"].tolist() == [
@@ -93,21 +94,28 @@ def test_boxes_count_from_one_and_contain_their_last_pixels(devkit):
     assert train.maps is None
 
 
+def test_all_lists_are_used_where_they_are_annotated(devkit):
+    assert [source.size for source in load(devkit)] == [2, 1, 1]
+    assert load(devkit).validation.choice == (
+        "the list ImageSets/Main/val.txt, as declared"
+    )
+
+
 def test_without_annotations_of_test_there_are_train_and_val(devkit):
     (devkit / "Annotations/d.xml").unlink()
-    train, test = load(devkit)
+    train, test, _ = load(devkit)
     assert (train.size, test.size) == (2, 1)
     assert test.targets()["classes"].tolist() == [[1, -1]]
     (devkit / "ImageSets/Main/val.txt").unlink()
     (devkit / "ImageSets/Main/train.txt").unlink()
-    train, test = load(devkit)
+    train, test, _ = load(devkit)
     assert (train.size, test.size) == (2, 1)
 
 
 def test_without_lists_all_are_split(devkit):
     for path in (devkit / "ImageSets/Main").iterdir():
         path.unlink()
-    train, test = load(devkit)
+    train, test, _ = load(devkit)
     assert (train.size, test.size) == (3, 1)
 
 
@@ -120,7 +128,7 @@ def test_plain_folders(tmp_path, images, splits):
         photo(inside / images / f"{n}.png")
         annotations = inside / ("annotations" if images else "")
         xml(annotations / f"{n}.xml", thing("ba"[n % 2]))
-    train, test = load(tmp_path)
+    train, test, _ = load(tmp_path)
     assert train.class_names == ("a", "b")
     assert (train.size, test.size) == (8, 2)
     if splits:
@@ -143,7 +151,7 @@ def test_masks_of_objects(devkit):
         path = devkit / f"SegmentationObject/{name}.png"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(mask).save(path)
-    train, test = load(devkit)
+    train, test, _ = load(devkit)
     maps = pickle.loads(pickle.dumps(train.maps))
     instances = maps(0)["instances"]
     assert (instances.shape, instances.dtype) == ((2, 6, 8), np.uint8)
@@ -182,9 +190,8 @@ def test_files_that_are_missing_are_named(devkit):
     assert sorted(lines(refused(devkit))) == sorted(
         [
             f"{main / 'test.txt'} lists d more than once",
-            "trainval.txt and test.txt both list c",
-            "JPEGImages/c.png and JPEGImages/c.jpg differ in extension only",
-            "JPEGImages/c.png and JPEGImages/c.jpg differ in extension only",
+            "test.txt and val.txt both list c",
+            *["JPEGImages/c.png and JPEGImages/c.jpg differ in extension only"] * 3,
             f"there is no image b in {devkit / 'JPEGImages'}",
             f"there is no file {devkit / 'Annotations/a.xml'}",
         ]
@@ -212,8 +219,8 @@ def test_annotations_that_are_none(devkit):
     broken = devkit / "Annotations/a.xml"
     assert found[0].startswith(f"{broken} is not XML, or damaged: no element found")
     assert found[1] == ("Annotations/b.xml: its root is <html> and not <annotation>")
-    assert found[2] == ("Annotations/c.xml: xmax of object 1: 'x' is not a number")
-    assert found[3] == "Annotations/d.xml: object 1 has no <bndbox>"
+    assert found[2] == "Annotations/d.xml: object 1 has no <bndbox>"
+    assert found[3] == "Annotations/c.xml: xmax of object 1: 'x' is not a number"
     xml(devkit / "Annotations/d.xml", thing(), thing(" "))
     assert "Annotations/d.xml: object 2 has no <name>" in refused(devkit)
 
@@ -224,10 +231,10 @@ def test_objects_that_cannot_be(devkit):
     xml(devkit / "Annotations/d.xml", thing(), thing("cow"))
     found = lines(refused(devkit))
     assert found == [
-        "Annotations/c.xml says 8×6 (height × width), and JPEGImages/c.jpg is 6×8, "
-        "upright",
         "Annotations/d.xml, object 2: no training image has a 'cow', and no "
         "classes.txt declares it",
+        "Annotations/c.xml says 8×6 (height × width), and JPEGImages/c.jpg is 6×8, "
+        "upright",
         "JPEGImages/a.jpg, object 2: the box 1 1 1 3 (x_min y_min x_max y_max) has no "
         "area",
         "JPEGImages/c.jpg, object 1: the box 1 1 11 3 (x_min y_min x_max y_max) is not "
@@ -239,7 +246,7 @@ def test_images_may_be_left_out(devkit):
     (devkit / "Annotations/b.xml").write_text("broken")
     assert "Annotations/b.xml" in refused(devkit)
     (devkit / "exclude.txt").write_text("JPEGImages/b.jpg\n")
-    assert load(devkit).train.size == 2
+    assert load(devkit).train.size == 1
 
 
 @pytest.mark.parametrize(
@@ -271,5 +278,6 @@ def test_suffixes_count_in_any_case(tmp_path):
 
 def test_both_spellings_of_a_name_are_one_class(devkit):
     xml(devkit / "Annotations/a.xml", thing("cafe\u0301"), thing("caf\xe9"), thing())
+    (devkit / "ImageSets/Main/val.txt").unlink()
     found = load(devkit).train
     assert found.class_names == ("caf\xe9", "cat", "dog")

@@ -61,7 +61,7 @@ def refused(path: Path) -> str:
 
 
 def test_shares_become_corners_in_pixels(pets):
-    train, test = load(pets)
+    train, test, _ = load(pets)
     assert train.class_names == ("cat", "dog")
     assert (train.size, test.size) == (3, 1)
     assert train.targets()["boxes"].tolist() == [
@@ -90,7 +90,7 @@ def test_the_yaml_may_name_other_folders(pets):
         pets / "data.yaml",
         "train: first/images\nval: second/images\nnames: {0: a, 1: b}",
     )
-    train, test = load(pets)
+    train, test, _ = load(pets)
     assert (train.size, test.size) == (3, 1)
     assert train.class_names == ("a", "b")
     write(pets / "data.yaml", "train: first/images\nval: first/images\nnames: [a, b]")
@@ -107,7 +107,7 @@ def test_texts_beside_their_images_or_in_a_folder(tmp_path, layout, names):
         write(
             tmp_path / f"{path.replace('images', 'labels')}.txt", f"{n % 2} .5 .5 1 1"
         )
-    train, test = load(tmp_path)
+    train, test, _ = load(tmp_path)
     assert (train.size, test.size) == (8, 2)
     assert train.class_names == ("cat", "dog")
 
@@ -116,7 +116,7 @@ def test_polygons(pets):
     triangle = "1 0.25 0 0.75 0 0.75 1 0.25 1"
     for text in ("train/labels/a", "train/labels/b", "valid/labels/d"):
         write(pets / f"{text}.txt", f"{triangle}\n{triangle.replace('1', '0', 1)}")
-    train, test = load(pets)
+    train, test, _ = load(pets)
     assert train.targets()["boxes"][0].tolist() == [[2, 0, 6, 6], [2, 0, 6, 6]]
     instances = train.read()["instances"]
     assert instances.shape == (3, 2, 6, 8)

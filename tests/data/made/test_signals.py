@@ -75,17 +75,23 @@ def test_sounds_of_ones_own(tones):
     assert (columns[:, :38] > 200).all() and (columns[:, 48:] == 0).all()
 
 
-@pytest.mark.parametrize("test", ["test", "val", None])
+@pytest.mark.parametrize("test", ["test", "val", "test val", None])
 def test_splits_are_found_as_in_folders_of_images(tones, test):
     (tones / "train").mkdir()
     for name in ("low", "high"):
         (tones / name).rename(tones / "train" / name)
-        if test:
-            write_wav(tones / test / name / "a.wav", tone(500))
-            write_wav(tones / test / "__MACOSX" / "a.wav", tone(500))
+        for split in (test or "").split():
+            write_wav(tones / split / name / "a.wav", tone(500))
+            write_wav(tones / split / "__MACOSX" / "a.wav", tone(500))
     splits = data.load(f"sounds:{tones}")
     assert splits.train.class_names == ("high", "low")
     assert (splits.train.size, splits.test.size) == ((10, 2) if test else (8, 2))
+    if test == "test val":
+        assert splits.validation.size == 2
+        assert splits.validation.choice == "the folder val/, as declared"
+        write_wav(tones / "val" / "other" / "a.wav", tone(500))
+        with pytest.raises(UsageError, match="class other in the validation split"):
+            data.load(f"sounds:{tones}")
 
 
 def test_a_split_is_no_class(tones):
@@ -353,7 +359,9 @@ def test_folders_that_make_no_set(tones):
     for split, classes in (("train", ("a", "b")), ("test", ("a", "c"))):
         for name in classes:
             write_wav(tones / "both" / split / name / "1.wav", tone(500))
-    with pytest.raises(UsageError, match="has class c in the test split alone"):
+    with pytest.raises(
+        UsageError, match="has class c in the test split, and not in the training"
+    ):
         data.load(f"sounds:{tones / 'both'}")
 
 

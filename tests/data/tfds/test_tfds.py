@@ -141,7 +141,7 @@ def damaged(prepared, tmp_path) -> Path:
 def test_stock_mnist_is_prepared_without_tensorflow_and_read_back(prepared):
     splits = registry.load("mnist", data_dir=str(prepared))
     assert "tensorflow" not in sys.modules
-    for split, source in splits._asdict().items():
+    for split, source in splits.there().items():
         data = source.read()
         assert source.name == f"mnist:{split}"
         assert source.size == len(DIGITS[split]["label"])
@@ -243,7 +243,7 @@ def imagenette_folder(server, tmp_path_factory, module_patch):
 def test_images_of_many_sizes_are_streamed(imagenette_folder):
     folder, files = imagenette_folder
     splits = registry.load("imagenette/160px-v2", data_dir=str(folder))
-    train, test = splits
+    train, test, _ = splits
     assert "tensorflow" not in sys.modules
     assert (train.size, test.size) == (50, 20)
     assert test.name == "imagenette/160px-v2:validation"
@@ -280,7 +280,7 @@ def test_parts_of_splits(imagenette_folder, prepared):
     folder = str(imagenette_folder[0])
     name = "imagenette/160px-v2"
     whole = registry.load(name, data_dir=folder).train
-    train, test = registry.load(f"{name}@train[:80%],train[80%:]", data_dir=folder)
+    train, test, _ = registry.load(f"{name}@train[:80%],train[80%:]", data_dir=folder)
     assert (train.size, test.size) == (40, 10)
     assert train.name == f"{name}:train[:80%]"
     labels = [part.targets()["label"] for part in (train, test)]
@@ -289,24 +289,38 @@ def test_parts_of_splits(imagenette_folder, prepared):
     digits = registry.load(
         "mnist@train[:50%]+test[:4],train[50%:]", data_dir=str(prepared)
     )
-    halves = [split.read()["image"] for split in digits]
-    images = [s.read()["image"] for s in registry.load("mnist", data_dir=str(prepared))]
+    halves = [split.read()["image"] for split in digits[:2]]
+    whole = registry.load("mnist", data_dir=str(prepared))
+    images = [split.read()["image"] for split in whole[:2]]
     np.testing.assert_array_equal(halves[1], images[0][24:])
     np.testing.assert_array_equal(
         halves[0], np.concatenate([images[0][:24], images[1][:4]])
     )
 
 
+def test_a_split_between_the_two_is_for_validation(prepared):
+    name = "mnist@train[:50%],train[50%:],test"
+    train, test, validation = registry.load(name, data_dir=str(prepared))
+    assert validation.name == "mnist:train[50%:]" and test.name == "mnist:test"
+    assert (train.choice, validation.choice) == (
+        "",
+        "the split train[50%:], as the name of the set says",
+    )
+    assert train.size == validation.size == TRAIN // 2
+
+
 @pytest.mark.parametrize(
     ("splits", "reason"),
     [
         ("train", "what to train and to test on: write the two after the @"),
+        ("train[:1],train[1:2],train[2:3],test", "or three"),
         ("train,", "what to train and to test on"),
         ("train,tset", "no split 'tset'"),
         ("train[:x],test", r"no split 'train\[:x\]'"),
         ("train[9:3],test", r"'train\[9:3\]' of dataset .* is empty"),
-        ("train,train[:10]", "tested on 10 examples that it is trained on"),
-        ("train[:60%],train[50%:]+test", "tested on 5 examples"),
+        ("train,train[:10]", r"has 10 examples in train and in train\[:10\]"),
+        ("train[:60%],train[50%:]+test", "has 5 examples in train"),
+        ("train,test[:1],test", r"has 1 examples in test\[:1\] and in test"),
     ],
 )
 def test_splits_that_cannot_be_used(splits, reason, prepared):
@@ -343,7 +357,7 @@ def test_objects_of_voc(server, tmp_path, monkeypatch):
     for part, split in (("trainval", "train"), ("test", "test")):
         tar = voc_archive(2007, split, list(objects), objects)
         server.files[f"/VOC{part}_06-Nov-2007.tar"] = tar
-    train, _ = registry.load("voc/2007", data_dir=str(tmp_path))
+    train, *_ = registry.load("voc/2007", data_dir=str(tmp_path))
     assert "tensorflow" not in sys.modules
     targets = train.targets()
     order = [len(row[row >= 0]) for row in targets["classes"]]
@@ -417,6 +431,20 @@ def test_validation_serves_as_test_where_there_is_no_test(damaged):
     test = registry.load("mnist:3.0.1", data_dir=str(damaged.parents[1])).test
     assert test.name == "mnist:3.0.1:validation"
     assert as_set(test.read()) == as_set(DIGITS["test"])
+
+
+def test_validation_beside_a_test_chooses_the_best_checkpoint(damaged):
+    def third(info):
+        info["splits"].append(info["splits"][1] | {"name": "validation"})
+
+    edit_info(damaged, third)
+    shard = next(damaged.glob("mnist-test*"))
+    shutil.copy(shard, damaged / shard.name.replace("test", "validation"))
+    splits = registry.load("mnist:3.0.1", data_dir=str(damaged.parents[1]))
+    assert splits.test.name == "mnist:3.0.1:test"
+    assert splits.validation.name == "mnist:3.0.1:validation"
+    assert splits.validation.choice == "the split validation, as declared"
+    assert as_set(splits.validation.read()) == as_set(DIGITS["test"])
 
 
 def test_a_split_that_looks_like_a_test_is_not_passed_over(damaged):

@@ -45,8 +45,7 @@ def load(name: Name) -> Splits:
     return files.splits(
         name.text,
         FAMILIES,
-        files.Labelled(paths, labels),
-        None,
+        [files.Labelled(paths, labels)],
         split_names.NOTHING.words,
         (SIDE, SIDE, 1),
         pictures,

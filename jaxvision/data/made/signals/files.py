@@ -39,26 +39,29 @@ def load(
     fifth of each class.
 
     Raises `UsageError` for another layout, fewer than two classes, and a class that is
-    empty or that only the test has.
+    empty or that the training split has not.
     """
     root = folder(name)
     wanted = _LAYOUT.format("|".join(s[1:] for s in suffixes) or "*")
-    train, (test, choice) = listing.classes_of_splits(
+    train, (others, words) = listing.classes_of_splits(
         root, lambda split: _folders(root, split, suffixes), wanted
     )
     if len(train) < 2:
         raise UsageError(f"{root} has {len(train)} classes, and needs two: {wanted}")
     if empty := [folder for folder, paths in train.items() if not paths]:
         raise UsageError(f"{root} has no file of class {', '.join(empty)}: {wanted}")
-    if test is not None and (only := sorted(test.keys() - train.keys())):
-        raise UsageError(f"{root} has class {', '.join(only)} in the test split alone")
+    for split, classes in zip(Splits._fields[1:], others, strict=False):
+        if only := sorted(classes.keys() - train.keys()):
+            raise UsageError(
+                f"{root} has class {', '.join(only)} in the {split} split, and not in "
+                "the training split"
+            )
     names = tuple(train)
     return splits(
         name.text,
         names,
-        _label(train, names),
-        None if test is None else _label(test, names),
-        choice,
+        [_label(classes, names) for classes in (train, *others)],
+        words,
         shape,
         pictures,
         root,
@@ -79,9 +82,8 @@ def folder(name: Name) -> Path:
 def splits(
     name: str,
     class_names: tuple[str, ...],
-    train: Labelled,
-    test: Labelled | None,
-    choice: str,
+    parts: Sequence[Labelled],
+    words: Sequence[str],
     shape: tuple[int, int, int],
     pictures: Pictures,
     root: Path | None = None,
@@ -89,12 +91,13 @@ def splits(
     """Files as a set; without a test split, a fifth of each class becomes it.
 
     Args:
-      choice: as `split_names.Choice.words`.
+      parts: the splits that are declared, in the order of `Splits`.
+      words: as `split_names.Choice.words`.
       root: the folder of a user's own set, which nothing may tell of splits then: see
         `split_names.check_undivided`.
     """
 
-    def source(split: str, files: Labelled) -> Source:
+    def source(split: str, files: Labelled, choice: str) -> Source:
         def targets() -> dict[str, np.ndarray]:
             return {"label": np.array(files.labels, np.int32)}
 
@@ -105,15 +108,15 @@ def splits(
             class_names=class_names,
             read=lambda: {"image": pictures(files.paths), **targets()},
             targets=targets,
+            choice=choice,
         )
 
-    if test is not None:
-        tested = source("test", test)._replace(choice=choice)
-        return Splits(source("train", train), tested)
+    if len(parts) > 1:
+        return Splits(*map(source, Splits._fields, parts, ["", *words]))
     if root is not None:
-        inside = [path.relative_to(root).as_posix() for path in train.paths]
+        inside = [path.relative_to(root).as_posix() for path in parts[0].paths]
         split_names.check_undivided(name, root, inside)
-    return with_test(source("all", train), name, choice)
+    return with_test(source("all", parts[0], ""), name, words[0])
 
 
 def package_folder(*packages: str) -> Path:

@@ -70,8 +70,7 @@ def load(name: Name) -> Splits:
     return files.splits(
         name.text,
         tuple(DRUMS),
-        files.Labelled(paths, labels),
-        None,
+        [files.Labelled(paths, labels)],
         split_names.NOTHING.words,
         (BANDS, FRAMES, 1),
         pictures,
