@@ -61,7 +61,9 @@ def test_an_object_that_overlaps_nothing_is_not_found():
     boxes = jnp.asarray([[20.0, 20.0, 90.0, 80.0], [50.0, 50.0, 50.0, 50.0]])
     quality = pairwise(iou)(boxes, inputs.boxes("b", 30))
     valid = jnp.ones(2, bool)
-    got = matching.max_iou(quality, valid, high=0.7, low=0.3, low_quality=True)
+    got = jax.jit(
+        lambda q, v: matching.max_iou(q, v, high=0.7, low=0.3, low_quality=True)
+    )(quality, valid)
     assert (got != 1).all() and (got == 0).any()
 
 
