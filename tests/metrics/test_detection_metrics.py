@@ -124,6 +124,16 @@ def test_coco_is_pycocotools(seed):
     assert np.isnan(got["per_class_ap"][-1])
 
 
+def test_of_two_that_overlap_alike_the_last_is_taken():
+    # The first box is as near to both; the second reaches only one of them.
+    for x, ap50 in ((0, 1.0), (4, 0.505)):
+        rows = one_image([(2, 0, 0.9), (x, 0, 0.8)], [(0, 0), (4, 0)])
+        rows |= {"crowd": np.zeros((1, 2)), "area": np.full((1, 2), 100.0)}
+        got = coco.compute(rows, 1)
+        assert got["ap50"] == pytest.approx(pycocotools_says(rows, 1).stats[1])
+        assert got["ap50"] == pytest.approx(ap50, abs=1e-3)
+
+
 def test_more_than_a_hundred_boxes_of_a_class():
     rows = random_rows(9, images=4, found=260, objects=30, classes=2)
     reference = pycocotools_says(rows, classes=2)

@@ -120,34 +120,43 @@ def test_padding_batches_and_images_without_objects(name, objects):
     assert none_at_all.tolist() == empty.tolist()
 
 
-def test_atss_is_its_definition(objects):
-    boxes, valid = objects
-    references = np.concatenate(
-        anchors((96, 128), MAPS, ((24,), (48,), (90,)), ((1,),) * 3)
-    )
+def atss_object_by_object(references, boxes, valid, nearest, ddof):
+    def centre(boxes):
+        return (boxes[:, :2] + boxes[:, 2:]) / 2
+
+    boxes = np.asarray(boxes)
     quality = np.asarray(pairwise(iou)(boxes, references))
-    centre = lambda b: (b[:, :2] + b[:, 2:]) / 2  # noqa: E731
     owner, best = np.full(len(references), -1), np.full(len(references), -1.0)
     ends = np.cumsum(COUNTS)
     for m in np.flatnonzero(valid):
-        gap = np.square(centre(references) - centre(np.asarray(boxes))[m]).sum(1)
+        gap = np.square(centre(references) - centre(boxes)[m]).sum(1)
         near = np.concatenate(
             [
-                start + np.argsort(gap[start:end], kind="stable")[:4]
+                start + np.argsort(gap[start:end], kind="stable")[:nearest]
                 for start, end in zip([0, *ends], ends, strict=False)
             ]
         )
-        limit = quality[m, near].mean() + quality[m, near].std(ddof=1)
+        limit = quality[m, near].mean() + quality[m, near].std(ddof=ddof)
         for n in near:
             x, y = centre(references)[n]
-            x_min, y_min, x_max, y_max = np.asarray(boxes[m])
+            x_min, y_min, x_max, y_max = boxes[m]
             inside = min(x - x_min, y - y_min, x_max - x, y_max - y) > 0.01
             if quality[m, n] >= limit and inside and quality[m, n] > best[n]:
                 owner[n], best[n] = m, quality[m, n]
-    got = jax.jit(lambda b, v: matching.atss(references, COUNTS, b, v, nearest=4))(
+    return owner
+
+
+def test_atss_is_its_definition(objects):
+    boxes, valid = objects
+    references = np.concatenate(
+        anchors((96, 128), MAPS, ((12,), (40,), (80,)), ((1,),) * 3)
+    )
+    got = jax.jit(lambda b, v: matching.atss(references, COUNTS, b, v, nearest=5))(
         boxes, valid
     )
+    owner = atss_object_by_object(references, boxes, valid, 5, ddof=1)
     assert (owner >= 0).sum() > OBJECTS
+    assert (owner != atss_object_by_object(references, boxes, valid, 5, ddof=0)).any()
     np.testing.assert_array_equal(got, owner)
     with pytest.raises(UsageError, match="levels hold 3 references"):
         matching.atss(references, [3], boxes, valid)
