@@ -317,6 +317,20 @@ def test_samples_of_too_few(matches, size, share, found, drawn):
     assert (sample.indices[~sample.valid] == 0).all()
 
 
+def test_hard_negatives_are_the_worst_of_the_background():
+    losses = jnp.asarray([0.5, 9.0, 0.1, 0.7, 0.7, 8.0, 0.7])
+    matches = jnp.asarray([-1, 3, -1, -1, -1, -2, -1])
+    for ratio, chosen in (
+        (1, [3]),
+        (2, [3, 4]),
+        (4, [0, 3, 4, 6]),
+        (9, [0, 2, 3, 4, 6]),
+    ):
+        got = matching.hard_negatives(losses, matches, ratio=ratio)
+        assert np.flatnonzero(got).tolist() == chosen
+    assert not matching.hard_negatives(losses, jnp.full(7, -1)).any()
+
+
 def test_bad_samples_are_named():
     with pytest.raises(UsageError, match="size must be at least 1"):
         matching.balanced_sample(jax.random.key(0), jnp.zeros(2, int), size=0, share=0)

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvision.ops.roi_align import roi_align, roi_align_of_levels
+from jaxvision.errors import UsageError
+from jaxvision.ops.roi_align import levels_of, roi_align, roi_align_of_levels
 from tools import box_inputs as inputs
 from tools.parity_inputs import probe
 
@@ -62,3 +63,37 @@ def test_levels_are_torchvisions():
         )
     )(MAPS, inputs.ROIS)
     close(pooled, REFERENCES["multi_scale"])
+
+
+def test_each_box_is_pooled_from_its_level():
+    boxes = jnp.asarray(
+        [[0.0, 0.0, side, side] for side in (0, 111, 112, 224, 448, 9e3)]
+    )
+    assert levels_of(boxes, (4, 8, 16, 32)).tolist() == [0, 0, 1, 2, 3, 3]
+
+
+@pytest.mark.parametrize("samples", [1, None])
+def test_boxes_that_are_nowhere_are_zero_and_halves_are_added_up_in_full(samples):
+    nowhere = jnp.asarray([[jnp.nan] * 4, [9e9] * 4, [-50.0, -50.0, -40.0, -40.0]])
+    whole = jnp.asarray([[0.0, 0.0, 128.0, 96.0]])
+    maps = jnp.full((12, 16, 2), 1.0, jnp.bfloat16)
+
+    @jax.jit
+    def pull(maps, boxes):
+        pooled, back = jax.vjp(
+            lambda x: roi_align(x, boxes, size=SIZE, scale=1 / 8, samples=samples), maps
+        )
+        return pooled, back(jnp.ones_like(pooled))[0]
+
+    pooled, gradient = pull(maps, jnp.concatenate([nowhere, whole]))
+    assert pooled.dtype == gradient.dtype == jnp.bfloat16
+    assert not pooled[:3].any() and (pooled[3] == 1).all()
+    assert gradient.astype(jnp.float32).sum() == pytest.approx(24, rel=0.02)
+
+
+def test_bad_pooling_is_named():
+    maps, boxes = MAPS[0], inputs.ROIS
+    with pytest.raises(UsageError, match="at least 1, got"):
+        roi_align(maps, boxes, size=(0, 3), scale=1)
+    with pytest.raises(UsageError, match="3 levels and 2 strides"):
+        roi_align_of_levels(MAPS, boxes, strides=(8, 16), size=SIZE)

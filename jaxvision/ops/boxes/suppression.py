@@ -139,7 +139,8 @@ def nms(
     _, kept, stay = lax.while_loop(is_left, decide_block, state)
     found = jnp.arange(outputs) < kept
     indices = jnp.where(found, stay[5, :outputs].astype(jnp.int32), 0)
-    return Kept(indices, found, jnp.where(found, scores[indices], 0))
+    best = jnp.where(found, scores[indices].astype(jnp.float32), 0)
+    return Kept(indices, found, best)
 
 
 def nms_of_classes(
@@ -185,7 +186,7 @@ def nms_of_classes(
     short = max(outputs - len(pairs), 0)
     found = jnp.pad(~ranks[:outputs] > DEAD, (0, short))
     pairs = jnp.where(found, jnp.pad(pairs[:outputs], (0, short)), 0)
-    best = jnp.where(found, scores.ravel()[pairs], 0)
+    best = jnp.where(found, scores.ravel()[pairs].astype(jnp.float32), 0)
     kept = Kept(pairs // num_classes, found, best)
     return kept, jnp.where(found, pairs % num_classes, -1)
 

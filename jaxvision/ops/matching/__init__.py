@@ -10,7 +10,7 @@ objects has nothing but background.  A batch is `jax.vmap`.
 - by places: `centre_sampling` (FCOS)
 - by the cost of predictions: `simota` (YOLOX), `hungarian` (DETR)
 - crowds: `in_crowd` tells which references lie in one
-- as many of each kind as wanted: `balanced_sample`
+- as many of each kind as wanted: `balanced_sample` (R-CNN), `hard_negatives` (SSD)
 """
 
 from jaxvision.ops.matching.atss import atss
@@ -24,7 +24,7 @@ from jaxvision.ops.matching.matches import (
     in_crowd,
 )
 from jaxvision.ops.matching.overlap import best_and_above, max_iou
-from jaxvision.ops.matching.sampling import Sample, balanced_sample
+from jaxvision.ops.matching.sampling import Sample, balanced_sample, hard_negatives
 from jaxvision.ops.matching.simota import simota
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "centre_sampling",
     "findable",
     "gather",
+    "hard_negatives",
     "hungarian",
     "in_crowd",
     "max_iou",

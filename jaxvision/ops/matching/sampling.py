@@ -62,3 +62,22 @@ def balanced_sample(key: Array, matches: Array, *, size: int, share: float) -> S
     second = background[jnp.clip(slot - found, 0, len(background) - 1)]
     indices = jnp.where(positive, first, jnp.where(valid, second, 0))
     return Sample(indices, positive, valid)
+
+
+def hard_negatives(losses: Array, matches: Array, *, ratio: float = 3.0) -> Array:
+    """Bool [N]: the background with the highest losses, so much of it for each object.
+
+    Liu et al. 2016, SSD, https://arxiv.org/abs/1512.02325, section 2.2, "Hard negative
+    mining".  The first of equal losses counts.
+
+    Args:
+      losses: [N], of the class.
+      matches: int32 [N], see `ops.matching`.
+      ratio: background for each reference that has an object.
+    """
+    wanted = ratio * jnp.sum(matches >= 0, dtype=jnp.float32)
+    background = matches == BACKGROUND
+    order = jnp.argsort(jnp.where(background, -losses, jnp.inf), stable=True)
+    rank = jnp.zeros(len(order), jnp.float32)
+    rank = rank.at[order].set(jnp.arange(len(order), dtype=jnp.float32))
+    return background & (rank < wanted)
