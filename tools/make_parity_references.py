@@ -18,6 +18,7 @@ for those with batch normalisation what a training pass in float64 makes of them
 import functools
 import json
 import os
+import re
 import sys
 import zlib
 from pathlib import Path
@@ -143,7 +144,7 @@ SMP = {
 
 ENCODERS = (
     "unet/encoder=mobilenet_v2", "unet/encoder=efficientnet_b0",
-    "fpn/encoder=resnet50", "pspnet/encoder=resnet18",
+    "fpn/encoder=resnet50", "fpn/encoder=vgg11", "pspnet/encoder=resnet18",
     "deeplabv3plus/encoder=mobilenet_v2", "deeplabv3plus/encoder=efficientnet_b0",
 )  # fmt: skip
 """The same on other encoders."""
@@ -245,8 +246,29 @@ decoder, as in the files of configuration on the hub."""
 SEGFORMERS = [f"{kind}_{n}" for kind in ("segformer", "mit") for n in TRANSFORMERS]
 
 
+IN_FILES = (
+    (r"stages\.(\d)\.patch_embeddings", r"encoder.patch_embeddings.\1"),
+    (r"stages\.(\d)\.blocks", r"encoder.block.\1"),
+    (r"stages\.(\d)\.layer_norm", r"encoder.layer_norm.\1"),
+    (r"sequence_reduction\.sequence_reduction", "self.sr"),
+    (r"sequence_reduction\.layer_norm", "self.layer_norm"),
+    (r"q_proj", "self.query"),
+    (r"k_proj", "self.key"),
+    (r"v_proj", "self.value"),
+    (r"o_proj", "output.dense"),
+    (r"mlp\.fc", "mlp.dense"),
+    (r"layernorm_before", "layer_norm_1"),
+    (r"layernorm_after", "layer_norm_2"),
+    (r"linear_projections", "linear_c"),
+)
+"""Names of modules in transformers 5, and in the files that it reads and writes."""
+
+
 def segformer(name):
-    """That of transformers; `mit_…` is its encoder, which classifies images."""
+    """That of transformers; `mit_…` is its encoder, which classifies images.
+
+    Its layers are under the names that they have in files.
+    """
     import transformers
 
     depths, widths, decoder = TRANSFORMERS[name[-2:]]
@@ -256,21 +278,36 @@ def segformer(name):
         decoder_hidden_size=decoder,
         num_labels=1000 if name.startswith("mit") else 150,
     )
-    if name.startswith("mit"):
-        model = transformers.SegformerForImageClassification(config)
-        model.forward = lambda images: type(model).forward(model, images).logits
-        return model
-    model = transformers.SegformerForSemanticSegmentation(config)
+    classifies = name.startswith("mit")
+    model = (
+        transformers.SegformerForImageClassification(config)
+        if classifies
+        else transformers.SegformerForSemanticSegmentation(config)
+    )
 
     def forward(images):
-        scores = type(model).forward(model, images).logits
+        scores = model(images).logits
+        if classifies:
+            return scores
         # As its image processor does before it chooses the class of a pixel.
         return torch.nn.functional.interpolate(
             scores, images.shape[2:], mode="bilinear", align_corners=False
         )
 
-    model.forward = forward
-    return model
+    renamed = torch.nn.Module()
+    for place, layer in model.named_modules():
+        if next(layer.children(), None) is None:
+            for pattern, replacement in IN_FILES:
+                place = re.sub(pattern, replacement, place)
+            *path, last = place.split(".")
+            parent = renamed
+            for part in path:
+                if not hasattr(parent, part):
+                    parent.add_module(part, torch.nn.Module())
+                parent = getattr(parent, part)
+            parent.add_module(last, layer)
+    renamed.forward = forward
+    return renamed
 
 
 def segmentation(name):

@@ -253,6 +253,8 @@ def rows(card: Card) -> dict[str, str]:
         + "".join(
             f", {later} in {earlier} {count:,}"
             for (later, earlier), count in card.shared.items()
+            if count
+            or (later, earlier) == ("test", "train")  # the worst is always said
         ),
         "several labels": f"{card.contradictory:,} images",
         "fingerprint": _each(parts, lambda part: part.fingerprint),

@@ -13,7 +13,6 @@ from functools import partial
 import flax.linen as nn
 
 from jaxvision.layers.aspp import ASPP
-from jaxvision.layers.classifier import classify_pixels
 from jaxvision.layers.conv_norm import conv_norm
 from jaxvision.layers.fcn_head import fcn_head
 from jaxvision.layers.norm import batch_norm
@@ -65,9 +64,7 @@ class DeepLabV3(OnEncoder):
                 name="aux_classifier",
                 output="aux_logits",
             )
-        return classify_pixels(
-            outputs, x, self.num_classes, size, dtype=self.dtype, name="classifier.4"
-        )
+        return self._classify(outputs, x, images, name="classifier.4")
 
 
 PAPER = "Chen et al. 2017, https://arxiv.org/abs/1706.05587"

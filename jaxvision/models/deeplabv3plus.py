@@ -12,7 +12,6 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from jaxvision.layers.aspp import ASPP
-from jaxvision.layers.classifier import classify_pixels
 from jaxvision.layers.conv_norm import ConvNorm
 from jaxvision.layers.norm import batch_norm
 from jaxvision.layers.separable_conv import SeparableConv, SeparableConvNorm
@@ -66,14 +65,8 @@ class DeepLabV3Plus(OnEncoder):
         fine = ConvNorm(48, 1, norm=norm, dtype=dtype, name="decoder.block1")(fine)
         fuse = SeparableConvNorm(channels, norm, dtype=dtype, name="decoder.block2")
         outputs["fused"] = x = fuse(jnp.concatenate([x, fine], axis=-1))
-        return classify_pixels(
-            outputs,
-            x,
-            self.num_classes,
-            images.shape[1:3],
-            align_corners=True,
-            dtype=dtype,
-            name="segmentation_head.0",
+        return self._classify(
+            outputs, x, images, align_corners=True, name="segmentation_head.0"
         )
 
 

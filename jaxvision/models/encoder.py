@@ -23,6 +23,7 @@ from flax.core import FrozenDict, freeze
 from jax.extend.core import Literal
 
 from jaxvision.errors import UsageError, check, unknown
+from jaxvision.layers.classifier import classify_pixels
 from jaxvision.models import classifiers
 from jaxvision.models.linen import check_options, from_linen
 from jaxvision.models.pyramid import GROWTH, Level, pyramid, strides
@@ -62,6 +63,15 @@ class OnEncoder(nn.Module):
             train=train,
             dtype=self.dtype,
             options={**options, **(self.encoder_options or {})},
+        )
+
+    def _classify(
+        self, outputs: Mapping[str, Array], x: Array, images: Array, **options
+    ) -> dict[str, Array]:
+        """`layers.classify_pixels` by the fields, at the size of the images."""
+        size = images.shape[1:3]
+        return classify_pixels(
+            outputs, x, self.num_classes, size, dtype=self.dtype, **options
         )
 
 

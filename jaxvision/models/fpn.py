@@ -9,7 +9,6 @@ Kirillov et al. 2019, https://arxiv.org/abs/1901.02446, figure 3
 
 import flax.linen as nn
 
-from jaxvision.layers.classifier import classify_pixels
 from jaxvision.layers.conv import Conv
 from jaxvision.layers.feature_pyramid import top_down
 from jaxvision.layers.norm import GroupNorm
@@ -71,14 +70,8 @@ class FPN(OnEncoder):
             branches.append(x)
         outputs["merged"] = x = sum(branches[1:], branches[0])
         x = nn.Dropout(self.dropout, broadcast_dims=(1, 2), deterministic=not train)(x)
-        return classify_pixels(
-            outputs,
-            x,
-            self.num_classes,
-            images.shape[1:3],
-            align_corners=True,
-            dtype=self.dtype,
-            name="segmentation_head.0",
+        return self._classify(
+            outputs, x, images, align_corners=True, name="segmentation_head.0"
         )
 
 

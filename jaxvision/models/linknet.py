@@ -10,7 +10,6 @@ from functools import partial
 
 import flax.linen as nn
 
-from jaxvision.layers.classifier import classify_pixels
 from jaxvision.layers.conv_norm import ConvNorm
 from jaxvision.layers.norm import batch_norm
 from jaxvision.layers.up_conv import ConvTranspose
@@ -55,14 +54,7 @@ class LinkNet(OnEncoder):
             x = relu(norm(name=f"{name}.1.1")(x))
             x = conv_norm(channels, name=f"{name}.2")(x)
             outputs[f"up{stride}"] = x = x if skip is None else x + skip
-        return classify_pixels(
-            outputs,
-            x,
-            self.num_classes,
-            images.shape[1:3],
-            dtype=self.dtype,
-            name="segmentation_head.0",
-        )
+        return self._classify(outputs, x, images, name="segmentation_head.0")
 
 
 PAPER = "Chaurasia and Culurciello 2017, https://arxiv.org/abs/1707.03718"

@@ -10,7 +10,6 @@ of segmentation_models_pytorch, whose encoder ends before them;
 
 import flax.linen as nn
 
-from jaxvision.layers.classifier import classify_pixels
 from jaxvision.layers.conv_norm import ConvNorm
 from jaxvision.layers.norm import batch_norm
 from jaxvision.layers.pyramid_pooling import PyramidPooling
@@ -53,14 +52,12 @@ class PSPNet(OnEncoder):
             name="decoder.conv",
         )(x)
         x = nn.Dropout(self.dropout, broadcast_dims=(1, 2), deterministic=not train)(x)
-        return classify_pixels(
+        return self._classify(
             outputs,
             x,
-            self.num_classes,
-            images.shape[1:3],
+            images,
             kernel_size=3,
             align_corners=True,
-            dtype=self.dtype,
             name="segmentation_head.0",
         )
 

@@ -13,7 +13,6 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from jaxvision.layers.classifier import classify_pixels
 from jaxvision.layers.conv_norm import conv_norm
 from jaxvision.layers.norm import batch_norm
 from jaxvision.models import mit
@@ -58,14 +57,8 @@ class SegFormer(OnEncoder):
             dtype=self.dtype,
         )
         outputs["fused"] = x
-        return classify_pixels(
-            outputs,
-            nn.Dropout(self.dropout, deterministic=not train)(x),
-            self.num_classes,
-            images.shape[1:3],
-            dtype=self.dtype,
-            name="decode_head.classifier",
-        )
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        return self._classify(outputs, x, images, name="decode_head.classifier")
 
 
 def sources(encoder: Any = "mit_b0", **_: Any) -> Mapping[str, Rules]:

@@ -13,7 +13,6 @@ from functools import partial
 import flax.linen as nn
 import jax.numpy as jnp
 
-from jaxvision.layers.classifier import classify_pixels
 from jaxvision.layers.conv_norm import ConvNorm
 from jaxvision.layers.norm import batch_norm
 from jaxvision.models import smp_names
@@ -56,14 +55,8 @@ class EncoderUNet(OnEncoder):
             for name in ("conv1", "conv2"):
                 x = conv_norm(channels, name=f"decoder.blocks.{i}.{name}")(x)
             outputs[f"up{stride}"] = x
-        return classify_pixels(
-            outputs,
-            x,
-            self.num_classes,
-            images.shape[1:3],
-            kernel_size=3,
-            dtype=self.dtype,
-            name="segmentation_head.0",
+        return self._classify(
+            outputs, x, images, kernel_size=3, name="segmentation_head.0"
         )
 
 

@@ -12,7 +12,6 @@ from functools import partial
 import flax.linen as nn
 import jax.numpy as jnp
 
-from jaxvision.layers.classifier import classify_pixels
 from jaxvision.layers.conv_norm import ConvNorm
 from jaxvision.layers.norm import batch_norm
 from jaxvision.models import smp_names
@@ -64,14 +63,8 @@ class UNetPlusPlus(OnEncoder):
             before = [*results, skip]
         name = f"x_0_{len(maps)}"
         outputs["up1"] = x = step(before[0], [], last, name)
-        return classify_pixels(
-            outputs,
-            x,
-            self.num_classes,
-            images.shape[1:3],
-            kernel_size=3,
-            dtype=self.dtype,
-            name="segmentation_head.0",
+        return self._classify(
+            outputs, x, images, kernel_size=3, name="segmentation_head.0"
         )
 
 

@@ -119,25 +119,31 @@ def crop_and_resize(
     return as_type(pixels, images.dtype)
 
 
-def from_box(images: Array, boxes: Array, size: tuple[int, int]) -> Array:
+def from_box(images: Array, boxes: Array, size: tuple[int, int], sides: Array) -> Array:
     """The inverse of `crop_and_resize`: images [B,S,T,C] where they were taken from,
     [B,*size,C].
 
     Each pixel is interpolated between the two nearest rows and columns of the image
-    that fills the box, as `align_corners=False` in PyTorch; outside of the box the
-    border is repeated.  Nothing is antialiased: maps of scores are enlarged by this, or
-    hardly made smaller.
+    that fills the box, as `align_corners=False` in PyTorch.  Nothing is antialiased:
+    maps of scores are enlarged by this, or hardly made smaller.
 
-    boxes: [B,4] as in `crop_and_resize`; they may reach beyond `size`.
+    Args:
+      boxes: [B,4] as in `crop_and_resize`; they may reach beyond what they were taken
+        from.
+      sides: float32 [B,2], height and width of what they were taken from.  What the box
+        has beyond is not looked at: at the edge of either the border is repeated.
     """
     pixels = images.astype(jnp.float32)
-    for low, high, count in (
-        (boxes[:, 1], boxes[:, 3], size[0]),
-        (boxes[:, 0], boxes[:, 2], size[1]),
+    for low, high, count, side in (
+        (boxes[:, 1], boxes[:, 3], size[0], sides[:, 0]),
+        (boxes[:, 0], boxes[:, 2], size[1], sides[:, 1]),
     ):
         extent = pixels.shape[1]
-        places = (_pixel_centres(count)[None] - low[:, None]) * extent
-        places = jnp.clip(places / (high - low)[:, None] - 0.5, 0, extent - 1)
+        scale = extent / (high - low)
+        places = (_pixel_centres(count)[None] - low[:, None]) * scale[:, None] - 0.5
+        start = jnp.ceil(jnp.maximum(-low * scale, 0))
+        end = jnp.floor(jnp.minimum((side - low) * scale, extent)) - 1
+        places = jnp.clip(places, start[:, None], jnp.maximum(start, end)[:, None])
         first = jnp.floor(places)
         share = (places - first)[:, :, None, None]
         above, below = (

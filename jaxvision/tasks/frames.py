@@ -15,12 +15,12 @@ def in_original(maps: Array, batch: Batch) -> Array:
     """Maps [B,S,T,C] of what the network saw, for the pixels that `canvas` has
     [B,H,W,C]; as they are, where the batch does not say what was taken.
 
-    Bilinear; beyond the edge of what was taken it is repeated.
+    Bilinear; the border of what the network saw of the image is repeated beyond.
     """
     if "taken" not in batch:
         return maps
     height, width = batch["canvas"].shape[1:]
-    return from_box(maps, batch["taken"], (height, width))
+    return from_box(maps, batch["taken"], (height, width), sides(batch))
 
 
 def sides(batch: Batch) -> Array:

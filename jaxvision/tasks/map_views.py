@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxvision.errors import check
+from jaxvision.ops.upsample import resize
 from jaxvision.recipes import TASKS
 from jaxvision.tasks.views import measured_through
 from jaxvision.types import Array, Outputs, Task
@@ -51,11 +52,12 @@ def with_scales(
         shares = []
         for scale in scales:
             sides = [max(round(n * scale / multiple), 1) * multiple for n in size]
-            view = _resized(images, sides)
-            shares.append(_resized(_shares(call(view), view), size))
+            shape = (len(images), *sides, images.shape[-1])
+            view = jax.image.resize(images, shape, "bilinear")
+            shares.append(resize(_shares(call(view), view), size))
             if mirror:
                 mirrored = _shares(call(view[:, :, ::-1]), view)
-                shares.append(_resized(mirrored[:, :, ::-1], size))
+                shares.append(resize(mirrored[:, :, ::-1], size))
         return _as_logits(sum(shares[1:], shares[0]))
 
     def again(task: Task) -> Task:
@@ -130,17 +132,10 @@ def _starts(extent: int, size: int, overlap: float) -> list[int]:
 def _shares(outputs: Outputs, images: Array) -> Array:
     """Probabilities [B,H,W,C] for the pixels of the images."""
     shares = jax.nn.softmax(outputs["logits"].astype(jnp.float32))
-    return _resized(shares, images.shape[1:3])
+    return resize(shares, images.shape[1:3])
 
 
 def _as_logits(shares: Array) -> Outputs:
     """Of sums of probabilities, whose scale does not matter."""
     shares = shares / jnp.sum(shares, axis=-1, keepdims=True)
     return {"logits": jnp.log(jnp.maximum(shares, jnp.finfo(shares.dtype).tiny))}
-
-
-def _resized(maps: Array, size: Sequence[int]) -> Array:
-    if maps.shape[1:3] == tuple(size):
-        return maps
-    shape = (len(maps), *size, maps.shape[-1])
-    return jax.image.resize(maps, shape, "bilinear")

@@ -11,6 +11,7 @@ from jaxvision.errors import check, unknown
 from jaxvision.losses import cross_entropy, of_maps
 from jaxvision.losses.segmentation import MapLoss, PixelLoss
 from jaxvision.metrics import segmentation as metrics
+from jaxvision.ops.upsample import resize
 from jaxvision.recipes import TASKS
 from jaxvision.tasks.frames import in_original, sides
 from jaxvision.tasks.mask import mask_of
@@ -185,5 +186,4 @@ def _scores(found: Outputs, name: str, labels: Array) -> Array:
             "only what is smaller is resized",
         )
     )
-    shape = (len(scores), *size, scores.shape[-1])
-    return jax.image.resize(scores, shape, "bilinear", antialias=False)
+    return resize(scores, size)

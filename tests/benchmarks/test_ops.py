@@ -19,7 +19,10 @@ def test_both_sides_of_every_operation_are_the_same_function():
     draw = np.random.default_rng(0).standard_normal
     for op in (
         ops.transposed((1, 3, 4, 5), 2),
+        ops.transposed_4x4((1, 3, 4, 5), 2),
         ops.doubling((1, 3, 4, 5), "bilinear"),
+        ops.resizing((1, 3, 4, 5), 3, False),
+        ops.resizing((1, 3, 4, 5), 3, True),
         ops.pooling((1, 8, 8, 2), 3, 2, 1),
         ops.unpooling((1, 4, 6, 2), 2),
     ):

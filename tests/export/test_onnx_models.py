@@ -18,8 +18,10 @@ NETWORKS = {
     "convnext_tiny": 64,
     "googlenet": 96,
     "inception_v3": 96,
+    "fpn": 64,
     "maxvit_t": 224,
     "mobilenet_v3_small": 64,
+    "pspnet": 64,
     "regnet_x_400mf": 64,
     "shufflenet_v2_x0_5": 64,
     "squeezenet1_1": 64,
@@ -53,7 +55,7 @@ def test_a_large_network_computes_the_same(name, tmp_path):
     made = predictors.make(
         size=NETWORKS[name], model=models.create(name, num_classes=4)
     )
-    if name.startswith("unet"):
+    if name in ("fpn", "pspnet", "unet_small"):
         made = predictors.make(
             size=NETWORKS[name],
             model=made.model,

@@ -76,7 +76,7 @@ def test_sizes_that_do_not_fit_name_those_that_do():
     _, outputs, _ = traced("unet_ronneberger", (1, 188, 204, 1), width=2)
     assert outputs["logits"].shape == (1, 4, 20, 2)
     with pytest.raises(UsageError, match="takes 29×29 and more"):
-        traced("segformer_b0", (1, 28, 40, 3))
+        traced("mit_b0", (1, 28, 40, 3), depths=(1, 1, 1, 1))
     for name in ("fcn8s", "unet_small"):
         with pytest.raises(UsageError, match="unknown padding of"):
             traced(name, (1, 64, 64, 3), padding="zeros")
@@ -146,6 +146,7 @@ def test_weights_of_a_classifier_begin_a_network_for_every_pixel():
     assert trunk["params"].keys() == {k for k in turned if k.startswith("features.")}
 
 
+@pytest.mark.usefixtures("convolution_as_on_accelerators")
 @pytest.mark.parametrize("factor", [2, 8])
 def test_transposed_convolutions_begin_as_bilinear_interpolation(factor):
     x = np.random.default_rng(0).standard_normal((1, 6, 7, 3), np.float32)

@@ -90,18 +90,25 @@ def test_maps_are_those_of_the_network_alone():
         }
         expected, new = whole.apply(variables, images, train=True)
         found, state = part.apply(inner, images, train=True)
+        frozen = models.frozen(part, "^backbone/")
+        _, kept = frozen.apply(inner, images, train=True)
         names.extend(found)
-        means = (
-            each["batch_stats"]["n1"]["mean"]
-            for each in (new, {"batch_stats": state["batch_stats"]["backbone"]})
-        )
-        return found, {name: expected[name] for name in found}, *means
+        means = [
+            tree["n1"]["mean"]
+            for tree in (
+                new["batch_stats"],
+                state["batch_stats"]["backbone"],
+                kept["batch_stats"]["backbone"],
+            )
+        ]
+        return found, {name: expected[name] for name in found}, means
 
     names: list[str] = []
-    found, expected, mean, same = jax.jit(both)(jax.random.key(1))
+    found, expected, (mean, same, kept) = jax.jit(both)(jax.random.key(1))
     assert names == ["fine", "coarse"]
     jax.tree.map(np.testing.assert_array_equal, found, expected)
     np.testing.assert_array_equal(mean, same)
+    assert np.any(mean) and not np.any(kept)
     assert jnp.ptp(found["coarse"]) > 0.1
 
 

@@ -173,7 +173,7 @@ def test_eight_devices_and_vmap_make_what_one_makes(name, images):
 )
 def test_a_traced_strength_gives_what_a_known_one_gives(make, strengths, images):
     traced = jax.jit(lambda s: make(s)(KEY, {"image": images}))(strengths)
-    known = jax.jit(lambda: make(strengths)(KEY, {"image": images}))()
+    known = jax.jit(lambda x: make(strengths)(KEY, {"image": x}))(images)
     difference = np.abs(np.asarray(traced["image"], int) - np.asarray(known["image"]))
     assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
 

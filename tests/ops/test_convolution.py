@@ -1,4 +1,8 @@
-"""Convolution against XLA's own, in all its forms and under every transformation."""
+"""Convolution against XLA's own, in all its forms and under every transformation.
+
+Images and kernels are arguments of what is compiled: of constants XLA would compute the
+convolutions itself, while it compiles, and many times slower.
+"""
 
 import itertools
 import re
@@ -235,13 +239,14 @@ def test_values_and_gradients_are_native_in_the_forms_of_the_table(
         monkeypatch.setattr(cpu, name, forms)
 
     @partial(jax.jit, static_argnums=0)
-    def differentiate(convolve):
+    def differentiate(convolve, images, kernel):
         return (
             convolve(images, kernel, **options),
             *gradients(convolve, images, kernel, **options),
         )
 
-    assert_close(differentiate(conv2d), differentiate(lax_conv2d))
+    ours, wanted = (differentiate(f, images, kernel) for f in (conv2d, lax_conv2d))
+    assert_close(ours, wanted)
     assert taken == FORMS[form][TABLES[table]]
 
 
@@ -264,14 +269,14 @@ def test_every_padding_is_native(kernel, strides, channels):
     images, kernel = operands(channels=channels, kernel=kernel)
 
     @partial(jax.jit, static_argnums=0)
-    def sweep(convolve):
+    def sweep(convolve, images, kernel):
         options = [{"strides": strides, "padding": padding} for padding in PADDINGS]
         return [
             (convolve(images, kernel, **o), *gradients(convolve, images, kernel, **o))
             for o in options
         ]
 
-    assert_close(sweep(conv2d), sweep(lax_conv2d))
+    assert_close(sweep(conv2d, images, kernel), sweep(lax_conv2d, images, kernel))
 
 
 def test_paddings_strides_and_dilations_are_native_in_groups():
@@ -279,7 +284,7 @@ def test_paddings_strides_and_dilations_are_native_in_groups():
     images = jnp.concatenate([images + c for c in range(16)], -1)
 
     @partial(jax.jit, static_argnums=0)
-    def sweep(convolve):
+    def sweep(convolve, images, kernel):
         many = [{"padding": padding} for padding in PADDINGS[2:]]
         many += [{"strides": 2, "dilation": 2}, {"strides": (1, 3), "padding": 1}]
         return [
@@ -290,7 +295,7 @@ def test_paddings_strides_and_dilations_are_native_in_groups():
             for o in many
         ]
 
-    assert_close(sweep(conv2d), sweep(lax_conv2d))
+    assert_close(sweep(conv2d, images, kernel), sweep(lax_conv2d, images, kernel))
 
 
 @pytest.mark.parametrize("pads", [((0, 0), (0, 0)), ((1, 0), (0, 2))], ids=str)
@@ -316,14 +321,14 @@ def test_maps_smaller_than_the_kernel_are_native(strides):
     options = {"strides": strides, "padding": ((3, 2), (1, 4))}
 
     @partial(jax.jit, static_argnums=0)
-    def sweep(convolve):
-        each = [operands(3, *size, kernel=(5, 3)) for size in sizes]
+    def sweep(convolve, each):
         return [
             (convolve(*both, **options), *gradients(convolve, *both, **options))
             for both in each
         ]
 
-    assert_close(sweep(conv2d), sweep(lax_conv2d))
+    each = [operands(3, *size, kernel=(5, 3)) for size in sizes]
+    assert_close(sweep(conv2d, each), sweep(lax_conv2d, each))
 
 
 @pytest.mark.parametrize("table", ["without oneDNN"], indirect=True)
@@ -365,17 +370,19 @@ def test_batches_are_cut_into_slices_that_every_device_holds(monkeypatch):
 def test_slices_change_nothing(monkeypatch):
     """All forms that cut a batch, in as many slices as there are images."""
 
-    def sweep():
-        examples = [example(form) for form in ("3×3", "strides")]
+    examples = [example(form) for form in ("3×3", "strides")]
+
+    def sweep(operands):
         return [
-            (conv2d(x, w, **options), *gradients(conv2d, x, w, **options))
-            for x, w, options in examples
+            (conv2d(*both, **options), *gradients(conv2d, *both, **options))
+            for both, (*_, options) in zip(operands, examples, strict=True)
         ]
 
-    whole = jax.jit(lambda: sweep())()
+    both = [example[:2] for example in examples]
+    whole = jax.jit(lambda operands: sweep(operands))(both)
     for module in (cpu.patches, cpu.winograd):
         monkeypatch.setattr(module, "number_of_slices", lambda batch, _: batch)
-    assert_close(jax.jit(lambda: sweep())(), whole)
+    assert_close(jax.jit(lambda operands: sweep(operands))(both), whole)
 
 
 def test_short_rows_of_the_weight_gradient_are_halved():
@@ -448,7 +455,7 @@ def test_checkpoint_and_scan(table, form):
     images, kernel, options = example(form)
 
     @partial(jax.jit, static_argnums=0)
-    def descend(convolve):
+    def descend(convolve, images, kernel):
         @jax.checkpoint
         def layer(images, kernel):
             return jnp.tanh(convolve(images, kernel, **options))
@@ -462,7 +469,8 @@ def test_checkpoint_and_scan(table, form):
 
         return lax.scan(step, (images, kernel), length=3)
 
-    assert_close(descend(conv2d), descend(lax_conv2d))
+    ours, wanted = (descend(f, images, kernel) for f in (conv2d, lax_conv2d))
+    assert_close(ours, wanted)
 
 
 @every_kind
