@@ -1,0 +1,8 @@
+"""What surrounds the network of a detector, for `tasks.detection`."""
+
+from jaxvision.tasks.detectors.detector import Detector, Objects
+from jaxvision.tasks.detectors.fcos import fcos
+from jaxvision.tasks.detectors.retinanet import retinanet
+from jaxvision.tasks.detectors.ssd import ssd, ssdlite
+
+__all__ = ["Detector", "Objects", "fcos", "retinanet", "ssd", "ssdlite"]

@@ -1,0 +1,90 @@
+"""What surrounds the network of a detector, as a value made of pure functions.
+
+The network says something of every anchor; where the anchors are, which object each of
+them is to find, what it costs to be wrong and which boxes are found is here.  Nothing
+here has parameters.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from jaxvision.errors import check, unknown
+from jaxvision.ops.boxes import Detections
+from jaxvision.types import Array, Outputs
+
+Size = tuple[int, int]
+"""Height and width."""
+
+Levels = Sequence[np.ndarray]
+"""The references float32 [n,4] of each map, from fine to coarse, A altogether."""
+
+
+class Objects(NamedTuple):
+    """What there is in an image, in the pixels that the network sees."""
+
+    boxes: Array
+    """float32 [M,4]."""
+    classes: Array
+    """int32 [M]."""
+    valid: Array
+    """bool [M]: which of them are to be found, neither padding nor crowds."""
+
+
+class Detector(NamedTuple):
+    """A detector without its network.
+
+    All but `anchors` are functions of one image, and `outputs` those of the network for
+    it, without the axis of the batch.
+    """
+
+    maps: Sequence[str]
+    """The network's outputs [B,h,w,…] on whose places anchors lie, from fine to coarse:
+    their sizes are all that anchors depend on, besides that of the image."""
+    anchors: Callable[[Size, Sequence[Size]], Levels]
+    """`(size of the image, sizes of the maps) ->` constants."""
+    match: Callable[[Outputs, Levels, Objects], Array]
+    """`(outputs, levels, objects) -> int32 [A]`, see `ops.matching`."""
+    losses: Callable[
+        [Outputs, Levels, Objects, Array], tuple[Mapping[str, Array], Array]
+    ]
+    """`(outputs, levels, objects, matches) -> (totals by name, their weight)`: the loss
+    of a batch is the sum of all totals by that of all weights, see `types.Task.loss`.
+    Nothing depends on what objects that are not valid hold."""
+    decode: Callable[[Outputs, Levels, Array], Detections]
+    """`(outputs, levels, frame) -> boxes in the frame`, a box [4]."""
+    background: int = 0
+    """Columns of `class_logits` before those of the classes: 1 where to be nothing is a
+    class as well."""
+
+    def levels(self, outputs: Outputs, image: Size) -> Levels:
+        """The anchors for the outputs of a network, with the axis of the batch.
+
+        Raises `UsageError` for outputs of another network.
+        """
+        for name in (*self.maps, "class_logits", "box_codes"):
+            if name not in outputs:
+                raise unknown("output of the model", name, outputs)
+        levels = self.anchors(image, [outputs[name].shape[1:3] for name in self.maps])
+        count, codes = sum(map(len, levels)), outputs["box_codes"].shape[1]
+        check(
+            (
+                count == codes,
+                f"the model has {codes} boxes for an image of {image[0]}×{image[1]}, "
+                f"and there are {count} anchors: give the task the detector that "
+                "belongs to the model, with as many anchors for each place",
+            )
+        )
+        return levels
+
+    def losses_of(
+        self, outputs: Outputs, levels: Levels, objects: Objects, matches: Array
+    ) -> tuple[Mapping[str, Array], Array]:
+        """`losses` of a batch, with its axis first, for each image."""
+
+        def of_image(outputs, objects, matches):
+            return self.losses(outputs, levels, objects, matches)
+
+        return jax.vmap(of_image)(outputs, objects, matches)
