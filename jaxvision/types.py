@@ -179,6 +179,10 @@ class Task(NamedTuple):
     task with all that is to be chosen on validation, such as thresholds.  It is what
     the test measures and predictions are made by, and what the run keeps; None: there
     is nothing to choose."""
+    fits: Callable[[Batch], None] | None = None
+    """Raises `UsageError` for a batch with images of a size that it cannot measure, as
+    where they are smaller than its windows.  Is asked of abstract batches, before the
+    training; None: it measures all."""
 
 
 class Optimizer(NamedTuple):
@@ -272,6 +276,13 @@ class Pipeline(NamedTuple):
                 "experiment for what this one has",
             )
         )
+
+    def check_measured_by(self, task: "Task") -> None:
+        """Raises `UsageError` also where the task cannot measure its images."""
+        self.check_read_by(task)
+        if task.fits is not None and self.stored is not None:
+            key = jax.random.key(0)
+            task.fits(jax.eval_shape(self.transform, key, self.stored()))
 
     def steps(self, epochs: float) -> int:
         """Training steps that make `epochs` passes.
@@ -467,10 +478,11 @@ class Experiment(NamedTuple):
     def check(self) -> None:
         """Raises `UsageError` for what does not fit together, before any long work."""
         self.monitored()
-        for pipeline in (self.train, self.validation, self.test):
-            pipeline.check_read_by(self.task)
+        self.train.check_read_by(self.task)
+        for pipeline in (self.validation, self.test):
+            pipeline.check_measured_by(self.task)
         for further in self.evaluations.values():
-            further.pipeline.check_read_by(further.task or self.task)
+            further.pipeline.check_measured_by(further.task or self.task)
         decay = self.optimizer.no_weight_decay
         check(
             (

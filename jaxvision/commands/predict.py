@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,12 +124,11 @@ def _saved(
     folder: Path, names, contents, prediction, unreadable: dict[int, str]
 ) -> Iterator[dict]:
     """The same at the size of each picture, whose files are written on the way."""
-    from jaxvision.data.files.decoding import DecodeError
-    from jaxvision.errors import UsageError, check
+    from jaxvision.errors import check
     from jaxvision.files import replacing
 
     stems = [Path(name).stem for name in names]
-    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
+    twice = sorted(stem for stem, count in Counter(stems).items() if count > 1)
     check(
         (
             prediction.show is not None and prediction.show.files is not None,
@@ -143,18 +143,12 @@ def _saved(
     )
     folder.mkdir(parents=True, exist_ok=True)
     for i, content in enumerate(contents):
-        try:
-            one = prediction.at_full_size(content, i)
-            picture = _pixels(content, prediction.preparation.channels)
-        except (DecodeError, UsageError) as error:
-            if prediction.in_original is None:
-                raise
-            unreadable[i] = str(error).splitlines()[-1].strip()
-            yield {}
-            continue
-        for ending, written in prediction.show.files({"image": picture}, one).items():
-            with replacing(folder / f"{stems[i]}{ending}") as partial:
-                partial.write_bytes(written)
+        one = prediction.at_full_size(content, i, unreadable.__setitem__)
+        if one:
+            picture = {"image": _pixels(content, prediction.preparation.channels)}
+            for ending, written in prediction.show.files(picture, one).items():
+                with replacing(folder / f"{stems[i]}{ending}") as partial:
+                    partial.write_bytes(written)
         yield one
 
 

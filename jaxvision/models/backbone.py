@@ -3,11 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from jaxvision.errors import check
-from jaxvision.models import registry
+from jaxvision.models import shapes
 from jaxvision.models.encoder import BACKBONE
 from jaxvision.paths import named_leaves
 from jaxvision.types import PyTree, Variables
@@ -21,10 +18,8 @@ def into_backbone(name: str, variables: Variables, **options) -> Variables:
 
     Raises `UsageError` unless each array of the encoder is given, in its shape.
     """
-    model = registry.create(name, **options)
-    images = jax.ShapeDtypeStruct((1, *registry.default_input(name)), jnp.float32)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), images)
-    wanted = {kind: tree[BACKBONE] for kind, tree in shapes.items()}
+    whole = shapes.variables(name, **options)
+    wanted = {kind: tree[BACKBONE] for kind, tree in whole.items()}
     given = named_leaves(dict(variables))
     wrong = [
         path

@@ -21,14 +21,11 @@ import numpy as np
 from jax import lax
 
 from jaxvision.errors import check
+from jaxvision.ops import target
 from jaxvision.ops.boxes.forms import corners
 from jaxvision.ops.boxes.overlap import area
 
 Array = jax.Array
-
-CHUNK = 8
-"""Boxes whose gradient, or whose products, are computed at once: what they need is then
-found in the cache."""
 
 
 def roi_align(
@@ -227,23 +224,24 @@ def _by_samples_forward(table, places, weights):
 
 
 def _by_samples_backward(kept, dy):
-    """Adds to all entries in the order of the boxes, some boxes at a time."""
-    places, weights, shape = kept
-    chunks = (jnp.stack(places, -1), jnp.stack(weights, -1), dy)
-    short = -len(dy) % CHUNK
+    """Adds to all entries in the order of the boxes.
 
-    def chunked(array):
-        array = jnp.pad(array, [(0, short)] + [(0, 0)] * (array.ndim - 1))
-        return array.reshape(-1, CHUNK, *array.shape[1:])
+    On CPU one box after the other, whose parts are then still in the cache: for 512 of
+    them in 36 ms of one core, instead of 89 eight by eight and 111 in 32s.
+    """
+    places, weights, shape = kept
 
     def add(gradient, chunk):
         place, weight, dy = chunk
         parts = dy.astype(jnp.float32)[..., None, :] * weight[..., None]
-        added = gradient.at[place].add(parts, mode="promise_in_bounds")
-        return added, None
+        return gradient.at[place].add(parts, mode="promise_in_bounds"), None
 
+    boxes = jnp.stack(places, -1), jnp.stack(weights, -1), dy
     start = jnp.zeros(shape, jnp.float32)
-    gradient, _ = lax.scan(add, start, jax.tree.map(chunked, chunks))
+    if target.is_cpu():
+        gradient, _ = lax.scan(add, start, boxes)
+    else:
+        gradient, _ = add(start, boxes)
     return gradient.astype(dy.dtype), None, None
 
 
@@ -260,18 +258,14 @@ def _laid_out(samples: _Samples, size: int) -> Array:
 def _by_products(features: Array, rows: Array, columns: Array) -> Array:
     """[R,P,Q,C] from the map [H,W,C] and the weights [R,P,H] and [R,Q,W]."""
 
-    def of_chunk(weights):
-        rows, columns = weights
+    def of_boxes(weights):
         pooled = jnp.einsum(
-            "rph,hwc,rqw->rpqc", rows, features.astype(jnp.float32), columns
+            "...ph,hwc,...qw->...pqc",
+            weights[0],
+            features.astype(jnp.float32),
+            weights[1],
         )
         return pooled.astype(features.dtype)
 
-    short = -len(rows) % CHUNK
-
-    def chunked(array):
-        array = jnp.pad(array, [(0, short), (0, 0), (0, 0)])
-        return array.reshape(-1, CHUNK, *array.shape[1:])
-
-    chunks = lax.map(of_chunk, (chunked(rows), chunked(columns)))
-    return chunks.reshape(-1, *chunks.shape[2:])[: len(rows)]
+    # Some boxes at a time, since the first product has as many columns as the map.
+    return lax.map(of_boxes, (rows, columns), batch_size=16)

@@ -101,19 +101,30 @@ class Prediction(NamedTuple):
             name: np.concatenate([part[name] for part in parts]) for name in parts[0]
         }
 
-    def at_full_size(self, picture: Picture, place: int = 0) -> dict[str, np.ndarray]:
+    def at_full_size(
+        self,
+        picture: Picture,
+        place: int = 0,
+        unreadable: Callable[[int, str], None] | None = None,
+    ) -> dict[str, np.ndarray]:
         """What is predicted of one picture, by name […], maps at its own size.
 
         `place` is that of the picture among all.  A program serves all pictures whose
-        sides are the same multiples of `FRAME`, rounded up.  Raises `UsageError` for a
-        picture that cannot be read, and for an export.
+        sides are the same multiples of `FRAME`, rounded up.  Raises `UsageError` for an
+        export, and for a picture that cannot be read, or calls `unreadable` with its
+        place and the reason and returns nothing.
         """
         if self.in_original is None:
             raise UsageError(
                 "an exported network predicts images as they were prepared, and not at "
                 "their own size: give the run that it was exported from"
             )
-        images, sizes, taken = self.preparation.prepared([picture])
+        reasons: list[str] = []
+        tell = None if unreadable is None else lambda _, why: reasons.append(why)
+        images, sizes, taken = self.preparation.prepared([picture], tell)
+        if unreadable is not None and reasons:
+            unreadable(place, reasons[0])
+            return {}
         height, width = sizes[0].tolist()
         frame = (-(-height // FRAME) * FRAME, -(-width // FRAME) * FRAME)
         arrays = jax.device_put((self.variables, self.frozen))
@@ -187,7 +198,7 @@ class Predictor:
         those of the run were.  Raises `UsageError` for a set of other classes.
         """
         pipeline = self.pipeline(on, batch_size) if isinstance(on, str) else on
-        pipeline.check_read_by(self.task)
+        pipeline.check_measured_by(self.task)
         mesh = sharding.make_mesh(1)
         placed = functools.partial(sharding.place_resident, mesh)
         evaluator = Evaluator(

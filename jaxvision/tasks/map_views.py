@@ -89,8 +89,8 @@ def with_windows(
         (0 <= overlap < 1, f"overlap must be in [0, 1), got {overlap}"),
     )
 
-    def seen(call: Callable[[Array], Outputs], images: Array) -> Outputs:
-        count, rows, columns, channels = images.shape
+    def fits(images: Array) -> None:
+        rows, columns = images.shape[1:3]
         check(
             (
                 height <= rows and width <= columns,
@@ -99,6 +99,10 @@ def with_windows(
                 "(data.padded)",
             )
         )
+
+    def seen(call: Callable[[Array], Outputs], images: Array) -> Outputs:
+        fits(images)
+        count, rows, columns, channels = images.shape
         tops, lefts = _starts(rows, height, overlap), _starts(columns, width, overlap)
         places = jnp.array([(top, left) for top in tops for left in lefts])
 
@@ -120,7 +124,7 @@ def with_windows(
     def again(task: Task) -> Task:
         return with_windows(task, size, overlap=overlap)
 
-    return measured_through(task, seen, again)
+    return measured_through(task, seen, again, fits)
 
 
 def _starts(extent: int, size: int, overlap: float) -> list[int]:

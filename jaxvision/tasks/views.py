@@ -45,18 +45,27 @@ def with_views(task: Task, views: Views, merge: Merge = mean_of_classes) -> Task
     def seen(call: Callable[[Array], Outputs], images: Array) -> Outputs:
         return merge([call(view) for view in views(images)])
 
-    return measured_through(task, seen, lambda task: with_views(task, views, merge))
+    def again(task: Task) -> Task:
+        return with_views(task, views, merge)
+
+    def fits(images: Array) -> None:
+        jax.eval_shape(views, images)
+
+    return measured_through(task, seen, again, fits)
 
 
 def measured_through(
     task: Task,
     seen: Callable[[Callable[[Array], Outputs], Array], Outputs],
     again: Callable[[Task], Task],
+    fits: Callable[[Array], None] = lambda images: None,
 ) -> Task:
     """`task`, measured and used with `seen(call, images)` in place of the outputs of
     the model, `call(images)`, which it may ask as often as it likes.
 
-    again: the same wrapper, for the task that is tuned on validation.
+    Args:
+      again: the same wrapper, for the task that is tuned on validation.
+      fits: raises `UsageError` for images of which it cannot see what it wants.
     """
 
     def through(forward: Forward) -> Forward:
@@ -79,8 +88,16 @@ def measured_through(
         assert task.tuned is not None
         return again(task.tuned(sums, rows))
 
+    def fits_all(batch: Batch) -> None:
+        fits(batch["image"])
+        if task.fits is not None:
+            task.fits(batch)
+
     return task._replace(
-        update=update, predict=predict, tuned=tuned if task.tuned else None
+        update=update,
+        predict=predict,
+        tuned=tuned if task.tuned else None,
+        fits=fits_all,
     )
 
 

@@ -12,6 +12,9 @@ from jaxvision.visualise.galleries import Shown, shown
 
 Arrays = Mapping[str, np.ndarray]
 
+_WRONG = (213, 94, 0)
+"""RGB of pixels whose class is wrong: `style.VERMILION`."""
+
 
 @SHOWS.recorded
 def segmentation(classes: Sequence[str]) -> Show:
@@ -59,7 +62,10 @@ def segmentation(classes: Sequence[str]) -> Show:
             image,
             draw(example, {"segmentation": truth}),
             draw(example, prediction),
-            np.where(wrong[..., None], image, image // 6),
+            # Dark grey where it is right, so that mistakes show in dark images, too.
+            np.where(wrong[..., None], _WRONG, image.mean(-1, keepdims=True) / 3)
+            .round()
+            .astype(np.uint8),
         ]
 
     def figures(galleries: Galleries, metrics: Mapping[str, Any]) -> dict[str, Any]:

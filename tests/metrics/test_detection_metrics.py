@@ -1,11 +1,9 @@
 """COCO's numbers against pycocotools, VOC's and TIDE's against their definitions."""
 
-import contextlib
-import io
-
 import numpy as np
 import pytest
 
+from benchmarks.boxes import in_pycocotools
 from jaxvision.errors import UsageError
 from jaxvision.metrics import coco, detection, tide, voc
 
@@ -54,56 +52,10 @@ def random_rows(seed, images=IMAGES, found=FOUND, objects=OBJECTS, classes=CLASS
     }
 
 
-def pycocotools_says(rows, classes=CLASSES):
-    """COCO's evaluation, and its precision [T,R,K,S,L]."""
-    tools = pytest.importorskip("pycocotools.coco")
-    from pycocotools.cocoeval import COCOeval
-
-    def corners(box):
-        x_min, y_min, x_max, y_max = box.astype(np.float64)
-        return [x_min, y_min, x_max - x_min, y_max - y_min]
-
-    objects, found = [], []
-    for image, k in np.argwhere(rows["classes"] >= 0):
-        objects.append(
-            {
-                "id": len(objects) + 1,
-                "image_id": int(image),
-                "category_id": int(rows["classes"][image, k]),
-                "bbox": corners(rows["boxes"][image, k]),
-                "area": float(rows["area"][image, k]),
-                "iscrowd": int(rows["crowd"][image, k]),
-            }
-        )
-    for image, k in np.argwhere(rows["found_classes"] >= 0):
-        found.append(
-            {
-                "image_id": int(image),
-                "category_id": int(rows["found_classes"][image, k]),
-                "bbox": corners(rows["found_boxes"][image, k]),
-                "score": float(rows["found_scores"][image, k]),
-            }
-        )
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = tools.COCO()
-        truth.dataset = {
-            "images": [{"id": i} for i in range(len(rows["classes"]))],
-            "categories": [{"id": k} for k in range(classes)],
-            "annotations": objects,
-        }
-        truth.createIndex()
-        answers = truth.loadRes(found) if found else tools.COCO()
-        run = COCOeval(truth, answers, "bbox")
-        run.evaluate()
-        run.accumulate()
-        run.summarize()
-    return run
-
-
 @pytest.mark.parametrize("seed", range(4))
 def test_coco_is_pycocotools(seed):
     rows = random_rows(seed)
-    reference = pycocotools_says(rows)
+    reference = in_pycocotools(rows, CLASSES)()
     got = coco.compute(rows, CLASSES)
     assert 0.05 < got["ap"] < 0.9 and got["ap50"] > got["ap75"] > 0
     for name, value in zip(NAMES, reference.stats, strict=True):
@@ -130,13 +82,13 @@ def test_of_two_that_overlap_alike_the_last_is_taken():
         rows = one_image([(2, 0, 0.9), (x, 0, 0.8)], [(0, 0), (4, 0)])
         rows |= {"crowd": np.zeros((1, 2)), "area": np.full((1, 2), 100.0)}
         got = coco.compute(rows, 1)
-        assert got["ap50"] == pytest.approx(pycocotools_says(rows, 1).stats[1])
+        assert got["ap50"] == pytest.approx(in_pycocotools(rows, 1)().stats[1])
         assert got["ap50"] == pytest.approx(ap50, abs=1e-3)
 
 
 def test_more_than_a_hundred_boxes_of_a_class():
     rows = random_rows(9, images=4, found=260, objects=30, classes=2)
-    reference = pycocotools_says(rows, classes=2)
+    reference = in_pycocotools(rows, 2)()
     got = coco.compute(rows, 2)
     for name, value in zip(NAMES, reference.stats, strict=True):
         # There are no large ones, which COCO says by -1.

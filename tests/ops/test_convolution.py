@@ -143,7 +143,12 @@ COMBINED = {
 }
 every_kind = pytest.mark.parametrize(
     ("table", "form"),
-    [(t, f) for t in TABLES for f in FORMS if f not in COMBINED[t]],
+    [
+        pytest.param(table, form, marks=pytest.mark.slow if long else ())
+        for table, form in itertools.product(TABLES, FORMS)
+        if form not in COMBINED[table]
+        for long in [(table, form) == ("without oneDNN", "3×3")]
+    ],
     indirect=["table"],
 )
 

@@ -92,6 +92,8 @@ def test_thresholds_are_compared_in_64_bits():
     assert _rounded_down(0.5) == 0.5
     with pytest.raises(UsageError, match="threshold must be from 0 to 1"):
         nms(jnp.zeros((1, 4)), jnp.zeros(1), 50, outputs=1)
+    with pytest.raises(UsageError, match="boxes must be from 1 to"):
+        nms(jnp.zeros((0, 4)), jnp.zeros(0), 0.5, outputs=1)
 
 
 def test_nothing_is_left_of_nothing():

@@ -228,6 +228,18 @@ def test_bad_input_is_named(source):
         moving.transform(jax.random.key(0), batch)
 
 
+def test_views_that_do_not_fit_are_named_before_the_training(source):
+    pipeline = data.evaluation(source, 4, transform=PREPARE, crop=data.stretch(16))
+    pipeline.check_measured_by(tasks.with_windows(TASK, 16))
+    for task, message in (
+        (tasks.with_windows(TASK, 17), "windows of 17×17 pixels do not fit into"),
+        (tasks.with_scales(tasks.with_windows(TASK, 17)), "windows of 17×17"),
+        (tasks.with_views(TASK, tasks.five_crops(20)), "crops of 20×20 pixels do not"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            pipeline.check_measured_by(task)
+
+
 def images_of(height, width, count=2):
     draws = np.random.default_rng(4)
     return jnp.asarray(draws.normal(size=(count, height, width, 3)), jnp.float32)

@@ -57,7 +57,7 @@ def nms(
     It is torchvision's `nms`, and with classes its `batched_nms`, cut at `outputs`.
 
     Args:
-      boxes: [N,4]; N is less than 2^24.
+      boxes: [N,4], one at least and fewer than 2^24.
       scores: [N]; boxes whose score is NaN are no candidates.
       threshold: the IoU in [0, 1] above which a box suppresses another.
       outputs: K, the number of outputs.
@@ -65,12 +65,13 @@ def nms(
         only; None: there is one.
       valid: bool [N]: which boxes are candidates; None: all.
 
-    Raises `UsageError` for a threshold outside of [0, 1], and 2^24 boxes or more.
+    Raises `UsageError` for a threshold outside of [0, 1], no box or too many, and no
+    output.
     """
     count = len(scores)
     check(
         (0 <= threshold <= 1, f"threshold must be from 0 to 1, got {threshold}"),
-        (count < 2**24, f"there may be 2^24 boxes at most, got {count}"),
+        (0 < count < 2**24, f"boxes must be from 1 to 2^24 - 1, got {count}"),
         (outputs >= 1, f"outputs must be at least 1, got {outputs}"),
     )
     limit = _rounded_down(threshold)

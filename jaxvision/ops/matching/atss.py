@@ -10,7 +10,7 @@ from jax import lax
 from jaxvision.errors import check
 from jaxvision.ops.boxes.forms import centre_form, corners
 from jaxvision.ops.boxes.overlap import iou, pairwise
-from jaxvision.ops.matching.matches import BACKGROUND
+from jaxvision.ops.matching.matches import BACKGROUND, best, settled
 
 Array = jax.Array
 
@@ -80,6 +80,6 @@ def atss(
 
     rows = jnp.broadcast_to(jnp.arange(len(boxes))[:, None], near.shape)
     chosen = jnp.zeros(apart.shape, bool).at[rows, near].set(positive)
-    quality = jnp.where(chosen, pairwise(iou)(boxes, references), -1)
-    found = jnp.argmax(quality, axis=0).astype(jnp.int32)
+    quality = settled(jnp.where(chosen, pairwise(iou)(boxes, references), -1))
+    _, found = best(quality, axis=0)
     return jnp.where(jnp.any(chosen, axis=0), found, BACKGROUND)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from jaxvision.ops.boxes.forms import centre_form, corners
 from jaxvision.ops.boxes.overlap import area
-from jaxvision.ops.matching.matches import BACKGROUND
+from jaxvision.ops.matching.matches import BACKGROUND, best, settled
 
 Array = jax.Array
 
@@ -39,18 +39,18 @@ def centre_sampling(
     """
     if not len(boxes):
         return jnp.full(len(references), BACKGROUND, jnp.int32)
-    x, y, width, _ = (each[:, None] for each in corners(centre_form(references)))
-    gx, gy, _, _ = (each[None] for each in corners(centre_form(boxes)))
-    x_min, y_min, x_max, y_max = (each[None] for each in corners(boxes))
+    x, y, width, _ = (each[None] for each in corners(centre_form(references)))
+    gx, gy, _, _ = (each[:, None] for each in corners(centre_form(boxes)))
+    x_min, y_min, x_max, y_max = (each[:, None] for each in corners(boxes))
     left, top, right, bottom = x - x_min, y - y_min, x_max - x, y_max - y
     nearest = jnp.minimum(jnp.minimum(left, right), jnp.minimum(top, bottom))
     farthest = jnp.maximum(jnp.maximum(left, right), jnp.maximum(top, bottom))
     central = jnp.maximum(jnp.abs(x - gx), jnp.abs(y - gy)) < radius * width
-    fits = (farthest > reach[:, :1]) & (farthest < reach[:, 1:])
-    match = central & (nearest > 0) & fits & valid[None]
-    size = jnp.where(match, area(boxes)[None], jnp.inf)
-    found = jnp.argmin(size, axis=1).astype(jnp.int32)
-    return jnp.where(jnp.any(match, axis=1), found, BACKGROUND)
+    fits = (farthest > reach[None, :, 0]) & (farthest < reach[None, :, 1])
+    match = central & (nearest > 0) & fits & valid[:, None]
+    smallness = settled(jnp.where(match, -area(boxes)[:, None], -jnp.inf))
+    most, found = best(smallness, axis=0)
+    return jnp.where(most > -jnp.inf, found, BACKGROUND)
 
 
 def reaches(references: Array, levels: list[int]) -> Array:

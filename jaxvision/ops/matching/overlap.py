@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.errors import check
-from jaxvision.ops.matching.matches import BACKGROUND, IGNORED
+from jaxvision.ops.matching.matches import BACKGROUND, IGNORED, best, settled
 
 Array = jax.Array
 
@@ -44,14 +44,13 @@ def max_iou(
     )
     if not len(valid):
         return jnp.full(quality.shape[1], BACKGROUND, jnp.int32)
-    quality = jnp.where(valid[:, None], quality, -1)
-    nearest = jnp.argmax(quality, axis=0).astype(jnp.int32)
-    most = jnp.max(quality, axis=0)
+    quality = settled(jnp.where(valid[:, None], quality, -1))
+    most, nearest = best(quality, axis=0)
     matches = jnp.where(most < high, IGNORED, nearest)
     matches = jnp.where(most < low, BACKGROUND, matches)
     if low_quality:
-        best = jnp.max(quality, axis=1, keepdims=True)
-        rescued = jnp.any((quality == best) & (best > 0), axis=0)
+        highest = jnp.max(quality, axis=1, keepdims=True)
+        rescued = jnp.any((quality == highest) & (highest > 0), axis=0)
         matches = jnp.where(rescued, nearest, matches)
     return matches
 
@@ -73,10 +72,12 @@ def best_and_above(quality: Array, valid: Array, *, threshold: float) -> Array:
     Returns int32 [N], see `ops.matching`.
     """
     count, references = quality.shape
+    quality = settled(quality)
     matches = max_iou(quality, valid, high=threshold, low=threshold)
     if not count:
         return matches
-    best = jnp.where(valid, jnp.argmax(quality, axis=1), references)
+    _, nearest = best(quality, axis=1)
+    nearest = jnp.where(valid, nearest, references)
     forced = jnp.full(references, BACKGROUND, jnp.int32)
-    forced = forced.at[best].max(jnp.arange(count, dtype=jnp.int32), mode="drop")
+    forced = forced.at[nearest].max(jnp.arange(count, dtype=jnp.int32), mode="drop")
     return jnp.where(forced >= 0, forced, matches)

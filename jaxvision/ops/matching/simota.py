@@ -8,7 +8,7 @@ from jax import lax
 
 from jaxvision.ops.boxes.forms import centre_form, corners
 from jaxvision.ops.boxes.overlap import iou, pairwise
-from jaxvision.ops.matching.matches import BACKGROUND
+from jaxvision.ops.matching.matches import BACKGROUND, best, settled
 
 Array = jax.Array
 
@@ -74,10 +74,10 @@ def simota(
     cost += box_weight * -jnp.log(overlap + 1e-8)
     cost += jnp.where(inside & near, 0.0, OUTSIDE)
     allowed = candidate[None] & valid[:, None]
-    cost = jnp.where(allowed, cost, jnp.inf)
+    cost = settled(jnp.where(allowed, cost, jnp.inf))
 
-    best, _ = lax.top_k(jnp.where(allowed, overlap, 0), min(most, count))
-    wanted = jnp.maximum(jnp.floor(jnp.sum(best, axis=1)).astype(jnp.int32), 1)
+    largest, _ = lax.top_k(jnp.where(allowed, overlap, 0), min(most, count))
+    wanted = jnp.maximum(jnp.floor(jnp.sum(largest, axis=1)).astype(jnp.int32), 1)
     cheap, places = lax.top_k(-cost, min(most, count))
     taken = (jnp.arange(cheap.shape[1])[None] < wanted[:, None]) & (cheap > -jnp.inf)
     rows = jnp.broadcast_to(jnp.arange(objects)[:, None], places.shape)
@@ -86,8 +86,9 @@ def simota(
     # Among several claims the least cost of all objects decides, as in the authors'
     # code, even if its object did not claim the prediction.
     contested = jnp.sum(claims, axis=0) > 1
-    owner = jnp.where(contested, jnp.argmin(cost, axis=0), jnp.argmax(claims, axis=0))
-    owner = owner.astype(jnp.int32)
+    _, cheapest = best(-cost, axis=0)
+    _, first = best(claims.astype(jnp.int32), axis=0)
+    owner = jnp.where(contested, cheapest, first)
     found = jnp.any(claims, axis=0)
     share = jnp.take_along_axis(overlap, owner[None], axis=0)[0]
     return SimOTA(jnp.where(found, owner, BACKGROUND), jnp.where(found, share, 0))
