@@ -53,17 +53,17 @@ class FCOS(OnEncoder):
             names=lambda i: (f"conv.{3 * i}", f"conv.{3 * i + 1}"),
             dtype=self.dtype,
         )
+        boxes = head({"bbox_reg": 4, "bbox_ctrness": 1}, name="head.regression_head")(
+            *levels
+        )
         classes = head(
             {"cls_logits": self.num_classes},
             prior=("cls_logits",),
             name="head.classification_head",
         )(*levels)
-        boxes = head({"bbox_reg": 4, "bbox_ctrness": 1}, name="head.regression_head")(
-            *levels
-        )
-        outputs["class_logits"] = by_anchor(classes["cls_logits"], self.num_classes)
         outputs["box_codes"] = relu(by_anchor(boxes["bbox_reg"], 4))
         outputs["centredness"] = by_anchor(boxes["bbox_ctrness"], 1)[..., 0]
+        outputs["class_logits"] = by_anchor(classes["cls_logits"], self.num_classes)
         return outputs
 
 

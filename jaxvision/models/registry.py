@@ -101,10 +101,13 @@ def normalisation(name: str, **options) -> tuple[tuple[float, ...], tuple[float,
     where there is one, the model converts images from ImageNet's statistics itself,
     and an `encoder` expects what it does as a classifier.
     """
-    variant = _variant(name)
-    if name not in classifiers.VARIANTS and (inner := encoder_of(name, **options)):
-        variant = classifiers.variant(inner[0])
-    return (MEAN, STD) if options.get("transform_input") else variant.normalisation
+    found = _variant(name).normalisation
+    if found is None and name not in classifiers.VARIANTS:
+        inner = encoder_of(name, **options)
+        found = None if inner is None else classifiers.variant(inner[0]).normalisation
+    if found is None or options.get("transform_input"):
+        return MEAN, STD
+    return found
 
 
 def constants(name: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ coarsest maps of the encoder's last one.  What anchors, losses and decoding are 
 by `tasks.retinanet`.
 """
 
+from collections.abc import Mapping
 from functools import partial
 
 import flax.linen as nn
@@ -17,7 +18,7 @@ import flax.linen as nn
 from jaxvision.layers.dense_head import DenseHead, by_anchor
 from jaxvision.layers.feature_pyramid import pyramid, two_coarser
 from jaxvision.models.encoder import Encoder, OnEncoder
-from jaxvision.models.variant import Variant
+from jaxvision.models.variant import Rules, Variant
 
 STRIDES = (8, 16, 32)
 """Of the encoder's maps."""
@@ -61,24 +62,32 @@ class RetinaNet(OnEncoder):
             dtype=self.dtype,
         )
         k = self.anchors_per_place
+        boxes = head({"bbox_reg": 4 * k}, name="head.regression_head")(*levels)
         classes = head(
             {"cls_logits": k * self.num_classes},
             prior=("cls_logits",),
             name="head.classification_head",
         )(*levels)
-        boxes = head({"bbox_reg": 4 * k}, name="head.regression_head")(*levels)
-        outputs["class_logits"] = by_anchor(classes["cls_logits"], self.num_classes)
         outputs["box_codes"] = by_anchor(boxes["bbox_reg"], 4)
+        outputs["class_logits"] = by_anchor(classes["cls_logits"], self.num_classes)
         return outputs
 
 
 PAPER = "Lin et al. 2017, https://arxiv.org/abs/1708.02002"
 PAPER_V2 = "Zhang et al. 2020, https://arxiv.org/abs/1912.02424"
 
-TORCHVISION = {
-    "torchvision": ((r"^backbone\.", "backbone.body."), (r"^fpn\.", "backbone.fpn."))
+_RULES: Rules = ((r"^backbone\.", "backbone.body."), (r"^fpn\.", "backbone.fpn."))
+
+TORCHVISION: Mapping[str, Rules] = {
+    "torchvision": _RULES,
+    "torchvision before 0.13": (
+        *_RULES,
+        (r"_blocks\.(\d)\.0\.", r"_blocks.\1."),
+        # Where there is no normalisation, rectifiers were counted among the layers.
+        (r"\.conv\.(\d)\.0\.", lambda found: f".conv.{2 * int(found[1])}."),
+    ),
 }
-"""There the pyramid is a part of the backbone."""
+"""There the pyramid is a part of the backbone.  Older files have names of their own."""
 
 VARIANTS = {
     "retinanet_resnet50_fpn": Variant(RetinaNet, PAPER, (800, 800, 3), TORCHVISION),

@@ -48,13 +48,13 @@ class SSD(OnEncoder):
 
     @nn.compact
     def __call__(self, images, *, train: bool):
-        outputs = self._encode(
-            images, ("conv4", "conv5"), train=train, ceil_mode=True
-        )
+        outputs = self._encode(images, ("conv4", "conv5"), train=train, ceil_mode=True)
         fine, x = outputs.values()
         conv = partial(Conv, dtype=self.dtype, kernel_init=_xavier)
-        scale = self.param("scale_weight", nn.initializers.constant(20.0), fine.shape[-1:])
-        maps = [_of_length(fine, scale)]
+        length = self.param(
+            "scale_weight", nn.initializers.constant(20.0), fine.shape[-1:]
+        )
+        maps = [_of_length(fine, length)]
         # The dense layers of the classifier as convolutions, the first one thinned out.
         x = max_pool(x, 3, 1, padding=1)
         x = relu(conv(1024, dilation=6, padding=6, name="extra.0.fc.1")(x))
@@ -69,8 +69,8 @@ class SSD(OnEncoder):
         if not self.num_classes:
             return outputs
         for output, head, columns in (
-            ("class_logits", "classification_head", self.num_classes),
             ("box_codes", "regression_head", 4),
+            ("class_logits", "classification_head", self.num_classes),
         ):
             found = [
                 conv(k * columns, name=f"head.{head}.module_list.{i}")(each)

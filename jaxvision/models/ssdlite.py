@@ -17,6 +17,7 @@ import flax.linen as nn
 from jaxvision.layers.conv import Conv
 from jaxvision.layers.conv_norm import conv_norm
 from jaxvision.layers.dense_head import by_anchor
+from jaxvision.layers.imagenet import HALVES
 from jaxvision.layers.norm import batch_norm
 from jaxvision.models.encoder import Encoder, OnEncoder, has_option
 from jaxvision.models.variant import OURS, Rules, Variant
@@ -79,8 +80,8 @@ class SSDLite(OnEncoder):
         if not self.num_classes:
             return outputs
         for output, head, columns in (
-            ("class_logits", "classification_head", self.num_classes),
             ("box_codes", "regression_head", 4),
+            ("class_logits", "classification_head", self.num_classes),
         ):
             found = []
             for i, x in enumerate(maps):
@@ -130,8 +131,6 @@ def sources(
     )
     return {"torchvision": rules}
 
-
-HALVES = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 VARIANTS = {
     "ssdlite320_mobilenet_v3_large": Variant(

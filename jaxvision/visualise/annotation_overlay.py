@@ -29,7 +29,8 @@ def overlay(
     """The image of an example with its annotations, uint8 [S,T,3].
 
     example: a row of a `types.Batch`, as `image` uint8 [H,W,C] and any of
-    `segmentation`, `instances`, `boxes`, `classes`, `crowd`, `keypoints`, `presence`.
+    `segmentation`, `instances`, `boxes`, `classes`, `crowd`, `keypoints`, `presence`;
+    `scores` [M] of boxes that were predicted are written beside their names.
     A `label` is not drawn, and an image with nothing else is returned as it is.
     side: the longer side of the result; small images are enlarged pixel by pixel.
 
@@ -157,6 +158,8 @@ def _draw_object(
         name = style.shorten(class_names[int(example["classes"][m])], 16)
         if "crowd" in example and example["crowd"][m]:
             name += " (crowd)"
+        if "scores" in example:
+            name += f" {example['scores'][m]:.2f}"
         _write(draw, (left, top), name, paint, size_of_text)
     for x, y, visible in example.get("keypoints", np.zeros((m + 1, 0, 3)))[m]:
         if visible:

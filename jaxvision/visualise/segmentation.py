@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxvision.recipes import SHOWS
 from jaxvision.types import UNKNOWN, Galleries, Show
-from jaxvision.visualise.galleries import Shown, shown
+from jaxvision.visualise.galleries import Shown, shown, whole
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -99,7 +99,7 @@ def _as_seen(one: Shown) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     example, prediction = dict(one.example), dict(one.prediction)
     if "taken" in example:
         height, width = (int(example["canvas"].any(axis=1 - i).sum()) for i in (0, 1))
-        example["image"] = _whole(example["image"], example["taken"], height, width)
+        example["image"] = whole(example["image"], example["taken"], height, width)
         example["segmentation"] = example["segmentation"][:height, :width]
         prediction["segmentation"] = prediction["segmentation"][:height, :width]
     elif example["image"].shape[:2] != prediction["segmentation"].shape:
@@ -110,28 +110,6 @@ def _as_seen(one: Shown) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         example = dict(one.input)
         example["image"] = style.as_bytes(example["image"], stored)
     return example, prediction
-
-
-def _whole(image: np.ndarray, taken: np.ndarray, height: int, width: int) -> np.ndarray:
-    """What the network saw, uint8 [S,T,C], at the size of the original that it was
-    taken from: black where it saw nothing."""
-    grids = []
-    for low, high, count, side in (
-        (taken[1], taken[3], height, image.shape[0]),
-        (taken[0], taken[2], width, image.shape[1]),
-    ):
-        places = (np.arange(count) + 0.5 - low) * side / (high - low)
-        grids.append(np.floor(places).astype(int))
-    rows, columns = grids
-    inside = np.ix_(
-        (rows >= 0) & (rows < image.shape[0]),
-        (columns >= 0) & (columns < image.shape[1]),
-    )
-    seen = np.zeros((height, width, image.shape[2]), np.uint8)
-    nearest = image[rows.clip(0, image.shape[0] - 1)]
-    nearest = nearest[:, columns.clip(0, image.shape[1] - 1)]
-    seen[inside] = nearest[inside]
-    return seen
 
 
 def _label_png(labels: np.ndarray, classes: int) -> bytes:

@@ -33,6 +33,9 @@ TORCHVISION = {
 }
 """Our names of losses, and torchvision's."""
 
+FASTEST = "fcos_resnet50_fpn"
+"""To compile; `make test-all` compares every one."""
+
 MOST = 8
 """Objects of an image, so that some are padding."""
 
@@ -56,7 +59,13 @@ def padded(name):
     return Objects(boxes, classes, valid)
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name == FASTEST else pytest.mark.slow)
+        for name in DETECTORS
+    ],
+)
 def test_losses_and_boxes_are_those_of_torchvision(name):
     detector, reference = DETECTORS[name], REFERENCES[name]
     size, maps, _ = inputs.SHAPES[name]
@@ -70,11 +79,12 @@ def test_losses_and_boxes_are_those_of_torchvision(name):
     objects = padded(name)
     frame = jnp.float32([0, 0, size[1], size[0]])
 
+    def of_image(said, objects):
+        matches = detector.match(said, levels, objects)
+        return detector.losses(said, levels, objects, matches)
+
     def loss(said):
-        matches = jax.vmap(lambda *one: detector.match(one[0], levels, one[1]))(
-            said, objects
-        )
-        totals, weights = detector.losses_of(said, levels, objects, matches)
+        totals, weights = jax.vmap(of_image)(said, objects)
         means = {key: jnp.sum(each) / jnp.sum(weights) for key, each in totals.items()}
         return sum(means.values()), means
 

@@ -8,7 +8,6 @@ here has parameters.
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from jaxvision.errors import check, unknown
@@ -78,13 +77,3 @@ class Detector(NamedTuple):
             )
         )
         return levels
-
-    def losses_of(
-        self, outputs: Outputs, levels: Levels, objects: Objects, matches: Array
-    ) -> tuple[Mapping[str, Array], Array]:
-        """`losses` of a batch, with its axis first, for each image."""
-
-        def of_image(outputs, objects, matches):
-            return self.losses(outputs, levels, objects, matches)
-
-        return jax.vmap(of_image)(outputs, objects, matches)
