@@ -345,7 +345,7 @@ def segmentation(name):
 
 
 def detection(name):
-    """torchvision's, which returns the scores of its head alone and keeps all it says."""
+    """torchvision's, which returns its scores alone and keeps all that heads say."""
     model = torchvision.models.get_model(name, weights=None, weights_backbone=None)
 
     def scores(images):

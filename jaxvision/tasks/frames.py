@@ -35,7 +35,7 @@ def boxes_in_original(boxes: Array, batch: Batch) -> Array:
 
 
 def boxes_as_seen(boxes: Array, batch: Batch) -> Array:
-    """The inverse of `boxes_in_original`: the boxes [B,M,4] of a batch where the network
+    """The inverse of `boxes_in_original`: boxes [B,M,4] of a batch where the network
     sees them, which may be outside of what it sees."""
     if "taken" not in batch:
         return boxes
