@@ -7,6 +7,7 @@ A shortcut joins both ends.  With squeeze and excitation it is also called MBCon
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -47,7 +48,7 @@ class InvertedResidual(nn.Module):
     """Whether it also returns what it expands its input to, [B,H,W,expanded]."""
 
     @nn.compact
-    def __call__(self, x: Array) -> Array | tuple[Array, Array]:
+    def __call__(self, x: Array) -> Any:
         y, place = x, 0
         if self.expanded_channels != x.shape[-1]:
             y = self.conv_norm(

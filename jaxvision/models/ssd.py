@@ -11,6 +11,7 @@ and decoding are is said by `tasks.ssd`.
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -97,7 +98,7 @@ FOURTH_POOLING = 23
 """Its place among the layers of VGG-16, which torchvision cuts there."""
 
 
-def sources(encoder: Encoder = "vgg16", **_) -> Mapping[str, Rules]:
+def sources(encoder: Encoder = "vgg16", **_: Any) -> Mapping[str, Rules]:
     """Who publishes weights of SSD on this encoder: see `Variant.sources`."""
     if encoder != "vgg16":
         return OURS

@@ -9,8 +9,9 @@ are is said by `tasks.ssdlite`.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 
@@ -109,7 +110,7 @@ CUT = 13
 
 
 def sources(
-    encoder: Encoder = "mobilenet_v3_large", **_: Sequence
+    encoder: Encoder = "mobilenet_v3_large", **_: Any
 ) -> Mapping[str, Rules]:
     """Who publishes weights of SSDLite on this encoder: see `Variant.sources`."""
     if encoder != "mobilenet_v3_large":

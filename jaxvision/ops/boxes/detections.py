@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxvision.ops.boxes.forms import clip_to
@@ -32,7 +33,7 @@ class Detections(NamedTuple):
 def best_of_levels(
     scores: Array,
     codes: Array,
-    levels: Sequence[Array],
+    levels: Sequence[np.ndarray],
     decode: Callable[[Array, Array], Array],
     frame: Array,
     *,

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxvision import losses as of
+from jaxvision.losses import giou_loss, sigmoid_focal
 from jaxvision.ops import boxes as box_ops
 from jaxvision.ops import matching
 from jaxvision.ops.boxes import anchors as anchor_ops
@@ -64,12 +64,12 @@ def fcos(
         positive = matches >= 0
         classes = matching.gather(objects.classes, matches, -1)
         targets = jax.nn.one_hot(classes, logits.shape[-1], dtype=logits.dtype)
-        focal = of.sigmoid_focal(logits, targets, alpha=alpha, gamma=gamma)
+        focal = sigmoid_focal(logits, targets, alpha=alpha, gamma=gamma)
         focal = jnp.where((matches != matching.IGNORED)[:, None], focal, 0)
         # Where there is no object the cell stands for it, and nothing is added up.
         boxes = matching.gather(objects.boxes, matches)
         boxes = jnp.where(positive[:, None], boxes, references)
-        errors = of.giou_loss(coder.decode(codes, references), boxes)
+        errors = giou_loss(coder.decode(codes, references), boxes)
         central = optax.sigmoid_binary_cross_entropy(
             outputs["centredness"], _centredness(coder.encode(boxes, references))
         )

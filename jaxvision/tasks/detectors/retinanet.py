@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvision import losses as of
 from jaxvision.errors import unknown
+from jaxvision.losses import giou_loss, sigmoid_focal
 from jaxvision.ops import boxes as box_ops
 from jaxvision.ops import matching
 from jaxvision.ops.boxes import anchors as anchor_ops
@@ -76,7 +76,7 @@ def retinanet(
         positive = matches >= 0
         classes = matching.gather(objects.classes, matches, -1)
         targets = jax.nn.one_hot(classes, logits.shape[-1], dtype=logits.dtype)
-        focal = of.sigmoid_focal(logits, targets, alpha=alpha, gamma=gamma)
+        focal = sigmoid_focal(logits, targets, alpha=alpha, gamma=gamma)
         focal = jnp.where((matches != matching.IGNORED)[:, None], focal, 0)
         # Where there is no object the anchor stands for it, and nothing is added up.
         boxes = matching.gather(objects.boxes, matches)
@@ -84,7 +84,7 @@ def retinanet(
         if box_loss == "l1":
             errors = jnp.sum(jnp.abs(codes - coder.encode(boxes, references)), axis=-1)
         else:
-            errors = of.giou_loss(coder.decode(codes, references), boxes)
+            errors = giou_loss(coder.decode(codes, references), boxes)
         count = jnp.maximum(jnp.sum(positive, dtype=jnp.float32), 1)
         totals = {
             "classification": jnp.sum(focal) / count,

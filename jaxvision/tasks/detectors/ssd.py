@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxvision import losses as of
+from jaxvision.losses import smooth_l1
 from jaxvision.ops import boxes as box_ops
 from jaxvision.ops import matching
 from jaxvision.ops.boxes import anchors as anchor_ops
@@ -84,7 +84,7 @@ def ssd(
         # Where there is no object the default box stands for it, and nothing is added.
         boxes = matching.gather(objects.boxes, matches)
         boxes = jnp.where(positive[:, None], boxes, references)
-        errors = of.smooth_l1(outputs["box_codes"], coder.encode(boxes, references))
+        errors = smooth_l1(outputs["box_codes"], coder.encode(boxes, references))
         totals = {
             "classification": jnp.sum(jnp.where(positive | hard, entropy, 0)),
             "boxes": jnp.sum(jnp.where(positive[:, None], errors, 0)),
