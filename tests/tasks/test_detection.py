@@ -216,3 +216,7 @@ def test_what_is_no_detector_is_refused():
         tasks.detection(3, "ssd")
     with pytest.raises(UsageError, match="unknown loss of boxes 'l2'"):
         tasks.retinanet(box_loss="l2")
+    with pytest.raises(UsageError, match="least_score must be from 0 to less than 1"):
+        tasks.fcos(least_score=1.5)
+    with pytest.raises(UsageError, match=r"an IoU from 0 to 1, got 45"):
+        tasks.ssd(overlap=45)

@@ -77,3 +77,18 @@ class Detector(NamedTuple):
             )
         )
         return levels
+
+
+def check_decoding(
+    *, least_score: float, candidates: int, overlap: float, most: int
+) -> None:
+    """Raises `UsageError` for numbers by which no boxes can be chosen."""
+    check(
+        (
+            0 <= least_score < 1,
+            f"least_score must be from 0 to less than 1, got {least_score}",
+        ),
+        (candidates >= 1, f"candidates must be at least 1, got {candidates}"),
+        (0 <= overlap <= 1, f"overlap must be an IoU from 0 to 1, got {overlap}"),
+        (most >= 1, f"most must be at least 1, got {most}"),
+    )

@@ -13,7 +13,7 @@ from jaxvision.ops import matching
 from jaxvision.ops.boxes import anchors as anchor_ops
 from jaxvision.ops.matching.centre_sampling import reaches
 from jaxvision.recipes import DETECTORS
-from jaxvision.tasks.detectors.detector import Detector
+from jaxvision.tasks.detectors.detector import Detector, check_decoding
 from jaxvision.tasks.detectors.retinanet import LEVELS
 
 STRIDES = (8, 16, 32, 64, 128)
@@ -44,6 +44,9 @@ def fcos(
       least_score, candidates, overlap, most: see `ops.boxes.best_of_levels`; a score is
         the root of the class's times the centredness.
     """
+    check_decoding(
+        least_score=least_score, candidates=candidates, overlap=overlap, most=most
+    )
     coder = box_ops.distances()
 
     def anchors(image, maps):

@@ -13,7 +13,7 @@ from jaxvision.ops import boxes as box_ops
 from jaxvision.ops import matching
 from jaxvision.ops.boxes import anchors as anchor_ops
 from jaxvision.recipes import DETECTORS
-from jaxvision.tasks.detectors.detector import Detector
+from jaxvision.tasks.detectors.detector import Detector, check_decoding
 
 LEVELS = ("p3", "p4", "p5", "p6", "p7")
 """Maps of a feature pyramid."""
@@ -55,6 +55,9 @@ def retinanet(
     """
     if box_loss not in BOX_LOSSES:
         raise unknown("loss of boxes", box_loss, BOX_LOSSES)
+    check_decoding(
+        least_score=least_score, candidates=candidates, overlap=overlap, most=most
+    )
     coder = box_ops.deltas()
 
     def anchors(image, maps):

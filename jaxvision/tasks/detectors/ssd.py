@@ -12,7 +12,7 @@ from jaxvision.ops import boxes as box_ops
 from jaxvision.ops import matching
 from jaxvision.ops.boxes import anchors as anchor_ops
 from jaxvision.recipes import DETECTORS
-from jaxvision.tasks.detectors.detector import Detector
+from jaxvision.tasks.detectors.detector import Detector, check_decoding
 
 MAPS = ("map1", "map2", "map3", "map4", "map5", "map6")
 
@@ -53,6 +53,9 @@ def ssd(
         `matching.hard_negatives`.
       least_score, candidates, overlap, most: see `ops.boxes.best_of_classes`.
     """
+    check_decoding(
+        least_score=least_score, candidates=candidates, overlap=overlap, most=most
+    )
     coder = box_ops.deltas(WEIGHTS)
 
     def anchors(image, maps):
