@@ -122,9 +122,7 @@ class MobileNetV3(nn.Module):
         rows = _halved(self.rows) if self.reduced_tail else self.rows
         strides = [row.strides for row in rows]
         samplings = dilate(strides, self.output_stride, stem_stride=2, early=True)
-        for block, (row, sampling) in enumerate(
-            zip(rows, samplings, strict=True), 1
-        ):
+        for block, (row, sampling) in enumerate(zip(rows, samplings, strict=True), 1):
             squeeze_excite = partial(
                 SqueezeExcite,
                 round_channels(row.expanded_channels // 4),

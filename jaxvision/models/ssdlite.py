@@ -109,9 +109,7 @@ CUT = 13
 """The block of MobileNetV3 that torchvision cuts behind its expansion."""
 
 
-def sources(
-    encoder: Encoder = "mobilenet_v3_large", **_: Any
-) -> Mapping[str, Rules]:
+def sources(encoder: Encoder = "mobilenet_v3_large", **_: Any) -> Mapping[str, Rules]:
     """Who publishes weights of SSDLite on this encoder: see `Variant.sources`."""
     if encoder != "mobilenet_v3_large":
         return OURS

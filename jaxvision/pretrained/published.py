@@ -2,8 +2,8 @@
 
 For each name of torchvision it is what torchvision 0.29 calls `DEFAULT`: the best of
 its weights for that model on ImageNet-1k; with a class for every pixel, on images of
-COCO with the classes of Pascal VOC; or, of detectors, on COCO.  Their licence is their owners'; those of
-`regnet_y_128gf` and `vit_h_14` (SWAG) do not allow commercial use.
+COCO with the classes of Pascal VOC; or, of detectors, on COCO.  Their licence is their
+owners'; those of `regnet_y_128gf` and `vit_h_14` (SWAG) do not allow commercial use.
 """
 
 import hashlib

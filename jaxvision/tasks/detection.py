@@ -25,8 +25,9 @@ is judged."""
 
 @TASKS.recorded
 def detection(num_classes: int, detector: Detector) -> Task:
-    """The task of a model with `class_logits` [B,A,…] and `box_codes` [B,A,4] on batches
-    with `boxes` [B,M,4] and `classes` [B,M].
+    """The task of a model with `class_logits` [B,A,…] and `box_codes` [B,A,4].
+
+    Batches have `boxes` [B,M,4] and `classes` [B,M].
 
     What surrounds the model is the `detector` that belongs to it, such as
     `tasks.retinanet()`.  Its losses are sums with their weights, so that the parts of

@@ -44,7 +44,12 @@ CASES = [
         pytest.param(*case, marks=pytest.mark.slow)
         for case in (
             ("retinanet_resnet50_fpn_v2", {"encoder": "resnet18"}, BY_GIOU, (100, 76)),
-            ("fcos_resnet50_fpn", {"encoder": "regnet_y_400mf"}, tasks.fcos(), (64, 95)),
+            (
+                "fcos_resnet50_fpn",
+                {"encoder": "regnet_y_400mf"},
+                tasks.fcos(),
+                (64, 95),
+            ),
             ("ssd300_vgg16", {}, tasks.ssd(), (300, 300)),
             ("ssd300_vgg16", {"encoder": "vgg11_bn"}, tasks.ssd(), (290, 333)),
             (SSDLITE, {}, tasks.ssdlite(), (200, 151)),

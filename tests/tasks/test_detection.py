@@ -117,9 +117,7 @@ def test_what_is_right_has_full_marks(found):
 def test_mistakes_cost_loss_precision_and_are_difficult(found):
     outputs = right(BATCH)
     swapped = outputs["class_logits"].at[0].set(outputs["class_logits"][0][:, ::-1])
-    (_, update, _, difficulty) = everything(
-        {**outputs, "class_logits": swapped}, BATCH
-    )
+    (_, update, _, difficulty) = everything({**outputs, "class_logits": swapped}, BATCH)
     metrics = measured(update)
     assert metrics["ap"] < 0.7 and metrics["loss"] > 1
     # Two objects are missed, and two boxes are false alarms.
@@ -172,7 +170,8 @@ def test_boxes_are_those_of_the_original_images():
     canvas[:, :50, :100] = 1
     seen = {**BATCH, "taken": jnp.asarray(taken), "canvas": jnp.asarray(canvas)}
     boxes = frames.boxes_in_original(BATCH["boxes"], seen)
-    np.testing.assert_allclose(boxes[0, 0], (4 / 0.96, 2 / 0.96, 37.5, 34 / 0.96))
+    first = (4 / scale, 2 / scale, 36 / scale, 34 / scale)
+    np.testing.assert_allclose(boxes[0, 0], first, rtol=1e-5)
     np.testing.assert_allclose(
         frames.original_as_seen(seen), [[0, 8, 96, 56]] * 4, atol=1e-4
     )

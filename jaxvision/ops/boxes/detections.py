@@ -91,9 +91,7 @@ def best_of_classes(
     best, places = lax.top_k(scores.T, min(candidates, anchors))
     number = jnp.arange(classes, dtype=jnp.int32)[:, None]
     number = jnp.broadcast_to(number, places.shape).ravel()
-    return _kept(
-        boxes[places.ravel()], best.ravel(), number, least, threshold, outputs
-    )
+    return _kept(boxes[places.ravel()], best.ravel(), number, least, threshold, outputs)
 
 
 def _kept(
