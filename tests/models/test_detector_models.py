@@ -46,7 +46,7 @@ CASES = [
             ("retinanet_resnet50_fpn_v2", {"encoder": "resnet18"}, BY_GIOU, (100, 76)),
             (
                 "fcos_resnet50_fpn",
-                {"encoder": "regnet_y_400mf"},
+                {"encoder": "mnasnet0_5"},
                 tasks.fcos(),
                 (64, 95),
             ),
