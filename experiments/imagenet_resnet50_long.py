@@ -67,5 +67,7 @@ def build(config: Config) -> Experiment:
 
 
 if __name__ == "__main__":
-    smoke = SMOKE | dict(warmup_epochs=1, policy="none", average=0.9)
+    # Mixed by less, so that an untrained network is told from one that learns.
+    mixed = dict(mixup=0.1, cutmix=0.1)
+    smoke = SMOKE | mixed | dict(warmup_epochs=1, policy="none", average=0.9)
     run(build, Config, smoke=smoke)

@@ -107,7 +107,7 @@ def build(
         canvas="largest",
     )
     steps = train_data.steps(config.epochs)
-    loss = losses.of_maps(losses.cross_entropy)
+    loss: Any = losses.cross_entropy
     if config.balance:
         frequencies = losses.median_frequency(*data.pixel_counts(train))
         loss = losses.weighted_cross_entropy(frequencies)

@@ -37,8 +37,8 @@ def warp(
     """
     height, width = images.shape[1:3]
     rows, columns = size or (height, width)
-    y = _pixel_centres(rows)[None, :, None]
-    x = _pixel_centres(columns)[None, None]
+    y = pixel_centres(rows)[None, :, None]
+    x = pixel_centres(columns)[None, None]
     # Written out, since a matrix product may round its factors on an accelerator.
     u, v, w = (
         backward[:, i, 0, None, None] * x
@@ -140,7 +140,7 @@ def from_box(images: Array, boxes: Array, size: tuple[int, int], sides: Array) -
     ):
         extent = pixels.shape[1]
         scale = extent / (high - low)
-        places = (_pixel_centres(count)[None] - low[:, None]) * scale[:, None] - 0.5
+        places = (pixel_centres(count)[None] - low[:, None]) * scale[:, None] - 0.5
         start = jnp.ceil(jnp.maximum(-low * scale, 0))
         end = jnp.floor(jnp.minimum((side - low) * scale, extent)) - 1
         places = jnp.clip(places, start[:, None], jnp.maximum(start, end)[:, None])
@@ -166,11 +166,11 @@ def as_type(values: Array, dtype: jnp.dtype) -> Array:
 
 def _centres(low: Array, high: Array, count: int) -> Array:
     """[B,count]: where in the input the centres of the output pixels lie."""
-    share = _pixel_centres(count)[None] / count
+    share = pixel_centres(count)[None] / count
     return low[:, None] + share * (high - low)[:, None]
 
 
-def _pixel_centres(count: int) -> Array:
+def pixel_centres(count: int) -> Array:
     """Coordinates [count] along an axis of so many pixels."""
     return jnp.arange(count, dtype=jnp.float32) + 0.5
 
@@ -178,7 +178,7 @@ def _pixel_centres(count: int) -> Array:
 def _triangles(low: Array, high: Array, extent: int, count: int) -> Array:
     """[B,count,extent]: how much each input pixel counts for each output pixel."""
     half_width = jnp.maximum((high - low) / count, 1.0)[:, None, None]
-    pixels = _pixel_centres(extent)[None, None]
+    pixels = pixel_centres(extent)[None, None]
     distance = jnp.abs(pixels - _centres(low, high, count)[..., None])
     inside = (pixels > low[:, None, None]) & (pixels < high[:, None, None])
     weights = jnp.maximum(1 - distance / half_width, 0) * inside.astype(jnp.float32)

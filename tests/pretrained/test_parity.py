@@ -1,9 +1,10 @@
 """Every model against its reference implementation, with the same weights and images.
 
 The reference values were made by tools/make_parity_references.py with PyTorch.  The
-smallest models of most families are compared in `make test`, all in `make test-all`.
-`make parity` also writes the table of differences, computes convolutions as on CPU, and
-with TORCH_PYTHON=PATH makes the values anew.
+smallest models of most families are compared in `make test`, one of each kind by CI
+(see tests/models/zoo.py), and all in `make test-all`.  `make parity` also writes the
+table of differences, computes convolutions as on CPU, and with TORCH_PYTHON=PATH makes
+the values anew.
 """
 
 import json
@@ -25,6 +26,7 @@ from jaxvision.layers.stochastic_depth import StochasticDepth
 from jaxvision.models import inception
 from jaxvision.ops import convolution
 from jaxvision.pretrained import keys
+from tests.models.zoo import marked, one_of_each_kind
 from tools import parity_inputs as inputs
 
 COMMITTED = Path(__file__).parent / "references.json"
@@ -64,24 +66,20 @@ FOR_THE_TABLE = os.environ.get("PARITY") == "all"
 TABLE = Path(__file__).parent / "parity.tsv"
 
 
-def slow_unless(fast, names):
-    """The names in order; those that are not in `fast` are marked as slow."""
+def of_kinds(fast, names):
+    """The names, marked; one of each kind is slow, the others are exhaustive."""
     assert set(fast) <= set(names)
-    return [
-        pytest.param(name, marks=() if name in fast else pytest.mark.slow)
-        for name in sorted(names)
-    ]
+    return marked(names, fast, one_of_each_kind(names))
 
 
-ALL = slow_unless(SMALLEST, [name for name in REFERENCES if "/" not in name])
-ALL_TIMM = slow_unless(
+ALL = of_kinds(SMALLEST, [name for name in REFERENCES if "/" not in name])
+ALL_TIMM = of_kinds(
     SMALLEST_TIMM,
     [name.removeprefix("timm/") for name in REFERENCES if name.startswith("timm/")],
 )
 
-ALL_WITH_OPTIONS = slow_unless(
-    SMALLEST_WITH_OPTIONS, [name for name in REFERENCES if "=" in name]
-)
+WITH_OPTIONS = [name for name in REFERENCES if "=" in name]
+ALL_WITH_OPTIONS = marked(WITH_OPTIONS, SMALLEST_WITH_OPTIONS, WITH_OPTIONS)
 
 
 def test_every_network_is_compared():
@@ -89,7 +87,7 @@ def test_every_network_is_compared():
     assert set(models.names()) <= REFERENCES.keys()
 
 
-ALL_TRAINED = slow_unless(
+ALL_TRAINED = of_kinds(
     SMALLEST_TRAINED, [name for name in REFERENCES if "trained" in REFERENCES[name]]
 )
 

@@ -52,9 +52,7 @@ def random_elastic(
     def transform(key, batch):
         count, height, width, _ = batch["image"].shape
         nodes = deviation * jax.random.normal(key, (count, grid, grid, 2))
-        x, y = jnp.meshgrid(
-            *(jnp.arange(side, dtype=jnp.float32) + 0.5 for side in (width, height))
-        )
+        x, y = jnp.meshgrid(*(resample.pixel_centres(side) for side in (width, height)))
         pixels = jnp.stack([x, y], axis=-1).reshape(1, height * width, 2)
 
         def displaced(points):
@@ -114,16 +112,13 @@ def _cubic(places: Array, count: int) -> Array:
 
     Those of Keys 1981, https://doi.org/10.1109/TASSP.1981.1163711, equation 15.
     """
-    node = jnp.clip(places, 0, 1)[..., None, None] * (count - 1)
+    node = jnp.clip(places, 0, 1)[..., None] * (count - 1)
     # One more node on either side repeats the border.
     reach = jnp.arange(-1, count + 1, dtype=places.dtype)
-    reach = reach.reshape(*(1,) * (places.ndim + 1), count + 2)
-    distance = jnp.abs(node - reach)[..., 0, :]
+    distance = jnp.abs(node - jnp.expand_dims(reach, range(places.ndim)))
     near = (1.5 * distance - 2.5) * distance**2 + 1
     far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
     weights = jnp.where(distance < 1, near, jnp.where(distance < 2, far, 0))
     first = weights[..., :1] + weights[..., 1:2]
     last = weights[..., -2:-1] + weights[..., -1:]
-    if count == 2:
-        return jnp.concatenate([first, last], axis=-1)
     return jnp.concatenate([first, weights[..., 2:-2], last], axis=-1)

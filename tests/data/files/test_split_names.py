@@ -74,19 +74,18 @@ def test_of_what_is_declared_the_test_comes_first():
         return split_names.choose(there, describe=str, answered=answered)
 
     assert choose(train="a", validation="b", test="c") == (
-        "c",
-        "c, as declared; b is not used, since validation images are held out of the "
-        "training split",
+        ("c", "b"),
+        ("c, as declared", "b, as declared"),
     )
     assert choose(lambda split: split != "c", validation="b", test="c") == (
-        "b",
-        "b, as declared; c has no annotations of these classes",
+        ("b",),
+        ("b, as declared; c has no annotations of these classes",),
     )
     assert choose(lambda split: False, test="c") == (
-        None,
-        "c has no annotations of these classes",
+        (),
+        ("c has no annotations of these classes",),
     )
-    assert choose(train="a") == (None, "nothing declares a test split")
+    assert choose(train="a") == ((), ("nothing declares a test split",))
 
 
 def test_two_of_one_split_are_named():

@@ -28,7 +28,8 @@ def test_sizes():
 
 
 def test_no_digit_is_in_both_splits():
-    train, test = ({i.tobytes() for i in s.read()["image"]} for s in SPLITS)
+    each = SPLITS.there().values()
+    train, test = ({i.tobytes() for i in s.read()["image"]} for s in each)
     assert not train & test
     assert len(train) + len(test) == 5_000
 
