@@ -30,6 +30,8 @@ def reference(row):
     network = peer.NETWORKS[row](CLASSES)
     if row in DEFINITIONS:
         named = DEFINITIONS[row]()
+    elif isinstance(network, peer.Resized):
+        named = network.network
     elif row in torchvision.models.list_models():
         named = torchvision.models.get_model(row, weights=None, num_classes=CLASSES)
     else:
@@ -44,11 +46,12 @@ def reference(row):
     for module in network.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    large = ("resnet18", "resnet50", "mobilenet_v2", "segnet", "fcn8s")
-    side = 64 if row in large else 32
+    small = ("lenet5", "resnet20", "resnet18_cifar", "unet", "unet_small")
+    side = 32 if row in small else 64
     images = inputs.images(side, side, channels=1 if row == "lenet5" else 3, count=4)
     images = torch.from_numpy(images).movedim(-1, 1)
-    logits = network.double().train()(images.double()).movedim(1, -1)
+    with torch.no_grad():
+        logits = network.double().train()(images.double()).movedim(1, -1)
     return {"side": side, "names": names, "logits": entries(logits)}
 
 
