@@ -36,12 +36,19 @@ def reference(row):
         named = torchvision.models.get_model(row, weights=None, num_classes=CLASSES)
     else:
         named = network
-    names = [name for name, _ in named.named_parameters()]
-    for name, parameter in zip(names, network.parameters(), strict=True):
-        weight = torch.from_numpy(inputs.weight(name, tuple(parameter.shape), 2.0))
+    shapes = {name: tuple(p.shape) for name, p in named.named_parameters()}
+    for (name, shape), parameter in zip(
+        shapes.items(), network.parameters(), strict=True
+    ):
+        own = tuple(parameter.shape)
+        outputs_first = shape != own and shape == (*own[1::-1], *own[2:])
+        made = shape if outputs_first else own
+        weight = torch.from_numpy(inputs.weight(name, made, 2.0))
         if row == "lenet5" and name == "c5.weight":
             # The weights are for maps with channels last.
             weight = weight.unflatten(1, (5, 5, 16)).permute(0, 3, 1, 2).flatten(1)
+        if outputs_first:  # of a transposed convolution whose reference has them so
+            weight = weight.transpose(0, 1)
         parameter.data.copy_(weight)
     for module in network.modules():
         if isinstance(module, torch.nn.Dropout):
@@ -52,7 +59,7 @@ def reference(row):
     images = torch.from_numpy(images).movedim(-1, 1)
     with torch.no_grad():
         logits = network.double().train()(images.double()).movedim(1, -1)
-    return {"side": side, "names": names, "logits": entries(logits)}
+    return {"side": side, "names": list(shapes), "logits": entries(logits)}
 
 
 if __name__ == "__main__":
