@@ -17,7 +17,7 @@ def before_training(experiment: Experiment) -> Sequence[str]:
     task, train = experiment.task, experiment.train
     if task.advice is None:
         return ()
-    count = -(-min(EXAMPLES, train.num_examples) // train.batch_size)
+    count = max(min(EXAMPLES, train.num_examples) // train.batch_size, 1)
     batches: list[Any] = [seen for _, seen in first_batches(experiment, count)]
 
     def outputs(variables, batch):

@@ -15,5 +15,5 @@ def test_a_task_is_asked_about_the_first_batches():
 
     asked = experiment._replace(task=experiment.task._replace(advice=said))
     size, batch = experiment.train.num_examples, experiment.train.batch_size
-    count = -(-min(size, advice.EXAMPLES) // batch) * batch
+    count = min(size, advice.EXAMPLES) // batch * batch
     assert advice.before_training(asked) == [f"{count} images"]
