@@ -67,16 +67,14 @@ def overlay(
     draw = ImageDraw.Draw(canvas)
     size_of_text = max(side // 20, 9)
     thick = max(side // 160, 1)
+    scale = size / np.array([width, height])
     for m in objects:
-        _draw_object(
-            draw,
-            example,
-            m,
-            _name(example, m, class_names) if notes is None else notes[m],
-            size / np.array([width, height]),
-            size_of_text,
-            thick,
-        )
+        _draw_object(draw, example, m, scale, thick)
+    for m in objects if "boxes" in example else ():  # over all that is drawn
+        text = _name(example, m, class_names) if notes is None else notes[m]
+        left, top = example["boxes"][m, :2] * scale
+        if text:
+            _write(draw, (left, top), text, _colour_of(example, m), size_of_text)
     if "presence" in example:
         names = [
             name if there == 1 else f"{name} ?"
@@ -152,9 +150,7 @@ def _draw_object(
     draw: ImageDraw.ImageDraw,
     example: Mapping[str, np.ndarray],
     m: int,
-    name: str,
     scale: np.ndarray,
-    size_of_text: int,
     thick: int,
 ) -> None:
     paint = _colour_of(example, m)
@@ -163,8 +159,6 @@ def _draw_object(
         # The outline covers the outermost pixels inside the box.
         corners = (left, top, max(right - 1, left), max(bottom - 1, top))
         draw.rectangle(corners, outline=paint, width=thick)
-        if name:
-            _write(draw, (left, top), name, paint, size_of_text)
     for x, y, visible in example.get("keypoints", np.zeros((m + 1, 0, 3)))[m]:
         if visible:
             radius = 1.5 * thick

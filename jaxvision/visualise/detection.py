@@ -142,7 +142,7 @@ def detection(classes: Sequence[str], *, least: float = 0.3) -> Show:
                 for kind in tide.KINDS
             }
             drawn["errors.png"] = visualise.shares_by_class(
-                costs, f"what mistakes cost of AP50, {metrics['ap50']:.1%}"
+                costs, f"what mistakes cost: AP50 is {metrics['ap50']:.1%}"
             )
         return drawn
 
