@@ -33,6 +33,7 @@ def test_anchors_are_held_against_what_windows_leave(experiment):
     assert "kinds of anchors match no object in 32 training images" in idle
 
 
+@pytest.mark.slow
 def test_what_has_weights_may_keep_some():
     def built(**options):
         config = coco_retinanet_resnet50.Config(**SMOKE | options)

@@ -38,11 +38,11 @@ BY_GIOU = tasks.retinanet(box_loss="giou")
 
 CASES = [
     ("retinanet_resnet50_fpn_v2", PLAIN, BY_GIOU, (100, 76)),
-    ("fcos_resnet50_fpn", PLAIN, tasks.fcos(), (100, 76)),
     *(
         pytest.param(*case, marks=pytest.mark.slow)
         for case in (
             ("retinanet_resnet50_fpn", PLAIN, tasks.retinanet(), (100, 76)),
+            ("fcos_resnet50_fpn", PLAIN, tasks.fcos(), (100, 76)),
             ("retinanet_resnet50_fpn_v2", {"encoder": "resnet18"}, BY_GIOU, (100, 76)),
             (
                 "fcos_resnet50_fpn",
