@@ -25,23 +25,30 @@ if TYPE_CHECKING:
     from jaxvision.visualise.contact_sheet import card
     from jaxvision.visualise.learning_curves import compare, curves
     from jaxvision.visualise.learning_rates import learning_rates
+    from jaxvision.visualise.point_cloud import Cloud, clouds
     from jaxvision.visualise.precision_recall import precision_recall
     from jaxvision.visualise.predicted_sheet import predicted_sheet
     from jaxvision.visualise.prediction_grid import predictions
     from jaxvision.visualise.quality import Cell, findings
     from jaxvision.visualise.reliability_diagram import reliability
     from jaxvision.visualise.scatter import agreement
+    from jaxvision.visualise.seen_pixels import Seen, receptive_field
     from jaxvision.visualise.style import save
+    from jaxvision.visualise.trajectories import animated_trajectories, trajectories
 
 __all__ = [
     "Cell",
+    "Cloud",
+    "Seen",
     "agreement",
+    "animated_trajectories",
     "augmentations",
     "captioned",
     "card",
     "class_colour",
     "class_scores",
     "classification",
+    "clouds",
     "compare",
     "comparison",
     "confusion",
@@ -53,22 +60,28 @@ __all__ = [
     "precision_recall",
     "predicted_sheet",
     "predictions",
+    "receptive_field",
     "regression",
     "reliability",
     "save",
     "segmentation",
     "shares_by_class",
     "training_batch",
+    "trajectories",
 ]
 
 _MODULE_OF = {
     "Cell": "quality",
+    "Cloud": "point_cloud",
+    "Seen": "seen_pixels",
     "agreement": "scatter",
+    "animated_trajectories": "trajectories",
     "augmentations": "augmentation",
     "captioned": "annotation_overlay",
     "card": "contact_sheet",
     "class_colour": "annotation_overlay",
     "class_scores": "class_table",
+    "clouds": "point_cloud",
     "compare": "learning_curves",
     "comparison": "comparison_grid",
     "confusion": "confusion_matrix",
@@ -79,10 +92,12 @@ _MODULE_OF = {
     "precision_recall": "precision_recall",
     "predicted_sheet": "predicted_sheet",
     "predictions": "prediction_grid",
+    "receptive_field": "seen_pixels",
     "reliability": "reliability_diagram",
     "save": "style",
     "shares_by_class": "comparison_grid",
     "training_batch": "batch_sheet",
+    "trajectories": "trajectories",
 }
 
 
