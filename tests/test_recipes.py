@@ -47,6 +47,7 @@ SHOWN = {
     "multilabel": visualise.multilabel(CLASSES),
     "regression": visualise.regression(("age",), target="age", unit="years"),
     "segmentation": visualise.segmentation(CLASSES),
+    "detection": visualise.detection(CLASSES, least=0.5),
 }
 
 
@@ -87,6 +88,8 @@ def test_a_show_is_made_again(name):
         "probabilities": np.float32([0.1, 0.7, 0.2]),
         "numbers": np.float32([31.5]),
         "segmentation": np.uint8([[0, 1], [1, 2]]),
+        "classes": np.int32([2, 1, -1]),
+        "scores": np.float32([0.9, 0.4, 0.0]),
     }
     assert made.words(predictions) == SHOWN[name].words(predictions)
 

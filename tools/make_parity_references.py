@@ -13,6 +13,7 @@ for those with batch normalisation what a training pass in float64 makes of them
 `timm/NAME` is what timm has where torchvision is the reference of NAME,
 `NAME/output_stride=16` is torchvision's NAME with dilations instead of strides, and
 `NAME/encoder=ENCODER` the decoder NAME of segmentation_models_pytorch on an encoder.
+Of detectors it is what their heads say; `make_detector_references.py` has the rest.
 """
 
 import functools
@@ -131,6 +132,22 @@ SEGMENTATION = (
     "deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large",
 )  # fmt: skip
 """Names of torchvision whose networks have a class for every pixel."""
+
+DETECTION = {
+    "retinanet_resnet50_fpn": (96, 128), "retinanet_resnet50_fpn_v2": (96, 128),
+    "fcos_resnet50_fpn": (96, 128), "ssd300_vgg16": (300, 300),
+    "ssdlite320_mobilenet_v3_large": (128, 160),
+}  # fmt: skip
+"""Names of torchvision's detectors, and the size of the images."""
+
+SIZES |= DETECTION
+
+HEADS = {
+    "class_logits": "cls_logits",
+    "box_codes": "bbox_regression",
+    "centredness": "bbox_ctrness",
+}
+"""Our names of what heads say, and torchvision's."""
 
 SMP = {
     "unet": "Unet",
@@ -327,6 +344,18 @@ def segmentation(name):
     return model
 
 
+def detection(name):
+    """torchvision's, which returns its scores alone and keeps all that heads say."""
+    model = torchvision.models.get_model(name, weights=None, weights_backbone=None)
+
+    def scores(images):
+        model.said = model.head([*model.backbone(images).values()])
+        return model.said["cls_logits"]
+
+    model.forward = scores
+    return model
+
+
 def smp(name):
     """Of segmentation_models_pytorch, without what the network never calls."""
     import segmentation_models_pytorch
@@ -345,6 +374,8 @@ def smp(name):
 def build(name):
     if name in SEGMENTATION:
         return segmentation(name)
+    if name in DETECTION:
+        return detection(name)
     if name.partition("/")[0] in SMP:
         return smp(name)
     if name in ("alexnet_2012", "alexnet_fcn"):
@@ -430,10 +461,16 @@ def reference(name):
     if getattr(model, "auxiliary", None) is not None:
         auxiliary = as_map(name, model.auxiliary, height, width)
         found.setdefault("features", {})["aux_logits"] = entries(auxiliary)
-    found["logits"] = entries(as_map(name, logits, height, width))
+    if name in DETECTION:
+        said = {ours: model.said[k] for ours, k in HEADS.items() if k in model.said}
+        if "centredness" in said:
+            said["centredness"] = said["centredness"].squeeze(-1)
+        found["features"] = {ours: entries(value) for ours, value in said.items()}
+    else:
+        found["logits"] = entries(as_map(name, logits, height, width))
     if name in TRAINED:
         found["trained"] = trained(name, model, images.detach())
-    return found, spread, found["logits"]["scale"]
+    return found, spread, float(logits.detach().abs().max())
 
 
 def trained(name, model, images):
@@ -553,7 +590,7 @@ def rounded(number):
 def main(names):
     all_names = torchvision.models.list_models(module=torchvision.models)
     twice = [f"timm/{name}" for name in ALSO_TIMM]
-    dense = [*SEGMENTATION, *SMP, *ENCODERS]
+    dense = [*SEGMENTATION, *DETECTION, *SMP, *ENCODERS]
     others = [
         "alexnet_2012",
         "alexnet_fcn",

@@ -30,6 +30,7 @@ class Conv(nn.Module):
     use_bias: bool = True
     dtype: Any = jnp.float32
     kernel_init: Callable[..., Array] = nn.initializers.he_normal()
+    bias_init: Callable[..., Array] = nn.initializers.zeros
 
     @nn.compact
     def __call__(self, images: Array) -> Array:
@@ -45,6 +46,6 @@ class Conv(nn.Module):
             groups=self.groups,
         )
         if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros, (self.features,))
+            bias = self.param("bias", self.bias_init, (self.features,))
             y = y + bias.astype(self.dtype)[None, None, None, :]
         return y

@@ -1,9 +1,10 @@
-"""The top-down path of feature pyramid networks.
+"""Feature pyramid networks: coarse maps help fine ones.
 
 Lin et al. 2017, https://arxiv.org/abs/1612.03144, figure 3
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -11,11 +12,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.layers.conv import Conv
+from jaxvision.ops.activation import relu
 from jaxvision.ops.upsample import upsample
 
 Array = jax.Array
 
 _glorot_uniform = nn.initializers.glorot_uniform()
+_lecun_uniform = nn.initializers.lecun_uniform()
 
 
 def top_down(
@@ -44,3 +47,41 @@ def top_down(
             lateral = lateral + upsample(results[-1])[:, :height, :width]
         results.append(lateral)
     return results[::-1]
+
+
+def pyramid(
+    maps: Sequence[Array],
+    features: int = 256,
+    *,
+    name: str,
+    dtype: Any = jnp.float32,
+) -> list[Array]:
+    """`top_down` and a 3×3 convolution of each map, as detectors have it.
+
+    Layers are `{name}.inner_blocks.0.0`, … and `{name}.layer_blocks.0.0`, …, as in
+    torchvision.
+    """
+    sums = top_down(
+        maps,
+        features,
+        names=[f"{name}.inner_blocks.{i}.0" for i in range(len(maps))],
+        dtype=dtype,
+        kernel_init=_lecun_uniform,
+    )
+    conv = partial(Conv, features, dtype=dtype, kernel_init=_lecun_uniform)
+    return [conv(name=f"{name}.layer_blocks.{i}.0")(x) for i, x in enumerate(sums)]
+
+
+def two_coarser(
+    x: Array, features: int = 256, *, name: str, dtype: Any = jnp.float32
+) -> list[Array]:
+    """Two more maps by 3×3 convolutions with strides, the second after a rectifier.
+
+    Lin et al. 2017, RetinaNet, https://arxiv.org/abs/1708.02002, section 4: P6 and P7.
+    Layers are `{name}.extra_blocks.p6` and `{name}.extra_blocks.p7`.
+    """
+    conv = partial(
+        Conv, features, 3, 2, padding=1, dtype=dtype, kernel_init=_lecun_uniform
+    )
+    sixth = conv(name=f"{name}.extra_blocks.p6")(x)
+    return [sixth, conv(name=f"{name}.extra_blocks.p7")(relu(sixth))]

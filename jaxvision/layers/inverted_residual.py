@@ -7,6 +7,7 @@ A shortcut joins both ends.  With squeeze and excitation it is also called MBCon
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -43,15 +44,18 @@ class InvertedResidual(nn.Module):
     drop_path: Callable[[Array], Array] | None = None
     """What training does to the branch beside a shortcut, such as stochastic depth."""
     names: Names = numbered
+    with_expanded: bool = False
+    """Whether it also returns what it expands its input to, [B,H,W,expanded]."""
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array) -> Any:
         y, place = x, 0
         if self.expanded_channels != x.shape[-1]:
             y = self.conv_norm(
                 y, self.expanded_channels, 1, names=self.names("expand", place)
             )
             place += 1
+        expanded = y
         y = self.conv_norm(
             y,
             self.expanded_channels,
@@ -68,6 +72,6 @@ class InvertedResidual(nn.Module):
         y = self.conv_norm(
             y, self.features, 1, activation=None, names=self.names("project", place)
         )
-        if x.shape != y.shape:
-            return y
-        return x + (y if self.drop_path is None else self.drop_path(y))
+        if x.shape == y.shape:
+            y = x + (y if self.drop_path is None else self.drop_path(y))
+        return (y, expanded) if self.with_expanded else y

@@ -23,7 +23,7 @@ from jaxvision.layers.channels import round_channels
 from jaxvision.layers.classifier import classify
 from jaxvision.layers.conv_norm import conv_norm
 from jaxvision.layers.dilation import dilate
-from jaxvision.layers.imagenet import HALVES, MEAN, STD
+from jaxvision.layers.imagenet import HALVES
 from jaxvision.layers.inverted_residual import InvertedResidual
 from jaxvision.layers.norm import batch_norm
 from jaxvision.layers.squeeze_excite import SqueezeExcite
@@ -255,7 +255,7 @@ VARIANTS = {
         partial(EfficientNet, stages, last=1280, dropout=dropout, epsilon=1e-3),
         PAPER_V2,
         (size, size, 3),
-        normalisation=HALVES if name == "efficientnet_v2_l" else (MEAN, STD),
+        normalisation=HALVES if name == "efficientnet_v2_l" else None,
     )
     for name, stages, size, dropout in (
         ("efficientnet_v2_s", V2_S, 384, 0.2),

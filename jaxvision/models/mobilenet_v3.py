@@ -78,8 +78,9 @@ SMALL = (
 class MobileNetV3(nn.Module):
     """Outputs: `stage1` … `stage5`, the last maps of 1/2 … 1/32 of the image's size
     that blocks make, `stage2_first` … `stage5_first`, the first ones, which dense
-    networks and detectors of torchvision look at, `last` [B,H/32,W/32,6·C],
-    `pre_logits`, `logits`.
+    networks and detectors of torchvision look at, `stage1_expanded` …
+    `stage4_expanded`, what the block after a stage expands it to, which SSDLite looks
+    at, `last` [B,H/32,W/32,6·C], `pre_logits`, `logits`.
 
     Any image size.
     """
@@ -93,8 +94,13 @@ class MobileNetV3(nn.Module):
     """Of `stage5`: 8, 16 or 32.  Strides beyond it become dilations of the same
     parameters.  16 is torchvision's `dilated`, where the block that loses its stride is
     dilated, too; in other networks only the layers after that stride are."""
+    reduced_tail: bool = False
+    """Whether the blocks of the last stage and the last dense layer have half of their
+    channels, as for detectors (section 6.3)."""
     epsilon: float = 1e-3
     """Of batch normalisation."""
+    momentum: float = 0.99
+    """The share of the old running averages that each step keeps."""
     remat: bool = False
     """Whether training computes the inside of blocks twice, to save memory."""
     dtype: Any = jnp.float32
@@ -102,7 +108,10 @@ class MobileNetV3(nn.Module):
     @nn.compact
     def __call__(self, images, *, train: bool):
         norm = batch_norm(
-            train=train, dtype=self.dtype, momentum=0.99, epsilon=self.epsilon
+            train=train,
+            dtype=self.dtype,
+            momentum=self.momentum,
+            epsilon=self.epsilon,
         )
         conv_bn = partial(conv_norm, norm=norm, activation=HS, dtype=self.dtype)
         make_block = nn.remat(InvertedResidual) if self.remat else InvertedResidual
@@ -110,19 +119,17 @@ class MobileNetV3(nn.Module):
         x = conv_bn(images, 16, strides=2, names=("features.0.0", "features.0.1"))
         outputs: dict[str, jax.Array] = {}
         stage = 1
-        strides = [row.strides for row in self.rows]
+        rows = _halved(self.rows) if self.reduced_tail else self.rows
+        strides = [row.strides for row in rows]
         samplings = dilate(strides, self.output_stride, stem_stride=2, early=True)
-        for block, (row, sampling) in enumerate(
-            zip(self.rows, samplings, strict=True), 1
-        ):
-            if row.strides == 2:
-                outputs[f"stage{stage}"] = x
+        for block, (row, sampling) in enumerate(zip(rows, samplings, strict=True), 1):
             squeeze_excite = partial(
                 SqueezeExcite,
                 round_channels(row.expanded_channels // 4),
                 gate=nn.hard_sigmoid,
             )
-            x = make_block(
+            before = x
+            x, expanded = make_block(
                 row.features,
                 row.expanded_channels,
                 partial(conv_bn, activation=row.activation),
@@ -130,18 +137,25 @@ class MobileNetV3(nn.Module):
                 sampling.strides,
                 sampling.dilation,
                 squeeze_excite if row.squeeze else None,
+                with_expanded=True,
                 name=f"features.{block}",
             )(x)
             if row.strides == 2:
+                # In this order, so that the stage is the deepest map of its stride.
+                outputs[f"stage{stage}_expanded"] = expanded
+                outputs[f"stage{stage}"] = before
                 stage += 1
                 outputs[f"stage{stage}_first"] = x
         outputs[f"stage{stage}"] = x
-        last = f"features.{len(self.rows) + 1}"
+        last = f"features.{len(rows) + 1}"
         x = conv_bn(x, 6 * x.shape[-1], 1, names=(f"{last}.0", f"{last}.1"))
         outputs["last"] = x
         small = nn.initializers.normal(0.01)
         x = nn.Dense(
-            self.last, dtype=self.dtype, kernel_init=small, name="classifier.0"
+            self.last // (2 if self.reduced_tail else 1),
+            dtype=self.dtype,
+            kernel_init=small,
+            name="classifier.0",
         )(global_avg_pool(x))
         return classify(
             outputs,
@@ -153,6 +167,21 @@ class MobileNetV3(nn.Module):
             name="classifier.3",
             kernel_init=small,
         )
+
+
+def _halved(rows: Sequence[Row]) -> list[Row]:
+    """The same with half of the channels from the last stride on, before which the
+    block has expanded."""
+    first = max(i for i, row in enumerate(rows) if row.strides == 2)
+    return [
+        row
+        if i < first
+        else row._replace(
+            features=row.features // 2,
+            expanded_channels=row.expanded_channels // (2 if i > first else 1),
+        )
+        for i, row in enumerate(rows)
+    ]
 
 
 def _timm(rows: Sequence[Row]) -> Rules:

@@ -12,6 +12,7 @@ from jaxvision.models import (
     classifiers,
     deeplabv3,
     deeplabv3plus,
+    detectors,
     fcn,
     fcn_dilated,
     fpn,
@@ -34,6 +35,7 @@ VARIANTS: dict[str, Variant] = {
     **classifiers.VARIANTS,
     **deeplabv3.VARIANTS,
     **deeplabv3plus.VARIANTS,
+    **detectors.VARIANTS,
     **fcn.VARIANTS,
     **fcn_dilated.VARIANTS,
     **fpn.VARIANTS,
@@ -99,10 +101,13 @@ def normalisation(name: str, **options) -> tuple[tuple[float, ...], tuple[float,
     where there is one, the model converts images from ImageNet's statistics itself,
     and an `encoder` expects what it does as a classifier.
     """
-    variant = _variant(name)
-    if name not in classifiers.VARIANTS and (inner := encoder_of(name, **options)):
-        variant = classifiers.variant(inner[0])
-    return (MEAN, STD) if options.get("transform_input") else variant.normalisation
+    found = _variant(name).normalisation
+    if found is None and name not in classifiers.VARIANTS:
+        inner = encoder_of(name, **options)
+        found = None if inner is None else classifiers.variant(inner[0]).normalisation
+    if found is None or options.get("transform_input"):
+        return MEAN, STD
+    return found
 
 
 def constants(name: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

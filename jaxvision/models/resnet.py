@@ -135,6 +135,8 @@ class ResNet(nn.Module):
     segmentation_models_pytorch."""
     block_options: Mapping[str, Any] | None = None
     """Further fields of the blocks, such as `groups`."""
+    epsilon: float = 1e-5
+    """Of batch normalisation."""
     remat: bool = False
     """Whether training computes the inside of blocks twice, to save memory."""
     dtype: Any = jnp.float32
@@ -142,7 +144,7 @@ class ResNet(nn.Module):
     @nn.compact
     def __call__(self, images, *, train: bool):
         conv = partial(Conv, use_bias=False, dtype=self.dtype, kernel_init=he_fan_out)
-        norm = batch_norm(train=train, dtype=self.dtype)
+        norm = batch_norm(train=train, dtype=self.dtype, epsilon=self.epsilon)
         make_block = nn.remat(self.block) if self.remat else self.block
 
         small = self.stem == "3x3"

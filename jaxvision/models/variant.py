@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import numpy as np
 
-from jaxvision.layers.imagenet import MEAN, STD
-
 Rules = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
 """Pairs of a regular expression and its replacement, applied in turn to a name."""
 
@@ -33,9 +31,10 @@ class Variant(NamedTuple):
     """Who publishes weights, and how their names differ from our `path.to.weight`, or
     a function of the options of `models.create` that returns it.
     The first is the reference implementation, whose names `pretrained.save` writes."""
-    normalisation: tuple[tuple[float, ...], tuple[float, ...]] = (MEAN, STD)
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     """Means and deviations of the channels, for pixels from 0 to 1, by which published
-    weights of this name expect images to be normalised."""
+    weights of this name expect images to be normalised; None: those of its encoder as a
+    classifier, and ImageNet's where there is none."""
     timm: str | None = None
     """Its name in timm, where shapes of arrays do not tell timm's networks apart."""
     timm_options: Mapping[str, Any] = MappingProxyType({})

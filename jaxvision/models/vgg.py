@@ -89,6 +89,9 @@ class VGG(nn.Module):
     num_classes: int = 1000
     normalise: bool = False
     dropout: float = 0.5
+    ceil_mode: bool = False
+    """Whether poolings keep a last row and column that fill no window, so that a map
+    has a place for all pixels of any image, as SSD wants."""
     features: Sequence[int] = FEATURES
     """Channels of each stage."""
     hidden: int = 4096
@@ -103,6 +106,7 @@ class VGG(nn.Module):
             self.features,
             train=train,
             normalise=self.normalise,
+            pool=partial(halve, ceil_mode=self.ceil_mode),
             dtype=self.dtype,
         )
         x = adaptive_avg_pool(outputs["stage5"], 7)

@@ -21,7 +21,7 @@ from jaxvision.errors import check
 from jaxvision.layers.attention import attend, split_heads
 from jaxvision.layers.classifier import classify
 from jaxvision.layers.conv import Conv
-from jaxvision.layers.imagenet import HALVES, MEAN, STD
+from jaxvision.layers.imagenet import HALVES
 from jaxvision.layers.norm import LayerNorm
 from jaxvision.models.variant import Variant
 
@@ -206,7 +206,7 @@ VARIANTS = {
         sources={"timm": _TIMM, "torchvision": _TORCHVISION}
         if "patch" in name
         else {"torchvision": _TORCHVISION, "timm": _TIMM},
-        normalisation=HALVES if "patch" in name else (MEAN, STD),
+        normalisation=HALVES if "patch" in name else None,
     )
     for name, patch, depth, heads, features, size in (
         ("vit_tiny_patch16_224", 16, 12, 3, 192, 224),

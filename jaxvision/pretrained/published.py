@@ -1,9 +1,9 @@
 """The files of the weights called `"default"`, and their download.
 
 For each name of torchvision it is what torchvision 0.29 calls `DEFAULT`: the best of
-its weights for that model on ImageNet-1k, or, with a class for every pixel, on images
-of COCO with the classes of Pascal VOC.  Their licence is their owners'; those of
-`regnet_y_128gf` and `vit_h_14` (SWAG) do not allow commercial use.
+its weights for that model on ImageNet-1k; with a class for every pixel, on images of
+COCO with the classes of Pascal VOC; or, of detectors, on COCO.  Their licence is their
+owners'; those of `regnet_y_128gf` and `vit_h_14` (SWAG) do not allow commercial use.
 """
 
 import hashlib
@@ -43,6 +43,7 @@ FILES = {
     "efficientnet_v2_s": "efficientnet_v2_s-dd5fe13b.pth",
     "fcn_resnet101": "fcn_resnet101_coco-7ecb50ca.pth",
     "fcn_resnet50": "fcn_resnet50_coco-1167a1af.pth",
+    "fcos_resnet50_fpn": "fcos_resnet50_fpn_coco-99b0c9b7.pth",
     "googlenet": "googlenet-1378be20.pth",
     "inception_v3": "inception_v3_google-0cc3c7bd.pth",
     "lraspp_mobilenet_v3_large": "lraspp_mobilenet_v3_large-d234d4ea.pth",
@@ -77,12 +78,18 @@ FILES = {
     "resnext101_32x8d": "resnext101_32x8d-110c445d.pth",
     "resnext101_64x4d": "resnext101_64x4d-173b62eb.pth",
     "resnext50_32x4d": "resnext50_32x4d-1a0047aa.pth",
+    "retinanet_resnet50_fpn": "retinanet_resnet50_fpn_coco-eeacb38b.pth",
+    "retinanet_resnet50_fpn_v2": "retinanet_resnet50_fpn_v2_coco-5905b1c5.pth",
     "shufflenet_v2_x0_5": "shufflenetv2_x0.5-f707e7126e.pth",
     "shufflenet_v2_x1_0": "shufflenetv2_x1-5666bf0f80.pth",
     "shufflenet_v2_x1_5": "shufflenetv2_x1_5-3c479a10.pth",
     "shufflenet_v2_x2_0": "shufflenetv2_x2_0-8be3c8ee.pth",
     "squeezenet1_0": "squeezenet1_0-b66bff10.pth",
     "squeezenet1_1": "squeezenet1_1-b8a52dc0.pth",
+    "ssd300_vgg16": "ssd300_vgg16_coco-b556d3b4.pth",
+    "ssdlite320_mobilenet_v3_large": (
+        "ssdlite320_mobilenet_v3_large_coco-a79551df.pth"
+    ),
     "swin_b": "swin_b-68c6b09e.pth",
     "swin_s": "swin_s-5e29d889.pth",
     "swin_t": "swin_t-704ceda3.pth",

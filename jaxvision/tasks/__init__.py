@@ -1,6 +1,8 @@
 """Tasks: what is to be learned, as values made of functions."""
 
 from jaxvision.tasks.classification import classification
+from jaxvision.tasks.detection import Rule, detection
+from jaxvision.tasks.detectors import Detector, fcos, retinanet, ssd, ssdlite
 from jaxvision.tasks.map_views import with_scales, with_windows
 from jaxvision.tasks.multilabel import multilabel
 from jaxvision.tasks.regression import regression
@@ -14,13 +16,20 @@ from jaxvision.tasks.views import (
 )
 
 __all__ = [
+    "Detector",
+    "Rule",
     "classification",
+    "detection",
+    "fcos",
     "five_crops",
     "mean_of_classes",
     "mirrored",
     "multilabel",
     "regression",
+    "retinanet",
     "segmentation",
+    "ssd",
+    "ssdlite",
     "ten_crops",
     "with_scales",
     "with_views",

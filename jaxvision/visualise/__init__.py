@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from jaxvision.visualise.classification import classification
+from jaxvision.visualise.detection import detection
 from jaxvision.visualise.multilabel import multilabel
 from jaxvision.visualise.regression import regression
 from jaxvision.visualise.segmentation import segmentation
@@ -53,6 +54,7 @@ __all__ = [
     "comparison",
     "confusion",
     "curves",
+    "detection",
     "findings",
     "learning_rates",
     "multilabel",

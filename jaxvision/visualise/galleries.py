@@ -34,3 +34,25 @@ def shown(galleries: Galleries) -> Iterator[Shown]:
                 float(gallery.difficulty[i]),
                 *({key: array[i] for key, array in part.items()} for part in parts),
             )
+
+
+def whole(image: np.ndarray, taken: np.ndarray, height: int, width: int) -> np.ndarray:
+    """What the network saw, uint8 [S,T,C], at the size of the original that it was
+    taken from: black where it saw nothing."""
+    grids = []
+    for low, high, count, side in (
+        (taken[1], taken[3], height, image.shape[0]),
+        (taken[0], taken[2], width, image.shape[1]),
+    ):
+        places = (np.arange(count) + 0.5 - low) * side / (high - low)
+        grids.append(np.floor(places).astype(int))
+    rows, columns = grids
+    inside = np.ix_(
+        (rows >= 0) & (rows < image.shape[0]),
+        (columns >= 0) & (columns < image.shape[1]),
+    )
+    seen = np.zeros((height, width, image.shape[2]), np.uint8)
+    nearest = image[rows.clip(0, image.shape[0] - 1)]
+    nearest = nearest[:, columns.clip(0, image.shape[1] - 1)]
+    seen[inside] = nearest[inside]
+    return seen

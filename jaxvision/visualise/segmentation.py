@@ -1,6 +1,5 @@
 """How the predictions of `tasks.segmentation` are shown."""
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +7,8 @@ import numpy as np
 
 from jaxvision.recipes import SHOWS
 from jaxvision.types import UNKNOWN, Galleries, Show
-from jaxvision.visualise.galleries import Shown, shown
+from jaxvision.visualise.galleries import Shown, shown, whole
+from jaxvision.visualise.png import encoded
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -49,7 +49,7 @@ def segmentation(classes: Sequence[str]) -> Show:
         longest = max(example["image"].shape[:2])
         return {
             ".png": _label_png(prediction["segmentation"], len(classes)),
-            "_overlay.png": _png(draw(example, prediction, side=longest)),
+            "_overlay.png": encoded(draw(example, prediction, side=longest)),
         }
 
     def row(one: Shown) -> list[np.ndarray]:
@@ -99,7 +99,7 @@ def _as_seen(one: Shown) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     example, prediction = dict(one.example), dict(one.prediction)
     if "taken" in example:
         height, width = (int(example["canvas"].any(axis=1 - i).sum()) for i in (0, 1))
-        example["image"] = _whole(example["image"], example["taken"], height, width)
+        example["image"] = whole(example["image"], example["taken"], height, width)
         example["segmentation"] = example["segmentation"][:height, :width]
         prediction["segmentation"] = prediction["segmentation"][:height, :width]
     elif example["image"].shape[:2] != prediction["segmentation"].shape:
@@ -112,28 +112,6 @@ def _as_seen(one: Shown) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     return example, prediction
 
 
-def _whole(image: np.ndarray, taken: np.ndarray, height: int, width: int) -> np.ndarray:
-    """What the network saw, uint8 [S,T,C], at the size of the original that it was
-    taken from: black where it saw nothing."""
-    grids = []
-    for low, high, count, side in (
-        (taken[1], taken[3], height, image.shape[0]),
-        (taken[0], taken[2], width, image.shape[1]),
-    ):
-        places = (np.arange(count) + 0.5 - low) * side / (high - low)
-        grids.append(np.floor(places).astype(int))
-    rows, columns = grids
-    inside = np.ix_(
-        (rows >= 0) & (rows < image.shape[0]),
-        (columns >= 0) & (columns < image.shape[1]),
-    )
-    seen = np.zeros((height, width, image.shape[2]), np.uint8)
-    nearest = image[rows.clip(0, image.shape[0] - 1)]
-    nearest = nearest[:, columns.clip(0, image.shape[1] - 1)]
-    seen[inside] = nearest[inside]
-    return seen
-
-
 def _label_png(labels: np.ndarray, classes: int) -> bytes:
     """The class of each pixel as an indexed PNG, in the colours of the classes."""
     from PIL import Image
@@ -144,16 +122,4 @@ def _label_png(labels: np.ndarray, classes: int) -> bytes:
     picture = Image.frombytes("P", (width, height), labels.astype(np.uint8).tobytes())
     colours = [visualise.class_colour(k) for k in range(classes)]
     picture.putpalette([level for colour in colours for level in colour])
-    return _encoded(picture)
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    from PIL import Image
-
-    return _encoded(Image.fromarray(pixels))
-
-
-def _encoded(picture: Any) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return file.getvalue()
+    return encoded(picture)

@@ -23,6 +23,21 @@ def clip(boxes: Array, height: float | Array, width: float | Array) -> Array:
     )
 
 
+def clip_to(boxes: Array, frame: Array) -> Array:
+    """`boxes` [..., 4] cut off at the edges of the box `frame` [4]."""
+    x_min, y_min, x_max, y_max = corners(boxes)
+    left, top, right, bottom = corners(frame)
+    return jnp.stack(
+        [
+            jnp.clip(x_min, left, right),
+            jnp.clip(y_min, top, bottom),
+            jnp.clip(x_max, left, right),
+            jnp.clip(y_max, top, bottom),
+        ],
+        axis=-1,
+    )
+
+
 def centre_form(boxes: Array) -> Array:
     """Corners [..., 4] as x and y of the centre, width and height."""
     x_min, y_min, x_max, y_max = corners(boxes)

@@ -1,0 +1,11 @@
+"""Every detector by its name."""
+
+from jaxvision.models import fcos, retinanet, ssd, ssdlite
+from jaxvision.models.variant import Variant
+
+VARIANTS: dict[str, Variant] = {
+    **fcos.VARIANTS,
+    **retinanet.VARIANTS,
+    **ssd.VARIANTS,
+    **ssdlite.VARIANTS,
+}

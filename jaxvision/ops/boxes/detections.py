@@ -1,0 +1,115 @@
+"""From scores and codes of all anchors to the few boxes that an image is said to have.
+
+Each function is for one image, in fixed shapes, and does what torchvision's
+`postprocess_detections` of the detector does: it leaves out low scores, keeps so many
+of the best, and lets boxes suppress others of their class.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxvision.ops.boxes.forms import clip_to
+from jaxvision.ops.boxes.suppression import nms
+
+Array = jax.Array
+
+
+class Detections(NamedTuple):
+    """What was found, in falling order of the scores, and then padding of zeros."""
+
+    boxes: Array
+    """float32 [D,4]."""
+    scores: Array
+    """float32 [D]."""
+    classes: Array
+    """int32 [D]; -1 in the padding."""
+
+
+def best_of_levels(
+    scores: Array,
+    codes: Array,
+    levels: Sequence[np.ndarray],
+    decode: Callable[[Array, Array], Array],
+    frame: Array,
+    *,
+    least: float,
+    candidates: int,
+    threshold: float,
+    outputs: int,
+) -> Detections:
+    """RetinaNet's and FCOS's: the best of each level, of all classes together.
+
+    Args:
+      scores: [A,K].
+      codes: [A,4].
+      levels: the references [n,4] of each level, A altogether.
+      decode: `(codes, references) -> boxes`, see `Encoding`.
+      frame: [4], the box to which boxes are clipped.
+      least: only what has a higher score is found.
+      candidates: of a level, at most, before suppression.
+      threshold: see `nms`.
+      outputs: D.
+    """
+    classes = scores.shape[1]
+    found: list[tuple[Array, Array, Array]] = []
+    start = 0
+    for references in levels:
+        own = slice(start, start + len(references))
+        start = own.stop
+        each = scores[own].ravel()
+        best, places = lax.top_k(each, min(candidates, len(each)))
+        anchors = places // classes
+        boxes = decode(codes[own][anchors], jnp.asarray(references)[anchors])
+        found.append((clip_to(boxes, frame), best, places % classes))
+    boxes, best, number = (jnp.concatenate(part) for part in zip(*found, strict=True))
+    return _kept(boxes, best, number, least, threshold, outputs)
+
+
+def best_of_classes(
+    scores: Array,
+    boxes: Array,
+    *,
+    least: float,
+    candidates: int,
+    threshold: float,
+    outputs: int,
+) -> Detections:
+    """SSD's: the best of each class.
+
+    Args:
+      scores: [A,K].
+      boxes: [A,4], clipped.
+      candidates: of a class, at most, before suppression.
+      least, threshold, outputs: see `best_of_levels`.
+    """
+    anchors, classes = scores.shape
+    best, places = lax.top_k(scores.T, min(candidates, anchors))
+    number = jnp.arange(classes, dtype=jnp.int32)[:, None]
+    number = jnp.broadcast_to(number, places.shape).ravel()
+    return _kept(boxes[places.ravel()], best.ravel(), number, least, threshold, outputs)
+
+
+def _kept(
+    boxes: Array,
+    scores: Array,
+    classes: Array,
+    least: float,
+    threshold: float,
+    outputs: int,
+) -> Detections:
+    kept = nms(
+        boxes,
+        scores,
+        threshold,
+        outputs=outputs,
+        classes=classes,
+        valid=scores > least,
+    )
+    chosen = jnp.where(kept.valid[:, None], boxes[kept.indices], 0)
+    numbers = jnp.where(kept.valid, classes[kept.indices].astype(jnp.int32), -1)
+    return Detections(chosen, kept.scores, numbers)

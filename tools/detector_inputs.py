@@ -1,0 +1,74 @@
+"""What heads of detectors say, and objects, that two implementations are compared with.
+
+Made from names alone, as `parity_inputs` does, and runs in both environments.
+"""
+
+import numpy as np
+
+try:  # as a script, and as a module of this package
+    from box_inputs import HEIGHT, WIDTH, boxes
+    from parity_inputs import uniform
+except ImportError:
+    from tools.box_inputs import HEIGHT, WIDTH, boxes
+    from tools.parity_inputs import uniform
+
+CLASSES = 4
+
+OBJECTS = (6, 0, 2)
+"""Of each of three images."""
+
+FPN = ((12, 16), (6, 8), (3, 4), (2, 2), (1, 1))
+
+SHAPES = {
+    "retinanet_resnet50_fpn": ((96, 128), FPN, (9,) * 5),
+    "retinanet_resnet50_fpn_v2": ((96, 128), FPN, (9,) * 5),
+    "fcos_resnet50_fpn": ((96, 128), FPN, (1,) * 5),
+    "ssd300_vgg16": (
+        (300, 300),
+        ((38, 38), (19, 19), (10, 10), (5, 5), (3, 3), (1, 1)),
+        (4, 6, 6, 6, 4, 4),
+    ),
+    "ssdlite320_mobilenet_v3_large": (
+        (128, 160),
+        ((8, 10), (4, 5), (2, 3), (1, 2), (1, 1), (1, 1)),
+        (6,) * 6,
+    ),
+}
+"""Sizes of the image and of the maps, and anchors of a place on each."""
+
+
+def spread(name, shape):
+    """float32 numbers in (-1, 1) in an order that the name decides, evenly spaced: no
+    two are so near that rounding decides which score is the higher."""
+    order = np.argsort(uniform(name, shape), axis=None)
+    numbers = np.empty(order.size, np.float32)
+    numbers[order] = (2 * np.arange(order.size) + 1) / order.size - 1
+    return numbers.reshape(shape)
+
+
+def said(name, background):
+    """Outputs of the heads of three images; `background`: columns that are no class."""
+    _, maps, places = SHAPES[name]
+    anchors = sum(h * w * k for (h, w), k in zip(maps, places, strict=True))
+    count = len(OBJECTS)
+    logits = spread(f"{name} logits", (count, anchors, CLASSES + background))
+    codes = uniform(f"{name} codes", (count, anchors, 4))
+    if not name.startswith("fcos"):
+        return {"class_logits": 3 * logits - 1, "box_codes": 0.5 * codes}
+    return {
+        "class_logits": 3 * logits,
+        # Above 0, where the rectifier before them has a slope.
+        "box_codes": codes + np.float32(1.05),
+        "centredness": 2 * uniform(f"{name} centredness", (count, anchors)),
+    }
+
+
+def objects(name):
+    """Boxes float32 [n,4] in the image and classes int [n] of each image."""
+    (height, width), _, _ = SHAPES[name]
+    scale = np.array([width / WIDTH, height / HEIGHT] * 2, np.float32)
+    found = []
+    for i, count in enumerate(OBJECTS):
+        numbers = np.arange(count) % CLASSES
+        found.append((boxes(f"{name} {i}", count, least=12.0) * scale, numbers))
+    return found
