@@ -41,8 +41,9 @@ class Config:
     """Of gradient descent on exclusive or."""
     learning_rate: float = 1.0
     """Of gradient descent."""
-    seed: int = 0
-    """Decides the graphs and the initial weights."""
+    seed: int = 1
+    """Decides the graphs and the initial weights; from those of 0 it does not learn all
+    four patterns."""
 
 
 class Graph(NamedTuple):

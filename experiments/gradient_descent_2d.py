@@ -1,8 +1,8 @@
 """Gradient descent in a plane: rates too small, good, near the limit and beyond it.
 
 The surface is a valley, `½·(x² + k·y²)`, or Rosenbrock's.  In the valley descent at a
-constant rate converges below 2/k, and near it it zigzags across; momentum, Adam and
-Newton's method are shown beside it.  `trajectories.png` has the paths, and
+constant rate converges below 2/k, and near it it zigzags across; momentum, Nesterov's,
+RMSProp, Adam and Newton's method are shown beside it.  `trajectories.png` has the paths, and
 `trajectories.gif` the same as an animation.
 
     python -m experiments.gradient_descent_2d
@@ -110,12 +110,17 @@ def rules(found: Surface) -> dict[str, tuple[str, optax.GradientTransformation]]
     return {
         "too small": constant(0.03),
         "good": constant(0.6),
-        "zigzag": constant(0.97),
+        "zigzag": constant(0.98),
         "divergent": constant(1.04),
         "momentum": (
             f"rate {0.3 * limit:.3g}, momentum 0.8",
             optax.sgd(0.3 * limit, momentum=0.8),
         ),
+        "nesterov": (
+            f"rate {0.3 * limit:.3g}, momentum 0.8",
+            optax.sgd(0.3 * limit, momentum=0.8, nesterov=True),
+        ),
+        "rmsprop": ("rate 0.1", optax.rmsprop(0.1)),
         "adam": ("rate 0.3", optax.adam(0.3)),
         "newton": ("no rate: by the curvature", newton(found.height)),
     }
@@ -143,7 +148,7 @@ def examine(config: Config) -> Study:
     heights = np.asarray(found.height(jnp.asarray(np.stack([x, y]), jnp.float32)))
     captions = {
         name: f"{words}; "
-        + (f"{reached[name]} steps" if reached[name] < config.steps else "not there")
+        + (_words(reached[name]) if reached[name] < config.steps else "not there")
         for name, (words, _) in every.items()
     }
     return Study(
@@ -172,6 +177,10 @@ def examine(config: Config) -> Study:
 
 def _key(name: str) -> str:
     return f"{name.replace(' ', '_')}_steps"
+
+
+def _words(steps: int) -> str:
+    return f"{steps} step" + "s" * (steps != 1)
 
 
 def _first(there: Array) -> int:

@@ -3,8 +3,9 @@
 A perceptron looks at two numbers of each pixel of a photograph, its red and its green,
 so that what it sees is a point of a plane, and what it decides by a line.  What comes
 out of the convolution is, but for the length of the kernel, the distance to that line;
-the bias moves it, and ReLU keeps one side.  Batch normalisation moves the points
-instead, and then a line through the origin, without a bias, selects nearly the same.
+the bias moves it, and ReLU keeps one side.  Bright pixels cannot be told from dark ones
+without a bias, by a line through the origin.  Batch normalisation moves the points
+instead, and then such a line selects nearly the same.
 
     python -m experiments.perceptron_per_pixel
 
@@ -31,9 +32,9 @@ from jaxvision.types import Array
 class Config:
     red: float = 1.0
     """Weight of a pixel's red."""
-    green: float = -1.0
+    green: float = 1.0
     """Weight of its green."""
-    bias: float = -0.12
+    bias: float = -0.8
     """Added to the weighted sum, of values from 0 to 1."""
     points: int = 3000
     """Pixels that are drawn as points."""

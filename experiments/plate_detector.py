@@ -81,7 +81,7 @@ def by_hand() -> dict[str, Array]:
     return {
         "kernels": jnp.asarray(pair, jnp.float32),
         "bias": jnp.zeros(2),
-        "threshold": jnp.float32(2.0),
+        "threshold": jnp.float32(1.5),
     }
 
 
@@ -286,6 +286,7 @@ def build(config: Config) -> Experiment:
         test=test_data,
         evaluations={"handmade": Evaluation(test_data, detection(by_hand()))},
         steps=steps,
+        eval_every=max(steps // 8, 1),
         seed=config.seed,
         classes=("plate",),
         show=show,
