@@ -2,8 +2,8 @@
 
 The surface is a valley, `½·(x² + k·y²)`, or Rosenbrock's.  In the valley descent at a
 constant rate converges below 2/k, and near it it zigzags across; momentum, Nesterov's,
-RMSProp, Adam and Newton's method are shown beside it.  `trajectories.png` has the paths, and
-`trajectories.gif` the same as an animation.
+RMSProp, Adam and Newton's method are shown beside it.  `trajectories.png` has the
+paths, and `trajectories.gif` the same as an animation.
 
     python -m experiments.gradient_descent_2d
     python -m experiments.gradient_descent_2d --surface rosenbrock
