@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from jaxvision.visualise.learning_rates import learning_rates
     from jaxvision.visualise.network_diagram import svg, volumes
     from jaxvision.visualise.png import encoded
+    from jaxvision.visualise.point_cloud import Cloud, clouds
     from jaxvision.visualise.precision_recall import precision_recall
     from jaxvision.visualise.predicted_sheet import predicted_sheet
     from jaxvision.visualise.prediction_grid import predictions
@@ -43,17 +44,23 @@ if TYPE_CHECKING:
     from jaxvision.visualise.quality import Cell, findings
     from jaxvision.visualise.reliability_diagram import reliability
     from jaxvision.visualise.scatter import agreement
+    from jaxvision.visualise.seen_pixels import Seen, receptive_field
     from jaxvision.visualise.style import save
+    from jaxvision.visualise.trajectories import animated_trajectories, trajectories
 
 __all__ = [
     "Cell",
+    "Cloud",
+    "Seen",
     "agreement",
+    "animated_trajectories",
     "augmentations",
     "captioned",
     "card",
     "class_colour",
     "class_scores",
     "classification",
+    "clouds",
     "compare",
     "comparison",
     "confusion",
@@ -73,6 +80,7 @@ __all__ = [
     "predicted_sheet",
     "predictions",
     "projected",
+    "receptive_field",
     "regression",
     "reliability",
     "save",
@@ -81,17 +89,22 @@ __all__ = [
     "sheet",
     "svg",
     "training_batch",
+    "trajectories",
     "volumes",
 ]
 
 _MODULE_OF = {
     "Cell": "quality",
+    "Cloud": "point_cloud",
+    "Seen": "seen_pixels",
     "agreement": "scatter",
+    "animated_trajectories": "trajectories",
     "augmentations": "augmentation",
     "captioned": "annotation_overlay",
     "card": "contact_sheet",
     "class_colour": "annotation_overlay",
     "class_scores": "class_table",
+    "clouds": "point_cloud",
     "compare": "learning_curves",
     "comparison": "comparison_grid",
     "confusion": "confusion_matrix",
@@ -109,12 +122,14 @@ _MODULE_OF = {
     "predicted_sheet": "predicted_sheet",
     "predictions": "prediction_grid",
     "projected": "projection",
+    "receptive_field": "seen_pixels",
     "reliability": "reliability_diagram",
     "save": "style",
     "shares_by_class": "comparison_grid",
     "sheet": "heat_map",
     "svg": "network_diagram",
     "training_batch": "batch_sheet",
+    "trajectories": "trajectories",
     "volumes": "network_diagram",
 }
 
