@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from jaxvision import visualise
+from jaxvision import onednn, visualise
 from jaxvision.explain.subject import Shown, Subject, captioned, heading
+from jaxvision.ops.receptive_field import effective_field
+from jaxvision.types import Array
 from jaxvision.visualise import page
 
 NAME, TITLE = "layers", "What its layers hold"
@@ -41,6 +43,43 @@ def section(subject: Subject, shown: Shown) -> Iterator[page.Element]:
             continue
         figures.append(
             captioned(page.image(visualise.encoded(sheet), alt), f"{name}.", words)
+        )
+    yield page.figures(figures)
+    yield from _fields(subject, shown)
+
+
+def _fields(subject: Subject, shown: Shown) -> Iterator[page.Element]:
+    """Which pixels count for the middle of each map, and how much."""
+    net = subject.net
+    if not net.maps():
+        return
+    subject.tell("measuring receptive fields")
+
+    def program(variables, images):
+        def field(name: str) -> Array:
+            height, width, _ = net.shapes[name]
+            return effective_field(
+                lambda images: net.forward(variables)(images)[name],
+                images,
+                (height // 2, width // 2),
+            )
+
+        return {name: field(name) for name in net.maps()}
+
+    image = subject.image(shown)[None]
+    fields = onednn.jit(program)(net.variables, image)
+    picture = net.seen(image)[0]
+    yield page.element(
+        "p",
+        "How much each pixel counts for the middle of each map: its effective "
+        "receptive field, by the gradient (Luo 2016).",
+    )
+    figures = []
+    for name in net.maps():
+        drawn = visualise.heat_upon(picture, np.asarray(fields[name]), side=160)
+        alt = f"the effective receptive field of the middle of {name}"
+        figures.append(
+            captioned(page.image(visualise.encoded(drawn), alt), f"{name}.", "")
         )
     yield page.figures(figures)
 
