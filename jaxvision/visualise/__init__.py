@@ -17,6 +17,7 @@ from jaxvision.visualise.regression import regression
 from jaxvision.visualise.segmentation import segmentation
 
 if TYPE_CHECKING:
+    from jaxvision.visualise.animation import gif
     from jaxvision.visualise.annotation_overlay import captioned, class_colour, overlay
     from jaxvision.visualise.augmentation import augmentations
     from jaxvision.visualise.batch_sheet import training_batch
@@ -24,12 +25,22 @@ if TYPE_CHECKING:
     from jaxvision.visualise.comparison_grid import comparison, shares_by_class
     from jaxvision.visualise.confusion_matrix import confusion
     from jaxvision.visualise.contact_sheet import card
+    from jaxvision.visualise.heat_map import (
+        enlarged,
+        filter_sheet,
+        heat_upon,
+        map_sheet,
+        sheet,
+    )
     from jaxvision.visualise.learning_curves import compare, curves
     from jaxvision.visualise.learning_rates import learning_rates
+    from jaxvision.visualise.network_diagram import svg, volumes
+    from jaxvision.visualise.png import encoded
     from jaxvision.visualise.point_cloud import Cloud, clouds
     from jaxvision.visualise.precision_recall import precision_recall
     from jaxvision.visualise.predicted_sheet import predicted_sheet
     from jaxvision.visualise.prediction_grid import predictions
+    from jaxvision.visualise.projection import projected
     from jaxvision.visualise.quality import Cell, findings
     from jaxvision.visualise.reliability_diagram import reliability
     from jaxvision.visualise.scatter import agreement
@@ -55,21 +66,31 @@ __all__ = [
     "confusion",
     "curves",
     "detection",
+    "encoded",
+    "enlarged",
+    "filter_sheet",
     "findings",
+    "gif",
+    "heat_upon",
     "learning_rates",
+    "map_sheet",
     "multilabel",
     "overlay",
     "precision_recall",
     "predicted_sheet",
     "predictions",
+    "projected",
     "receptive_field",
     "regression",
     "reliability",
     "save",
     "segmentation",
     "shares_by_class",
+    "sheet",
+    "svg",
     "training_batch",
     "trajectories",
+    "volumes",
 ]
 
 _MODULE_OF = {
@@ -88,18 +109,28 @@ _MODULE_OF = {
     "comparison": "comparison_grid",
     "confusion": "confusion_matrix",
     "curves": "learning_curves",
+    "encoded": "png",
+    "enlarged": "heat_map",
+    "filter_sheet": "heat_map",
     "findings": "quality",
+    "gif": "animation",
+    "heat_upon": "heat_map",
     "learning_rates": "learning_rates",
+    "map_sheet": "heat_map",
     "overlay": "annotation_overlay",
     "precision_recall": "precision_recall",
     "predicted_sheet": "predicted_sheet",
     "predictions": "prediction_grid",
+    "projected": "projection",
     "receptive_field": "seen_pixels",
     "reliability": "reliability_diagram",
     "save": "style",
     "shares_by_class": "comparison_grid",
+    "sheet": "heat_map",
+    "svg": "network_diagram",
     "training_batch": "batch_sheet",
     "trajectories": "trajectories",
+    "volumes": "network_diagram",
 }
 
 
