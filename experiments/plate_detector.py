@@ -71,7 +71,7 @@ class Config:
     """Passes over the training photographs."""
     batch_size: int = 4
     """Photographs per step, over all devices."""
-    learning_rate: float = 0.05
+    learning_rate: float = 0.03
     """Highest of Adam, in a one-cycle schedule."""
     seed: int = 0
     """Decides the first kernels and the order of the photographs."""
