@@ -40,7 +40,7 @@ def section(subject: Subject, dataset: str) -> Iterator[page.Element]:
             collected.append(batch[name])
     if subject.layer is not None:
         yield from _exciting(subject, subject.layer, found[subject.layer], pictures)
-    targets = source.targets() if source.targets is not None else {}
+    targets = source.targets() if source.targets is not None else source.read()
     if FEATURES in found and "label" in targets:
         subject.tell("projecting features")
         labels = np.asarray(targets["label"])[:count]
