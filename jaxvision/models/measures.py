@@ -252,6 +252,10 @@ def _window(equation) -> tuple[int, int] | None:
             windows = parameters["window_dimensions"]
             if len(windows) == 4:
                 return max(windows[1:3]), max(parameters["window_strides"][1:3])
+        case "slice" if (
+            parameters["strides"] is not None and len(parameters["strides"]) == 4
+        ):  # every so many rows and columns
+            return 1, max(parameters["strides"][1:3])
         case "reduce_max" | "reduce_sum" if tuple(parameters["axes"]) == (2, 4):
             # Pooling whose windows do not overlap: [B,h,window,w,window,C].
             shape = equation.invars[0].aval.shape

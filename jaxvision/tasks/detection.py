@@ -67,7 +67,7 @@ def detection(num_classes: int, detector: Detector) -> Task:
         )
         return outputs, levels, model_state
 
-    def terms(outputs: Outputs, levels, batch: Batch):
+    def terms(outputs: Outputs, levels, batch: Batch, step: Array):
         """Totals and weights by name, of the images that count."""
         boxes = frames.boxes_as_seen(batch["boxes"], batch)
         crowd = batch.get("crowd")
@@ -84,7 +84,7 @@ def detection(num_classes: int, detector: Detector) -> Task:
                 inside = matching.in_crowd(references, objects.boxes, crowd)
                 unclear = (matches == matching.BACKGROUND) & inside
                 matches = jnp.where(unclear, matching.IGNORED, matches)
-            return detector.losses(outputs, levels, objects, matches)
+            return detector.losses(outputs, levels, objects, matches, step)
 
         totals, weights = jax.vmap(of_image)(outputs, objects, crowd)
         mask = mask_of(batch)
@@ -97,7 +97,7 @@ def detection(num_classes: int, detector: Detector) -> Task:
     def train_loss(forward, batch: Batch, *, key):
         del key
         outputs, levels, model_state = look(forward, batch)
-        total, weight = terms(outputs, levels, batch)
+        total, weight = terms(outputs, levels, batch, forward.step)
         return (total, weight), (model_state, {"total": total, "weight": weight})
 
     def found(outputs: Outputs, levels, batch: Batch) -> dict[str, Array]:
@@ -114,7 +114,7 @@ def detection(num_classes: int, detector: Detector) -> Task:
     def update(forward, batch: Batch, *, keys):
         del keys
         outputs, levels, _ = look(forward, batch)
-        total, weight = terms(outputs, levels, batch)
+        total, weight = terms(outputs, levels, batch, forward.step)
         rows = metrics.rows(found(outputs, levels, batch), batch)
         return {"total": total, "weight": weight}, rows
 

@@ -4,5 +4,6 @@ from jaxvision.tasks.detectors.detector import Detector, Objects
 from jaxvision.tasks.detectors.fcos import fcos
 from jaxvision.tasks.detectors.retinanet import retinanet
 from jaxvision.tasks.detectors.ssd import ssd, ssdlite
+from jaxvision.tasks.detectors.yolox import yolox
 
-__all__ = ["Detector", "Objects", "fcos", "retinanet", "ssd", "ssdlite"]
+__all__ = ["Detector", "Objects", "fcos", "retinanet", "ssd", "ssdlite", "yolox"]
