@@ -55,6 +55,8 @@ def sample(
     y: Array,
     known: Array | bool = True,
     *,
+    tile: Array | int = 0,
+    tiles: int = 1,
     method: Method = "bilinear",
     fill: Array | float = 0.0,
 ) -> Array:
@@ -62,22 +64,25 @@ def sample(
 
     Options and what lies outside: as `warp`.
 
-    known: bool [B,R,S], False for places that are nowhere, whatever x and y say.
+    Args:
+      known: bool [B,R,S], False for places that are nowhere, whatever x and y say.
+      tiles: images of one size that lie below each other in each of `images`.
+      tile: int32 [B,R,S]: from which of them a place is read.
     """
-    height, width = images.shape[1:3]
+    height, width = images.shape[1] // tiles, images.shape[2]
     inside = known & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    above_it = jnp.asarray(tile, jnp.int32) * height
     if method == "nearest":
-        result = _take(images, *_indices(y, x, height, width))
+        rows, columns = _indices(y, x, height, width)
+        result = _take(images, rows + above_it, columns)
     else:
         x, y = jnp.clip(x - 0.5, 0, width - 1), jnp.clip(y - 0.5, 0, height - 1)
         top, left = jnp.floor(y), jnp.floor(x)
         right, down = (x - left)[..., None], (y - top)[..., None]
 
         def row(offset):
-            pair = (
-                _take(images, *_indices(top + offset, left + i, height, width))
-                for i in (0, 1)
-            )
+            places = (_indices(top + offset, left + i, height, width) for i in (0, 1))
+            pair = (_take(images, r + above_it, c) for r, c in places)
             first, second = (pixels.astype(jnp.float32) for pixels in pair)
             return first + right * (second - first)
 

@@ -93,6 +93,10 @@ def gallery(batch: Batch, num_classes: int) -> dict[str, Shown]:
         "trivial_augment": Shown(lambda _: augment.trivial_augment(), ("wide",)),
         "auto_augment": Shown(augment.auto_augment, ("imagenet", "cifar10", "svhn")),
     }
+    if "boxes" in batch:
+        shown["mosaic"] = Shown(
+            lambda zoom: augment.mosaic(zoom=(zoom, zoom)), (0.5, 1.0, 2.0), " times"
+        )
     if "label" in batch:
         shown |= {
             "mixup": Shown(
