@@ -14,14 +14,15 @@ Pillow, or with TensorFlow, since this environment has neither.  Rates "per core
 images per second of CPU time without workers; with workers they are per second of wall
 time.
 
-Measured on 2 shared cores of an Intel Xeon, 200 photographs of ImageNet, 7 rounds: 447
-images/s per core, 1.85 times the DataLoader's (1.48 to 2.57); with two workers 2.17
-times (1.88 to 2.31).  On an AMD EPYC, before crops were resized as Pillow does
-(`data/feed/resizing.py`), it was 941 images/s and 2.06 times (2.00 to 2.07), and 1.47
-times tf.data's; in turns with that, 16 rounds on a busy machine, the present crops
-have 0.89 of its images per core.  Of the time of an image 0.7 are entropy decoding,
-which all sides do.  Flip and normalisation in the jitted step take 0.1 ms an image, to
-be added where the training itself runs on the CPU.  In memory the ratio is 420.
+Measured on 2 shared cores of an Intel Xeon, 200 photographs of ImageNet, 9 rounds: 341
+images/s per core, 1.99 times the DataLoader's (1.80 to 2.47); with two workers 2.06
+times (1.65 to 2.82).  On another day it was 1.85 and 2.17 times.  On an AMD EPYC,
+before crops were resized as Pillow does (`data/feed/resizing.py`), it was 941 images/s
+and 2.06 times (2.00 to 2.07), and 1.47 times tf.data's; in turns with that, 16 rounds
+on a busy machine, the present crops have 0.89 of its images per core.  Of the time of
+an image 0.7 are entropy decoding, which all sides do.  Flip and normalisation in the
+jitted step take 0.1 ms an image, to be added where the training itself runs on the CPU.
+In memory the ratio is 491.
 
 In memory: how often `fetch` makes a batch of CIFAR-10's size, with flip and shift,
 against how often ResNet-20 takes a training step on one.

@@ -10,7 +10,8 @@ same recipe: float32, cross-entropy, momentum 0.9, one batch that is kept in mem
 PyTorch uses all cores and runs eagerly, in whichever of its two memory layouts is
 faster for the row, as found before the first round.  Ours runs ten steps in a dispatch,
 and 39 of ResNet-20, as our experiments do.  SegNet and FCN-8s are a quarter as wide as
-in their papers, see `networks.OPTIONS`.
+in their papers, see `networks.OPTIONS`; the FCN on ResNet-18 and DeepLabV3 on
+MobileNetV3 are torchvision's over there, without auxiliary heads.
 
 An evaluation goes through batches of images that are in memory, resizes the scores to
 the masks, and sums the loss and the confusion of all pixels: ours by the task, PyTorch
@@ -50,6 +51,8 @@ ROWS = {
     "unet": ((16, 64, 64, 3), 2, 10),
     "segnet": ((8, 128, 128, 3), 11, 10),
     "fcn8s": ((8, 128, 128, 3), 11, 10),
+    "fcn_resnet18": ((8, 192, 192, 3), 11, 10),
+    "deeplabv3_mobilenet_v3_large": ((8, 192, 192, 3), 11, 10),
 }
 EVALUATIONS = {
     # shape of a batch, number of classes, height and width of the masks

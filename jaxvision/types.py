@@ -183,6 +183,10 @@ class Task(NamedTuple):
     """Raises `UsageError` for a batch with images of a size that it cannot measure, as
     where they are smaller than its windows.  Is asked of abstract batches, before the
     training; None: it measures all."""
+    advice: Callable[[Outputs, Sequence[Batch]], Sequence[str]] | None = None
+    """`(outputs, batches) ->` warnings, in words, of what does not fit together well:
+    of the shapes of the model's outputs, and of the first batches of training on the
+    host, as the model is given them.  Is asked once, before the training."""
 
 
 class Optimizer(NamedTuple):
@@ -347,6 +351,16 @@ class Galleries(NamedTuple):
     """Spread evenly over the set, in its order."""
 
 
+class Pictured(NamedTuple):
+    """What was predicted of one of several pictures."""
+
+    name: str
+    """Of its file."""
+    size: tuple[int, int]
+    """Height and width in pixels."""
+    prediction: Mapping[str, np.ndarray]
+
+
 class Show(NamedTuple):
     """How a task's predictions are shown, wherever they are: after a run, by `predict`,
     in explanations.  Made of the names of the classes."""
@@ -362,6 +376,9 @@ class Show(NamedTuple):
     files: Callable[..., Mapping[str, bytes]] | None = None
     """`(example, prediction) -> {ending: content}`: what is kept of one prediction as
     files, such as `{".png": …}`, at the size of the image; None: nothing but words."""
+    together: Callable[[Sequence[Pictured]], Mapping[str, bytes]] | None = None
+    """`pictures -> {file name: content}`: what is kept of all predictions together,
+    such as one list of annotations."""
 
 
 class Moment(NamedTuple):

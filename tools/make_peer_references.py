@@ -30,26 +30,36 @@ def reference(row):
     network = peer.NETWORKS[row](CLASSES)
     if row in DEFINITIONS:
         named = DEFINITIONS[row]()
+    elif isinstance(network, peer.Resized):
+        named = network.network
     elif row in torchvision.models.list_models():
         named = torchvision.models.get_model(row, weights=None, num_classes=CLASSES)
     else:
         named = network
-    names = [name for name, _ in named.named_parameters()]
-    for name, parameter in zip(names, network.parameters(), strict=True):
-        weight = torch.from_numpy(inputs.weight(name, tuple(parameter.shape), 2.0))
+    shapes = {name: tuple(p.shape) for name, p in named.named_parameters()}
+    for (name, shape), parameter in zip(
+        shapes.items(), network.parameters(), strict=True
+    ):
+        own = tuple(parameter.shape)
+        outputs_first = shape != own and shape == (*own[1::-1], *own[2:])
+        made = shape if outputs_first else own
+        weight = torch.from_numpy(inputs.weight(name, made, 2.0))
         if row == "lenet5" and name == "c5.weight":
             # The weights are for maps with channels last.
             weight = weight.unflatten(1, (5, 5, 16)).permute(0, 3, 1, 2).flatten(1)
+        if outputs_first:  # of a transposed convolution whose reference has them so
+            weight = weight.transpose(0, 1)
         parameter.data.copy_(weight)
     for module in network.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    large = ("resnet18", "resnet50", "mobilenet_v2", "segnet", "fcn8s")
-    side = 64 if row in large else 32
+    small = ("lenet5", "resnet20", "resnet18_cifar", "unet", "unet_small")
+    side = 32 if row in small else 64
     images = inputs.images(side, side, channels=1 if row == "lenet5" else 3, count=4)
     images = torch.from_numpy(images).movedim(-1, 1)
-    logits = network.double().train()(images.double()).movedim(1, -1)
-    return {"side": side, "names": names, "logits": entries(logits)}
+    with torch.no_grad():
+        logits = network.double().train()(images.double()).movedim(1, -1)
+    return {"side": side, "names": list(shapes), "logits": entries(logits)}
 
 
 if __name__ == "__main__":

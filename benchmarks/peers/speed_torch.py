@@ -171,10 +171,10 @@ class TransposedUNet(nn.Module):
         super().__init__()
         self.down = nn.ModuleList([twice(3, 16), twice(16, 32), twice(32, 64)])
         self.middle = twice(64, 128)
-        self.rise = nn.ModuleList(
-            [nn.ConvTranspose2d(2 * n, n, 2, 2) for n in (64, 32, 16)]
+        self.up = nn.ModuleList(
+            nn.ModuleList([twice(2 * n, n), nn.ConvTranspose2d(2 * n, n, 2, 2)])
+            for n in (64, 32, 16)
         )
-        self.up = nn.ModuleList([twice(128, 64), twice(64, 32), twice(32, 16)])
         self.head = nn.Conv2d(16, classes, 1)
 
     def forward(self, x):
@@ -184,7 +184,7 @@ class TransposedUNet(nn.Module):
             levels.append(x)
             x = F.max_pool2d(x, 2)
         x = self.middle(x)
-        for rise, level in zip(self.rise, self.up, strict=True):
+        for level, rise in self.up:
             x = level(torch.cat([levels.pop(), rise(x)], 1))
         return self.head(x)
 
@@ -270,6 +270,34 @@ class FCN8s(nn.Module):
         return self.up8(self.up16(x) + self.score8(pooled[2]))
 
 
+class Resized(nn.Module):
+    """The scores of a network of torchvision, which it gives by name."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        return self.network(x)["out"]
+
+
+def fcn_resnet18(classes):
+    from torchvision.models import resnet18
+    from torchvision.models._utils import IntermediateLayerGetter
+    from torchvision.models.segmentation.fcn import FCN, FCNHead
+
+    encoder = IntermediateLayerGetter(resnet18(), {"layer4": "out"})
+    return Resized(FCN(encoder, FCNHead(512, classes)))
+
+
+def deeplabv3_mobilenet_v3_large(classes):
+    from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large
+
+    return Resized(
+        deeplabv3_mobilenet_v3_large(weights_backbone=None, num_classes=classes)
+    )
+
+
 NETWORKS = {
     "unet_small": TransposedUNet,
     "lenet5": LeNet5,
@@ -281,6 +309,8 @@ NETWORKS = {
     "unet": UNet,
     "segnet": SegNet,
     "fcn8s": FCN8s,
+    "fcn_resnet18": fcn_resnet18,
+    "deeplabv3_mobilenet_v3_large": deeplabv3_mobilenet_v3_large,
 }
 
 

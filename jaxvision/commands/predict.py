@@ -3,7 +3,7 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import tyro
@@ -36,8 +36,8 @@ def predict(
         json_lines: Print one JSON object for each picture instead of a table.
         output: Where the pictures are drawn with what is predicted; None: nowhere.
         save: A folder for what is predicted of each picture at its own size, such as
-            masks of class numbers with a palette; the pictures are then computed one by
-            one.
+            masks of class numbers with a palette, or boxes as COCO has them; the
+            pictures are then computed one by one.
         batch_size: Pictures that are computed together.
     """
     from jaxvision.data.files import pictures as files
@@ -125,7 +125,7 @@ def _saved(
 ) -> Iterator[dict]:
     """The same at the size of each picture, whose files are written on the way."""
     from jaxvision.errors import check
-    from jaxvision.files import replacing
+    from jaxvision.types import Pictured
 
     stems = [Path(name).stem for name in names]
     twice = sorted(stem for stem, count in Counter(stems).items() if count > 1)
@@ -142,14 +142,27 @@ def _saved(
         ),
     )
     folder.mkdir(parents=True, exist_ok=True)
+    show, pictured = prediction.show, []
     for i, content in enumerate(contents):
         one = prediction.at_full_size(content, i, unreadable.__setitem__)
         if one:
             picture = {"image": _pixels(content, prediction.preparation.channels)}
-            for ending, written in prediction.show.files(picture, one).items():
-                with replacing(folder / f"{stems[i]}{ending}") as partial:
-                    partial.write_bytes(written)
+            if show.together is not None:
+                size = picture["image"].shape[:2]
+                pictured.append(Pictured(Path(names[i]).name, size, one))
+            _write(folder, stems[i], show.files(picture, one))
         yield one
+    if show.together is not None:
+        _write(folder, "", show.together(pictured))
+
+
+def _write(folder: Path, stem: str, files: Mapping[str, bytes]) -> None:
+    """Each file whole or not at all."""
+    from jaxvision.files import replacing
+
+    for ending, content in files.items():
+        with replacing(folder / f"{stem}{ending}") as partial:
+            partial.write_bytes(content)
 
 
 def _pixels(content, channels: int):

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -219,20 +219,23 @@ def abstract_item(pipeline) -> PyTree:
     )
 
 
-def first_batch(
-    experiment: Experiment,
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """The batch of the first training step, on the host: as it was read, and as the
-    model is given it, with the random draws of that step."""
+def first_batches(
+    experiment: Experiment, count: int
+) -> Iterator[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]]:
+    """The batches of the first `count` training steps, on the host: as they were read,
+    and as the model is given them, with the random draws of these steps."""
     train = experiment.train
-    fetch_key, _ = _keys_of(_keys_of_run(experiment)[1], 0)
+    _, key = _keys_of_run(experiment)
 
-    def fetch(resident, item):
+    @jax.jit
+    def fetch(resident, item, step):
         batch = train.gather(resident, item)
+        fetch_key, _ = _keys_of(key, step)
         return batch, train.transform(fetch_key, batch)
 
-    found = jax.jit(fetch)(train.resident(), next(train.items()))
-    return jax.tree.map(np.asarray, found)
+    resident, items = train.resident(), train.items()
+    for step in range(count):
+        yield jax.tree.map(np.asarray, fetch(resident, next(items), jnp.int32(step)))
 
 
 def _keys_of_run(experiment: Experiment) -> tuple[Array, Array]:

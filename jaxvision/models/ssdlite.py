@@ -72,11 +72,13 @@ class SSDLite(OnEncoder):
         )
         x = maps[-1]
         for i, channels in enumerate(EXTRA):
-            names = [(f"extra.{i}.{j}.0", f"extra.{i}.{j}.1") for j in range(3)]
+            first, second, third = (
+                (f"extra.{i}.{j}.0", f"extra.{i}.{j}.1") for j in range(3)
+            )
             half = channels // 2
-            x = unit(x, half, 1, names=names[0])
-            x = unit(x, half, 3, strides=2, groups=half, names=names[1])
-            maps.append(x := unit(x, channels, 1, names=names[2]))
+            x = unit(x, half, 1, names=first)
+            x = unit(x, half, 3, strides=2, groups=half, names=second)
+            maps.append(x := unit(x, channels, 1, names=third))
         outputs |= {f"map{i}": each for i, each in enumerate(maps, 1)}
         if not self.num_classes:
             return outputs

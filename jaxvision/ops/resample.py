@@ -97,6 +97,7 @@ def crop_and_resize(
     size: tuple[int, int],
     *,
     method: Method = "bilinear",
+    fill: Array | float | None = None,
 ) -> Array:
     """A box of each image, [B,H,W,C], brought to one size, [B,*size,C].
 
@@ -104,24 +105,36 @@ def crop_and_resize(
     counts (antialiasing), and sees nothing outside of the box: what Pillow makes of
     `crop` and `resize`.  It is two products with matrices, which suits accelerators.
 
-    boxes: x_min, y_min, x_max, y_max within the image: [B,4], or [1,4] for all images.
+    Args:
+      boxes: x_min, y_min, x_max, y_max: [B,4], or [1,4] for all images.
+      fill: what is shown of boxes beyond the image, a number or one for each channel;
+        None: boxes lie within it.
     """
     axes = (
         (boxes[:, 1], boxes[:, 3], images.shape[1], size[0]),
         (boxes[:, 0], boxes[:, 2], images.shape[2], size[1]),
     )
+    centres = [_centres(low, high, count) for low, high, _, count in axes]
     if method == "nearest":
-        (rows, columns) = (
-            jnp.floor(_centres(low, high, count)).astype(jnp.int32)
-            for low, high, _, count in axes
-        )
         shape = (len(images), *size)
+        y, x = centres
+        rows, columns = _indices(y, x, images.shape[1], images.shape[2])
         rows = jnp.broadcast_to(rows[:, :, None], shape)
-        return _take(images, rows, jnp.broadcast_to(columns[:, None], shape))
-    pixels = images.astype(jnp.float32)
-    for axis in axes:
-        pixels = _along_rows(_triangles(*axis), pixels).swapaxes(1, 2)
-    return as_type(pixels, images.dtype)
+        result = _take(images, rows, jnp.broadcast_to(columns[:, None], shape))
+    else:
+        pixels = images.astype(jnp.float32)
+        for axis in axes:
+            pixels = _along_rows(_triangles(*axis), pixels).swapaxes(1, 2)
+        result = as_type(pixels, images.dtype)
+    if fill is None:
+        return result
+    rows, columns = (
+        (places >= 0) & (places < side)
+        for places, side in zip(centres, images.shape[1:3], strict=True)
+    )
+    inside = (rows[:, :, None] & columns[:, None])[..., None]
+    beyond = jnp.reshape(jnp.asarray(fill, images.dtype), (1, 1, 1, -1))
+    return jnp.where(inside, result, beyond)
 
 
 def from_box(images: Array, boxes: Array, size: tuple[int, int], sides: Array) -> Array:
@@ -187,7 +200,8 @@ def _triangles(low: Array, high: Array, extent: int, count: int) -> Array:
     distance = jnp.abs(pixels - _centres(low, high, count)[..., None])
     inside = (pixels > low[:, None, None]) & (pixels < high[:, None, None])
     weights = jnp.maximum(1 - distance / half_width, 0) * inside.astype(jnp.float32)
-    return weights / jnp.sum(weights, axis=-1, keepdims=True)
+    total = jnp.sum(weights, axis=-1, keepdims=True)
+    return weights / jnp.maximum(total, jnp.finfo(total.dtype).tiny)  # of none, none
 
 
 def _along_rows(weights: Array, pixels: Array) -> Array:

@@ -33,6 +33,7 @@ from jaxvision.errors import check
 from jaxvision.files import plain, replace_object
 from jaxvision.printing import print_whatever_the_encoding
 from jaxvision.runs import (
+    advice,
     command_line,
     continuation,
     initial,
@@ -268,6 +269,8 @@ def _execute(
         console.print(_headline(command.name, experiment, mesh, workdir))
         if processes.is_main():
             pictures.draw_batch(experiment, workdir, console.print)
+            for words in advice.before_training(experiment):
+                console.print(f"warning: {words}")
         fitted = fit(
             experiment,
             workdir,

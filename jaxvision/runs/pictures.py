@@ -15,7 +15,7 @@ from jaxvision.engine import processes, sharding
 from jaxvision.engine.evaluate import Evaluated
 from jaxvision.engine.history import FILE, read_rows
 from jaxvision.engine.state import TrainState
-from jaxvision.engine.step import first_batch
+from jaxvision.engine.step import first_batches
 from jaxvision.files import disk_fault, replace_text
 from jaxvision.runs import report, testing
 from jaxvision.runs.finished import load_variables
@@ -77,7 +77,7 @@ def draw_batch(
     """Draw what the model will learn from, in `augmented.png`: before it does."""
 
     def figures():
-        stored, seen = first_batch(experiment)
+        stored, seen = next(first_batches(experiment, 1))
         if stored["image"].dtype != np.uint8:  # features, which are no picture
             return {}
         return {AUGMENTED: visualise.training_batch(stored, seen, experiment.classes)}

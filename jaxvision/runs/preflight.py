@@ -13,6 +13,7 @@ from jaxvision.engine.compilation import CompileClock
 from jaxvision.engine.state import count
 from jaxvision.engine.step import Constants, abstract_item, make_init
 from jaxvision.errors import UsageError
+from jaxvision.runs import advice
 from jaxvision.types import Experiment
 
 FEW = 20
@@ -100,6 +101,8 @@ def examine(
             "estimated time": time,
         },
     )
+    for words in advice.before_training(experiment):
+        console.print(f"warning: {words}")
 
 
 def _by_module(

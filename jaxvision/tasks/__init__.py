@@ -1,7 +1,7 @@
 """Tasks: what is to be learned, as values made of functions."""
 
 from jaxvision.tasks.classification import classification
-from jaxvision.tasks.detection import detection
+from jaxvision.tasks.detection import Rule, detection
 from jaxvision.tasks.detectors import Detector, fcos, retinanet, ssd, ssdlite, yolox
 from jaxvision.tasks.map_views import with_scales, with_windows
 from jaxvision.tasks.multilabel import multilabel
@@ -17,6 +17,7 @@ from jaxvision.tasks.views import (
 
 __all__ = [
     "Detector",
+    "Rule",
     "classification",
     "detection",
     "fcos",

@@ -1,20 +1,20 @@
 """Detection: which objects of K classes are in the image, and where?"""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvision.errors import check
-from jaxvision.metrics import coco
+from jaxvision.errors import check, unknown
+from jaxvision.metrics import coco, tide, voc
 from jaxvision.metrics import detection as metrics
 from jaxvision.ops import boxes as box_ops
 from jaxvision.ops import matching
 from jaxvision.recipes import TASKS
 from jaxvision.tasks import frames
-from jaxvision.tasks.detectors import Detector, Objects
+from jaxvision.tasks.detectors import Detector, Objects, fit_of_anchors
 from jaxvision.tasks.mask import mask_of
 from jaxvision.types import Array, Batch, Measure, Outputs, Task
 
@@ -22,9 +22,12 @@ HIT = 0.5
 """The IoU from which a box counts as one of an object when the difficulty of an image
 is judged."""
 
+Rule = Literal["coco", "area", "11 points"]
+"""Of average precision: COCO's, or one of VOC's (`metrics.voc`)."""
+
 
 @TASKS.recorded
-def detection(num_classes: int, detector: Detector) -> Task:
+def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> Task:
     """The task of a model with `class_logits` [B,A,…] and `box_codes` [B,A,4].
 
     Batches have `boxes` [B,M,4] and `classes` [B,M].
@@ -34,12 +37,15 @@ def detection(num_classes: int, detector: Detector) -> Task:
     an accumulated batch add up exactly.  Crowds are neither objects nor background;
     images without objects count.  The headline is COCO's average precision, of the
     boxes in the pixels of the batch's: those of the original images where a pipeline
-    keeps them (`canvas` of `data.evaluation`).
+    keeps them (`canvas` of `data.evaluation`).  Beside it stands what each kind of
+    mistake costs (`metrics.tide`).
 
     Args:
       num_classes: K; the model has as many columns of `class_logits`, and one more with
         a detector to which the background is a class.
       detector: anchors, matching, losses and decoding.
+      rule: `area` and `11 points` are VOC's, and make `voc_ap` the headline, which is
+        at an IoU of 0.5.
     """
     check(
         (num_classes >= 1, f"num_classes must be at least 1, got {num_classes}"),
@@ -49,6 +55,8 @@ def detection(num_classes: int, detector: Detector) -> Task:
             f"{detector!r}",
         ),
     )
+    if rule not in get_args(Rule):
+        raise unknown("rule of average precision", rule, get_args(Rule))
 
     def look(forward, batch: Batch):
         """The model's outputs, the anchors, and the model's state."""
@@ -125,7 +133,18 @@ def detection(num_classes: int, detector: Detector) -> Task:
         }
         measured: dict[str, Any] = {"loss": sum(means.values())}
         measured |= {f"{name}_loss": mean for name, mean in means.items()}
-        return measured | (coco.compute(rows, num_classes) if rows else {})
+        if not rows:
+            return measured
+        of = metrics.from_rows(rows)
+        measured |= tide.measure(of, num_classes) | coco.measure(of, num_classes)
+        if rule != "coco":
+            by_voc = voc.measure(of, num_classes, rule=rule)
+            measured["voc_ap"] = by_voc["mean_ap"]
+            measured["per_class_voc_ap"] = by_voc["per_class_ap"]
+        return measured
+
+    def advice(outputs: Outputs, batches: Sequence[Batch]) -> list[str]:
+        return fit_of_anchors(detector, outputs, batches)
 
     def predict(forward, batch: Batch, *, keys):
         del keys
@@ -153,21 +172,19 @@ def detection(num_classes: int, detector: Detector) -> Task:
             batch["boxes"], batch["classes"], crowd, dict(predictions)
         )
 
+    names = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar_100")
+    headline, *others = names if rule == "coco" else ("voc_ap", *names)
     return Task(
         loss=train_loss,
         update=update,
         compute=compute,
         measures=(
-            Measure("ap", "%", "higher", 2),
+            Measure(headline, "%", "higher", 2),
             Measure("loss", better="lower"),
-            Measure("ap50", "%", "higher", 2),
-            Measure("ap75", "%", "higher", 2),
-            Measure("ap_small", "%", "higher", 2),
-            Measure("ap_medium", "%", "higher", 2),
-            Measure("ap_large", "%", "higher", 2),
-            Measure("ar_100", "%", "higher", 2),
+            *(Measure(name, "%", "higher", 2) for name in others),
         ),
         predict=predict,
         difficulty=difficulty,
         reads=("boxes", "classes"),
+        advice=advice,
     )

@@ -25,14 +25,16 @@ def overlay(
     class_names: Sequence[str],
     *,
     side: int = SIDE,
+    notes: Sequence[str] | None = None,
 ) -> np.ndarray:
     """The image of an example with its annotations, uint8 [S,T,3].
 
     example: a row of a `types.Batch`, as `image` uint8 [H,W,C] and any of
-    `segmentation`, `instances`, `boxes`, `classes`, `crowd`, `keypoints`, `presence`;
-    `scores` [M] of boxes that were predicted are written beside their names.
+    `segmentation`, `instances`, `boxes`, `classes`, `crowd`, `keypoints`, `presence`.
     A `label` is not drawn, and an image with nothing else is returned as it is.
     side: the longer side of the result; small images are enlarged pixel by pixel.
+    notes: what is written at each of the M boxes, in place of the name of its class;
+    nothing where it is empty.
 
     Masks are half transparent, what is unknown is grey and so are crowds; keypoints are
     filled where they are visible and rings where they are hidden.  Each class has the
@@ -65,16 +67,14 @@ def overlay(
     draw = ImageDraw.Draw(canvas)
     size_of_text = max(side // 20, 9)
     thick = max(side // 160, 1)
+    scale = size / np.array([width, height])
     for m in objects:
-        _draw_object(
-            draw,
-            example,
-            m,
-            class_names,
-            size / np.array([width, height]),
-            size_of_text,
-            thick,
-        )
+        _draw_object(draw, example, m, scale, thick)
+    for m in objects if "boxes" in example else ():  # over all that is drawn
+        text = _name(example, m, class_names) if notes is None else notes[m]
+        left, top = example["boxes"][m, :2] * scale
+        if text:
+            _write(draw, (left, top), text, _colour_of(example, m), size_of_text)
     if "presence" in example:
         names = [
             name if there == 1 else f"{name} ?"
@@ -140,13 +140,17 @@ def _colour_of(example: Mapping[str, np.ndarray], m: int) -> tuple[int, int, int
     return class_colour(int(example["classes"][m]))
 
 
+def _name(example: Mapping[str, np.ndarray], m: int, class_names: Sequence[str]) -> str:
+    name = style.shorten(class_names[int(example["classes"][m])], 16)
+    crowd = "crowd" in example and example["crowd"][m]
+    return f"{name} (crowd)" if crowd else name
+
+
 def _draw_object(
     draw: ImageDraw.ImageDraw,
     example: Mapping[str, np.ndarray],
     m: int,
-    class_names: Sequence[str],
     scale: np.ndarray,
-    size_of_text: int,
     thick: int,
 ) -> None:
     paint = _colour_of(example, m)
@@ -155,12 +159,6 @@ def _draw_object(
         # The outline covers the outermost pixels inside the box.
         corners = (left, top, max(right - 1, left), max(bottom - 1, top))
         draw.rectangle(corners, outline=paint, width=thick)
-        name = style.shorten(class_names[int(example["classes"][m])], 16)
-        if "crowd" in example and example["crowd"][m]:
-            name += " (crowd)"
-        if "scores" in example:
-            name += f" {example['scores'][m]:.2f}"
-        _write(draw, (left, top), name, paint, size_of_text)
     for x, y, visible in example.get("keypoints", np.zeros((m + 1, 0, 3)))[m]:
         if visible:
             radius = 1.5 * thick

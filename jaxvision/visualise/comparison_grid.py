@@ -9,10 +9,10 @@ from matplotlib.patches import Patch
 from jaxvision.errors import check
 from jaxvision.visualise import style
 
-# In inches: an image, the space between images, the words above a row, the headline,
-# and a line of the legend.
-_IMAGE, _GAP, _WORDS, _HEAD, _LEGEND = 1.5, 0.06, 0.24, 0.62, 0.22
-_ACROSS = 8  # images side by side
+# In inches: the space between images, the words above a row, the headline, a line of
+# the legend, and images side by side.
+_GAP, _WORDS, _HEAD, _LEGEND = 0.06, 0.24, 0.62, 0.22
+_ACROSS = 12  # images side by side
 
 
 def comparison(
@@ -21,12 +21,13 @@ def comparison(
     *,
     colours: Mapping[str, tuple[int, int, int]] | None = None,
     title: str = "",
+    size: float = 1.5,
 ) -> Figure:
     """`{caption: images}`: the images of an example beside each other.
 
     Images are uint8 [H,W,C] of one channel (grey) or three (RGB), as many for each
     example as there are names of `columns`.  `colours` are RGB in bytes of the classes
-    that the legend names.
+    that the legend names, and `size` the longer side of an image in inches.
 
     Raises `UsageError` where there is nothing to show, or something that is no image.
     """
@@ -41,9 +42,9 @@ def comparison(
         ),
         *(style.image_rule(image) for images in rows.values() for image in images),
     )
-    across = min(max(_ACROSS // len(columns), 1), len(rows))
-    group = len(columns) * (_IMAGE + _GAP) + 3 * _GAP
-    pitch = _WORDS + _IMAGE + _GAP
+    across = min(max(int(_ACROSS / size) // len(columns), 1), len(rows))
+    group = len(columns) * (size + _GAP) + 3 * _GAP
+    pitch = _WORDS + size + _GAP
     names = list(colours or ())
     width = across * group + _GAP
     per_line = max(int(width / 1.3), 1)
@@ -64,11 +65,11 @@ def comparison(
             va="bottom",
         )
         for i, image in enumerate(images):
-            x = start + i * (_IMAGE + _GAP)
+            x = start + i * (size + _GAP)
             if row == 0:
                 words = style.plain(columns[i])
                 axis.text(x, _HEAD - 0.12, words, size=style.SMALL, color=style.PALE)
-            style.draw(axis, image, extent=style.extent(image, x, top, _IMAGE))
+            style.draw(axis, image, extent=style.extent(image, x, top, size))
     axis.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
     axis.set_axis_off()
     if names:

@@ -1,25 +1,43 @@
 """How the predictions of `tasks.detection` are shown."""
 
+import functools
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxvision.errors import check
+from jaxvision.metrics import tide
 from jaxvision.recipes import SHOWS
-from jaxvision.types import Galleries, Show
-from jaxvision.visualise.galleries import Shown, shown, whole
+from jaxvision.types import Galleries, Pictured, Show
+from jaxvision.visualise.galleries import shown
+from jaxvision.visualise.judged_boxes import (
+    Judged,
+    false_alarms,
+    judged,
+    misses,
+)
+from jaxvision.visualise.png import encoded
 
 Arrays = Mapping[str, np.ndarray]
+
+FEW = 6
+"""Boxes of an image up to which each is written at; of more, mistakes alone are."""
+
+MISTAKES = 8
+"""Misses, and false alarms, that a picture has room for."""
 
 
 @SHOWS.recorded
 def detection(classes: Sequence[str], *, least: float = 0.3) -> Show:
-    """Boxes with their class and score; the worst images beside a sample, average
-    precision by class, and the curves at an IoU of 0.5 that it is the area of.
+    """Boxes with their class and score; the worst images beside a sample, the worst
+    misses and false alarms in them, average precision by class, the curves at an IoU of
+    0.5 that it is the area of, and what each kind of mistake costs.  Files are pictures
+    with boxes, and all boxes as COCO has them.
 
     least: the score in [0, 1] from which a box is shown; average precision counts lower
-    ones as well.
+    ones as well, and so does COCO's file.
     """
     check((0 <= least <= 1, f"least must be from 0 to 1, got {least}"))
 
@@ -53,36 +71,59 @@ def detection(classes: Sequence[str], *, least: float = 0.3) -> Show:
 
         # The best ones last, so that they lie over the others.
         some = sure(prediction)[::-1]
-        boxes = {name: prediction[name][some] for name in ("boxes", "scores")}
-        numbers = prediction["classes"][some]
+        chosen = {name: prediction[name][some] for name in ("boxes", "classes")}
+        notes = [
+            f"{classes[k]} {score:.2f}"
+            for k, score in zip(
+                chosen["classes"], prediction["scores"][some], strict=True
+            )
+        ]
         return visualise.overlay(
-            {"image": example["image"], **boxes, "classes": numbers},
-            classes,
-            **options,
+            {"image": example["image"], **chosen}, classes, notes=notes, **options
         )
 
-    def row(one: Shown) -> list[np.ndarray]:
+    def files(example: Arrays, prediction: Arrays) -> dict[str, bytes]:
+        longest = max(example["image"].shape[:2])
+        return {"_boxes.png": encoded(draw(example, prediction, side=longest))}
+
+    def together(pictures: Sequence[Pictured]) -> dict[str, bytes]:
+        return {"predictions.json": json.dumps(_coco(pictures, classes)).encode()}
+
+    def row(one: Judged) -> list[np.ndarray]:
         from jaxvision import visualise
 
-        example = _as_seen(one)
-        truth = {
-            name: example[name]
-            for name in ("image", "boxes", "classes", "crowd")
-            if name in example
-        }
-        return [visualise.overlay(truth, classes), draw(example, one.prediction)]
+        missed = ["missed" if each else "" for each in one.missed]
+        notes = one.notes if len(one.notes) <= FEW else one.mistakes
+        return [
+            visualise.overlay(one.truth, classes, notes=missed),
+            visualise.overlay(one.found, classes, notes=notes),
+        ]
 
     def figures(galleries: Galleries, metrics: Mapping[str, Any]) -> dict[str, Any]:
         from jaxvision import visualise
 
-        rows = {one.caption: row(one) for one in shown(galleries)}
+        side_by_side = functools.partial(
+            visualise.comparison,
+            columns=("what is there", "what was found"),
+            colours={name: visualise.class_colour(k) for k, name in enumerate(classes)},
+            size=2.4,
+        )
+        examples = [judged(one, least) for one in shown(galleries)]
         drawn = {
-            "predictions.png": visualise.comparison(
-                rows,
-                ("what is there", "what was found"),
-                title="The images that were hardest, and a sample",
+            "predictions.png": side_by_side(
+                {one.caption: row(one) for one in examples},
+                title="The images that were hardest, and a sample, with score and IoU",
             )
         }
+        closer = [
+            *misses(examples, classes)[:MISTAKES],
+            *false_alarms(examples, classes)[:MISTAKES],
+        ]
+        if closer:
+            drawn["mistakes.png"] = side_by_side(
+                {f"{i}: {words}": pair for i, (words, pair) in enumerate(closer, 1)},
+                title="The largest objects that were missed, and the surest mistakes",
+            )
         # A task of one's own may measure less.
         if "per_class_ap" in metrics:
             by_class = dict(zip(classes, metrics["per_class_ap"], strict=True))
@@ -95,22 +136,38 @@ def detection(classes: Sequence[str], *, least: float = 0.3) -> Show:
                 np.asarray(metrics["per_class_precision"])[:, 1:],
                 dict(zip(classes, metrics["per_class_ap50"], strict=True)),
             )
+        if all(f"{kind}_cost" in metrics for kind in tide.KINDS):
+            costs = {
+                f"{kind} ({metrics[f'{kind}_errors']:,})": metrics[f"{kind}_cost"]
+                for kind in tide.KINDS
+            }
+            drawn["errors.png"] = visualise.shares_by_class(
+                costs, f"what mistakes cost: AP50 is {metrics['ap50']:.1%}"
+            )
         return drawn
 
-    return Show(draw, words, figures, values)
+    return Show(draw, words, figures, values, files, together)
 
 
-def _as_seen(one: Shown) -> dict[str, np.ndarray]:
-    """The example in the frame of its prediction."""
-    example = dict(one.example)
-    if "taken" in example:
-        height, width = (int(example["canvas"].any(axis=1 - i).sum()) for i in (0, 1))
-        example["image"] = whole(example["image"], example["taken"], height, width)
-    elif not np.array_equal(example["boxes"], one.input["boxes"]):
-        from jaxvision.visualise import style
-
-        # A transform has moved the pixels: what came out of it, as bytes again.
-        stored = example["image"]
-        example = dict(one.input)
-        example["image"] = style.as_bytes(example["image"], stored)
-    return example
+def _coco(pictures: Sequence[Pictured], classes: Sequence[str]) -> dict[str, Any]:
+    """Numbers of images and categories are from 1 on, as COCO's are."""
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for i, (name, (height, width), prediction) in enumerate(pictures, 1):
+        images.append({"id": i, "file_name": name, "width": width, "height": height})
+        for place in np.flatnonzero(prediction["classes"] >= 0):
+            left, top, right, bottom = map(float, prediction["boxes"][place])
+            across, down = right - left, bottom - top
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": i,
+                    "category_id": int(prediction["classes"][place]) + 1,
+                    "bbox": [left, top, across, down],
+                    "area": across * down,
+                    "iscrowd": 0,
+                    "score": float(prediction["scores"][place]),
+                }
+            )
+    categories = [{"id": k, "name": name} for k, name in enumerate(classes, 1)]
+    return {"images": images, "categories": categories, "annotations": annotations}

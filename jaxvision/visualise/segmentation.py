@@ -1,6 +1,5 @@
 """How the predictions of `tasks.segmentation` are shown."""
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 from jaxvision.recipes import SHOWS
 from jaxvision.types import UNKNOWN, Galleries, Show
 from jaxvision.visualise.galleries import Shown, shown, whole
+from jaxvision.visualise.png import encoded
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -49,7 +49,7 @@ def segmentation(classes: Sequence[str]) -> Show:
         longest = max(example["image"].shape[:2])
         return {
             ".png": _label_png(prediction["segmentation"], len(classes)),
-            "_overlay.png": _png(draw(example, prediction, side=longest)),
+            "_overlay.png": encoded(draw(example, prediction, side=longest)),
         }
 
     def row(one: Shown) -> list[np.ndarray]:
@@ -122,16 +122,4 @@ def _label_png(labels: np.ndarray, classes: int) -> bytes:
     picture = Image.frombytes("P", (width, height), labels.astype(np.uint8).tobytes())
     colours = [visualise.class_colour(k) for k in range(classes)]
     picture.putpalette([level for colour in colours for level in colour])
-    return _encoded(picture)
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    from PIL import Image
-
-    return _encoded(Image.fromarray(pixels))
-
-
-def _encoded(picture: Any) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return file.getvalue()
+    return encoded(picture)

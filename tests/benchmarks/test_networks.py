@@ -13,24 +13,25 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.networks import NETWORKS, OPTIONS
-from benchmarks.speed import ROWS
+from benchmarks.networks import NETWORKS, registry
+from benchmarks.speed import EVALUATIONS, ROWS
 from jaxvision import models, pretrained
 from jaxvision.pretrained import keys
 from tools import parity_inputs as inputs
 
 PEERS = json.loads(Path(__file__).with_name("networks.json").read_text())
-SLOW = ("resnet18", "resnet18_cifar", "resnet50", "mobilenet_v2", "segnet", "fcn8s")
+FAST = ("lenet5", "resnet20", "unet", "unet_small")
 GAIN = 2.0
 
 
 def test_every_row_is_compared():
-    assert PEERS.keys() == ROWS.keys()
+    evaluated = {row.removesuffix("_evaluation") for row in EVALUATIONS}
+    assert PEERS.keys() == ROWS.keys() | evaluated
 
 
 @pytest.mark.parametrize(
     "row",
-    [pytest.param(r, marks=[pytest.mark.slow] if r in SLOW else []) for r in PEERS],
+    [pytest.param(r, marks=[] if r in FAST else [pytest.mark.slow]) for r in PEERS],
 )
 def test_the_peer_is_the_same_network(row, monkeypatch):
     monkeypatch.setattr(nn.Dropout, "__call__", lambda self, x: x)
@@ -46,17 +47,19 @@ def test_the_peer_is_the_same_network(row, monkeypatch):
 
 def registered(row, names, images):
     """Logits of a training pass of a model of the registry."""
-    options = {"num_classes": 10, **OPTIONS.get(row, {})}
-    model = models.create(row, **options)
+    options = {"num_classes": 10, **registry(row)}
+    model = models.create(**options)
     variables = jax.eval_shape(model.init, jax.random.key(0), images)
-    rules = next(iter(models.sources(row).values()))
+    rules = next(iter(models.sources(**registry(row)).values()))
     state = {
         key: np.zeros(shape, np.float32)
         for key, shape in keys.published_shapes(variables, rules).items()
     }
     assert set(names) <= state.keys()
     state |= {name: inputs.weight(name, state[name].shape, GAIN) for name in names}
-    variables = pretrained.load(row, state, input_shape=images.shape[1:], **options)
+    variables = pretrained.load(
+        options.pop("name"), state, input_shape=images.shape[1:], **options
+    )
     return model.apply(variables, images, train=True)[0]["logits"]
 
 

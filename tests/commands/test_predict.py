@@ -197,3 +197,65 @@ def test_a_classifier_has_no_files(network, photographs, tmp_path, capsys):
     with pytest.raises(SystemExit):
         predict(network, photographs, "--save", tmp_path / "none", "--output", "None")
     assert "--save: what this network predicts has no files" in capsys.readouterr().err
+
+
+@pytest.fixture
+def detecting(monkeypatch):
+    """A network that finds one `cat`, around the middle of what it sees."""
+    sides = [[side] for side in (8, 8, 8, 8, 8)]
+    detector = tasks.retinanet(sizes=sides, ratios=(1.0,), most=3)
+    maps = (2, 1, 1, 1, 1)
+
+    def apply(variables, images, train=False):
+        count = len(images)
+        anchors = sum(side**2 for side in maps)
+        sure = jnp.zeros((anchors, 4)).at[3, 2].set(20.0) - 10.0
+        outputs = {
+            "class_logits": jnp.broadcast_to(sure[None], (count, *sure.shape)),
+            "box_codes": jnp.zeros((count, anchors, 4)),
+        }
+        for name, side in zip(detector.maps, maps, strict=True):
+            outputs[name] = jnp.zeros((count, side, side, 1))
+        return outputs, {}
+
+    made = predictors.make(
+        size=16,
+        crop=data.letterbox(16),
+        model=Model(lambda key, images: {"params": {}}, apply),
+        task=tasks.detection(4, detector),
+        show=visualise.detection(predictors.CLASSES),
+    )
+    monkeypatch.setattr(Network, "predictor", lambda self: (made, {"experiment": "x"}))
+    return made
+
+
+def test_boxes_are_saved_as_a_data_set_is(detecting, photographs, tmp_path, capsys):
+    folder = tmp_path / "boxes"
+    options = ("--save", str(folder), "--output", "None", "--json-lines")
+    main(["predict", str(photographs), *options])
+    lines = map(json.loads, capsys.readouterr().out.splitlines())
+    (line,) = (each for each in lines if "grey" in each["picture"])
+    stems = {"turned", "grey", "printed", "palette", "see-through"}
+    names = {path.name for path in folder.iterdir()}
+    assert names == {f"{stem}_boxes.png" for stem in stems} | {"predictions.json"}
+    # The anchor lies around (8, 8) of the 16×16 pixels that 60×40 are letterboxed into,
+    # from 4 to 12: so from 15 to 45 of 60, and, above the middle of 40 rows, 5 to 35.
+    saved = json.loads((folder / "predictions.json").read_text())
+    numbers = {each["file_name"]: each["id"] for each in saved["images"]}
+    (box,) = (
+        each for each in saved["annotations"] if each["image_id"] == numbers["grey.png"]
+    )
+    assert box["bbox"] == pytest.approx([15, 5, 30, 30], abs=1e-3)
+    assert box["score"] == pytest.approx(1, abs=1e-3)
+    (found,) = line["objects"]
+    assert found["class"] == "cat" and found["box"] == pytest.approx([15, 5, 45, 35])
+    for path in photographs.rglob("*.*"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    with pytest.warns(UserWarning, match="no example of 3 of the 4 classes"):
+        labels = data.load(f"coco:{folder / 'predictions.json'}").train
+    assert labels.class_names == predictors.CLASSES
+    boxes = labels.targets()["boxes"][:, 0].round().tolist()
+    upright = [5, 15, 35, 45]
+    assert [15, 5, 45, 35] in boxes and all(
+        box in (upright, [15, 5, 45, 35]) for box in boxes
+    )

@@ -37,9 +37,7 @@ ON_V2 = dict(encoder="mobilenet_v2", fine_from="stage4", coarse_from="stage5")
 BY_GIOU = tasks.retinanet(box_loss="giou")
 
 CASES = [
-    ("retinanet_resnet50_fpn", PLAIN, tasks.retinanet(), (100, 76)),
     ("retinanet_resnet50_fpn_v2", PLAIN, BY_GIOU, (100, 76)),
-    ("fcos_resnet50_fpn", PLAIN, tasks.fcos(), (100, 76)),
     (
         "yolox_s",
         dict(encoder=Small, channels=8, num_classes=3),
@@ -49,6 +47,8 @@ CASES = [
     *(
         pytest.param(*case, marks=pytest.mark.slow)
         for case in (
+            ("retinanet_resnet50_fpn", PLAIN, tasks.retinanet(), (100, 76)),
+            ("fcos_resnet50_fpn", PLAIN, tasks.fcos(), (100, 76)),
             ("retinanet_resnet50_fpn_v2", {"encoder": "resnet18"}, BY_GIOU, (100, 76)),
             (
                 "fcos_resnet50_fpn",
@@ -90,6 +90,7 @@ def test_every_anchor_has_scores_and_a_box(name, options, detector, size):
     assert {*detector.maps} <= outputs.keys() and "class_logits" not in outputs
 
 
+@pytest.mark.slow
 def test_normalisation_of_the_encoder_stays_as_it_is():
     model = models.create("retinanet_resnet50_fpn", **PLAIN)
     frozen = models.frozen(model, "^backbone/.*/?(scale|bias|mean|var)$")

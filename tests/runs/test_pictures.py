@@ -8,7 +8,7 @@ from jaxvision import visualise
 from jaxvision.engine import sharding
 from jaxvision.engine.step import (
     Constants,
-    first_batch,
+    first_batches,
     make_init,
     make_train_step,
 )
@@ -64,7 +64,7 @@ def test_the_first_batch_is_that_of_the_first_step():
     items = sharding.stack([next(experiment.train.items())])
     placed = sharding.place_items(mesh, items, experiment.train.batch_size)
     _, report = step(init.make(), constants, placed)
-    stored, seen = first_batch(experiment)
+    stored, seen = next(first_batches(experiment, 1))
     assert stored["image"].dtype == np.uint8 and seen["image"].dtype == np.float32
     expected = seen["image"].ravel() @ np.arange(seen["image"].size)
     assert float(report.sums.task["pixels"]) == pytest.approx(expected, rel=1e-3)

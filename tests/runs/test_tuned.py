@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import jaxvision
-from experiments import multilabel_convnet
+from experiments import scenes_multilabel
 from jaxvision import models, tasks
 from jaxvision.files import read_object
 from jaxvision.runs import run
@@ -18,7 +18,7 @@ DATASET = "scenes:24x24x3:96:40"
 
 
 def build(config):
-    experiment = multilabel_convnet.build(config)
+    experiment = scenes_multilabel.build(config)
     return experiment._replace(
         model=models.create("perceptron", num_classes=11),
         task=tasks.multilabel(11, threshold="each"),
@@ -30,7 +30,7 @@ def finished(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("tuned")
     arguments = ["--smoke", "--devices", "1", "--workdir", str(workdir)]
     smoke = dict(dataset=DATASET, epochs=2, batch_size=32, max_shift=0)
-    Config = multilabel_convnet.Config
+    Config = scenes_multilabel.Config
     return workdir, run(build, Config, smoke=smoke, arguments=arguments), smoke
 
 
@@ -42,7 +42,7 @@ def test_thresholds_of_the_validation_set_are_tested_and_kept(finished):
     assert metrics["threshold"] == kept
 
     predictor = jaxvision.load(workdir)
-    experiment = build(multilabel_convnet.Config(**smoke))
+    experiment = build(scenes_multilabel.Config(**smoke))
     found = predictor.evaluate(experiment.test)
     assert found["f1_micro"] == result["test_f1_micro"]
     chosen_here = dataclasses.replace(predictor, task=experiment.task)
@@ -59,7 +59,7 @@ def test_pictures_are_drawn_again_by_the_same_thresholds(finished):
     (workdir / "undrawn.txt").write_text("predictions.png\n")
     (workdir / "precision_recall.png").unlink()
     arguments = ["--smoke", "--devices", "1", "--workdir", str(workdir)]
-    run(build, multilabel_convnet.Config, smoke=smoke, arguments=arguments)
+    run(build, scenes_multilabel.Config, smoke=smoke, arguments=arguments)
     assert (workdir / "precision_recall.png").exists()
     assert not (workdir / "undrawn.txt").exists()
     assert json.loads((workdir / "result.json").read_text()) == before

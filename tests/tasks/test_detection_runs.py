@@ -9,12 +9,13 @@ from rich.console import Console
 from jaxvision import data, models, optim, tasks
 from jaxvision.engine import sharding
 from jaxvision.engine.evaluate import Evaluator
-from jaxvision.engine.loop import fit
+from jaxvision.engine.loop import Interrupted, fit
+from jaxvision.engine.state import digest
 from jaxvision.layers.conv import Conv
 from jaxvision.ops.activation import relu
 from jaxvision.ops.augment import normalise
 from jaxvision.types import Experiment
-from tests.engine.test_loop import rows
+from tests.engine.test_loop import interrupting, rows
 
 pytestmark = pytest.mark.slow
 
@@ -76,6 +77,13 @@ def test_it_learns(quiet):
     sum_of_parts = sum(history[0][f"train/{name}_loss"] for name in parts)
     assert history[0]["train/loss"] == pytest.approx(sum_of_parts)
     assert np.isfinite(history[-1]["validation/ap"])
+
+
+def test_stop_and_resume_gives_the_same_bits(quiet, tmp_path):
+    with pytest.raises(Interrupted):
+        train(tmp_path, interrupting(build(), 5))
+    assert digest(train(tmp_path, build()).last) == digest(quiet[1].last)
+    assert rows(tmp_path) == rows(quiet[0])
 
 
 def test_parts_of_a_batch_add_up_to_it(quiet, tmp_path):

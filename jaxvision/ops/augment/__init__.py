@@ -12,7 +12,7 @@ which may be traced where it says so, and so can grow during training.
 - bytes to floats: `normalise`
 - mirrors: `random_flip` (one half, left to right), `horizontal_flip`, `vertical_flip`
 - windows: `pad`, `random_shift`, `random_crop`, `random_resized_crop`,
-  `central_crop`, `resize`
+  `central_crop`, `resize`; for objects: `random_expansion`, `random_iou_crop`
 - warps: `random_affine`, `random_rotation`, `random_translation`, `random_zoom`,
   `random_shear`, `random_perspective`, `random_elastic`; `warp` by known matrices
 - colours: `colour_jitter`, `random_greyscale`
@@ -49,6 +49,7 @@ from jaxvision.ops.augment.flip import horizontal_flip, random_flip, vertical_fl
 from jaxvision.ops.augment.mix import cutmix, mixup
 from jaxvision.ops.augment.mosaic import mosaic
 from jaxvision.ops.augment.normalisation import normalise
+from jaxvision.ops.augment.object_crop import random_expansion, random_iou_crop
 from jaxvision.ops.augment.policies import auto_augment, rand_augment, trivial_augment
 from jaxvision.ops.augment.recipes import Recipe, Transform, from_recipe, recipe_of
 from jaxvision.ops.augment.warping import (
@@ -85,8 +86,10 @@ __all__ = [
     "random_crop",
     "random_elastic",
     "random_erasing",
+    "random_expansion",
     "random_flip",
     "random_greyscale",
+    "random_iou_crop",
     "random_perspective",
     "random_resized_crop",
     "random_rotation",

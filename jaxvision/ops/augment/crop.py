@@ -9,7 +9,7 @@ from jaxvision.errors import check
 from jaxvision.ops.augment.geometry import Motion, move, visible_rule
 from jaxvision.ops.augment.recipes import Transform, with_recipe
 from jaxvision.ops.augment.rules import in_order, within
-from jaxvision.ops.resample import crop_and_resize
+from jaxvision.ops.resample import Method, crop_and_resize
 
 Array = jax.Array
 Padding = Literal["constant", "edge", "reflect"]
@@ -57,7 +57,7 @@ def random_crop(
         Padding of `segmentation` is unknown, 255, in all of them.
       min_visible: what becomes of objects that leave the window, see `geometry`.
     """
-    window = _height_and_width(size)
+    window = height_and_width(size)
     check(
         within("size", window, 1),
         within("padding", padding, 0),
@@ -128,14 +128,14 @@ def resize(size: int | tuple[int, int]) -> Transform:
 
     Bilinear and antialiased.
     """
-    shape = _height_and_width(size)
+    shape = height_and_width(size)
     check(within("size", shape, 1))
 
     def transform(key, batch):
         del key
         height, width = batch["image"].shape[1:3]
         boxes = jnp.array([[0, 0, width, height]], jnp.float32)
-        return move(batch, _onto(boxes, shape), min_visible=None)
+        return move(batch, onto(boxes, shape), min_visible=None)
 
     return transform
 
@@ -151,7 +151,7 @@ def central_crop(
 
     share: of its sides that is taken, in (0, 1]; 224 of 256 is usual for evaluation.
     """
-    shape = _height_and_width(size)
+    shape = height_and_width(size)
     check(
         within("size", shape, 1),
         (0 < share <= 1, f"share must be in (0, 1], got {share}"),
@@ -164,7 +164,7 @@ def central_crop(
         scale = share * min(height / shape[0], width / shape[1])
         y, x = (height - scale * shape[0]) / 2, (width - scale * shape[1]) / 2
         boxes = jnp.array([[x, y, width - x, height - y]], jnp.float32)
-        return move(batch, _onto(boxes, shape), min_visible=min_visible)
+        return move(batch, onto(boxes, shape), min_visible=min_visible)
 
     return transform
 
@@ -186,7 +186,7 @@ def random_resized_crop(
     `data.train(crop=data.random_resized_crop(…))` is the better one: it decodes no more
     than the box.
     """
-    shape = _height_and_width(size)
+    shape = height_and_width(size)
     check(
         within("size", shape, 1),
         in_order("scale", scale, 0, 1),
@@ -227,18 +227,25 @@ def random_resized_crop(
             jnp.floor(place[1] * (height - box_height + 1)), height - box_height
         )
         boxes = jnp.stack([left, top, left + box_width, top + box_height], axis=-1)
-        return move(batch, _onto(boxes, shape), min_visible=min_visible)
+        return move(batch, onto(boxes, shape), min_visible=min_visible)
 
     return transform
 
 
-def _onto(boxes: Array, size: tuple[int, int]) -> Motion:
-    """The motion that resizes a box of each image, [B,4] or [1,4], to `size`."""
+def onto(boxes: Array, size: tuple[int, int], *, beyond: bool = False) -> Motion:
+    """The motion that resizes a box of each image, [B,4] or [1,4], to `size`.
+
+    beyond: whether boxes may reach beyond the image."""
     origin, extent = boxes[:, None, :2], boxes[:, None, 2:] - boxes[:, None, :2]
     target = jnp.array([size[1], size[0]], jnp.float32)
+
+    def resized(pixels, fill, method: Method):
+        fill = fill if beyond else None
+        return crop_and_resize(pixels, boxes, size, method=method, fill=fill)
+
     return Motion(
-        lambda pixels, fill: crop_and_resize(pixels, boxes, size),
-        lambda pixels, fill: crop_and_resize(pixels, boxes, size, method="nearest"),
+        lambda pixels, fill: resized(pixels, fill, "bilinear"),
+        lambda pixels, fill: resized(pixels, fill, "nearest"),
         lambda points: (points - origin) * (target[None, None] / extent),
         size,
         keeps_axes=True,
@@ -252,5 +259,5 @@ def _padded(pixels: Array, width: int, mode: Padding, fill: Array) -> Array:
     return jnp.pad(pixels, border, mode=mode)
 
 
-def _height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
+def height_and_width(size: int | tuple[int, int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (size[0], size[1])

@@ -21,7 +21,8 @@ class Shown(NamedTuple):
 
 
 def gallery(batch: Batch, num_classes: int) -> dict[str, Shown]:
-    """What is shown, by name, of a batch of K classes; mixtures where it has labels."""
+    """What is shown, by name, of a batch of K classes: mixtures where it has labels,
+    and windows around objects where it has these."""
     side = batch["image"].shape[1]
     few, some, many = side // 16, side // 8, side // 4
     shown = {
@@ -94,9 +95,23 @@ def gallery(batch: Batch, num_classes: int) -> dict[str, Shown]:
         "auto_augment": Shown(augment.auto_augment, ("imagenet", "cifar10", "svhn")),
     }
     if "boxes" in batch:
-        shown["mosaic"] = Shown(
-            lambda zoom: augment.mosaic(zoom=(zoom, zoom)), (0.5, 1.0, 2.0), " times"
-        )
+        shown |= {
+            "mosaic": Shown(
+                lambda zoom: augment.mosaic(zoom=(zoom, zoom)),
+                (0.5, 1.0, 2.0),
+                " times",
+            ),
+            "random_expansion": Shown(
+                lambda most: augment.random_expansion(most, probability=1),
+                (1.5, 2.0, 4.0),
+                " times, at most",
+            ),
+            "random_iou_crop": Shown(
+                lambda iou: augment.random_iou_crop(side, ious=(iou,)),
+                (0.0, 0.3, 0.7),
+                " of IoU, at least",
+            ),
+        }
     if "label" in batch:
         shown |= {
             "mixup": Shown(

@@ -23,7 +23,7 @@ image get x = y = 0 and visibility 0, and so do those of dropped objects.
 still shows the class cannot be known.  So do names that are not those of `types.Batch`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -55,12 +55,13 @@ def move(
     batch: Batch,
     motion: Motion,
     *,
-    fill: float = 0.0,
+    fill: float | Sequence[float] = 0.0,
     min_visible: float | None = 0.1,
 ) -> Batch:
     """The whole batch, moved.
 
-    fill: the value of pixels of the result that come from outside of the image.
+    fill: the value of pixels of the result that come from outside of the image, or one
+    for each channel.
     """
     check(*visible_rule(min_visible), *_shapes_agree(batch))
     moved = {**batch}
@@ -78,7 +79,7 @@ def move(
         moved["keypoints"] = _move_keypoints(batch["keypoints"], motion)
     if "boxes" in batch:
         stay = _move_boxes(batch, moved, motion, min_visible)
-        _drop(moved, stay)
+        drop(moved, stay)
     return moved
 
 
@@ -166,7 +167,7 @@ def mask_boxes(masks: Array) -> Array:
     return jnp.where(jnp.any(masks > 0, axis=(2, 3))[..., None], boxes, 0)
 
 
-def _drop(moved: dict[str, Array], stay: Array) -> None:
+def drop(moved: dict[str, Array], stay: Array) -> None:
     for name, nothing in (
         ("boxes", 0),
         ("classes", -1),

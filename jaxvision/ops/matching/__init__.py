@@ -23,7 +23,7 @@ from jaxvision.ops.matching.matches import (
     gather,
     in_crowd,
 )
-from jaxvision.ops.matching.overlap import best_and_above, max_iou
+from jaxvision.ops.matching.overlap import best_and_above, max_iou, thresholds_rule
 from jaxvision.ops.matching.sampling import Sample, balanced_sample, hard_negatives
 from jaxvision.ops.matching.simota import simota
 
@@ -42,4 +42,5 @@ __all__ = [
     "in_crowd",
     "max_iou",
     "simota",
+    "thresholds_rule",
 ]

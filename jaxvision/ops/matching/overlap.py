@@ -36,12 +36,7 @@ def max_iou(
 
     Raises `UsageError` unless 0 < low ≤ high ≤ 1.
     """
-    check(
-        (
-            0 < low <= high <= 1,
-            f"thresholds must be 0 < low <= high <= 1, got low {low} and high {high}",
-        )
-    )
+    check(thresholds_rule(low, high))
     if not len(valid):
         return jnp.full(quality.shape[1], BACKGROUND, jnp.int32)
     quality = settled(jnp.where(valid[:, None], quality, -1))
@@ -81,3 +76,11 @@ def best_and_above(quality: Array, valid: Array, *, threshold: float) -> Array:
     forced = jnp.full(references, BACKGROUND, jnp.int32)
     forced = forced.at[nearest].max(jnp.arange(count, dtype=jnp.int32), mode="drop")
     return jnp.where(forced >= 0, forced, matches)
+
+
+def thresholds_rule(low: float, high: float) -> tuple[bool, str]:
+    """The rule for thresholds of the IoU, for `errors.check`."""
+    return (
+        0 < low <= high <= 1,
+        f"thresholds must be 0 < low <= high <= 1, got low {low} and high {high}",
+    )

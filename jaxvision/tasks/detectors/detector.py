@@ -58,8 +58,11 @@ class Detector(NamedTuple):
     background: int = 0
     """Columns of `class_logits` before those of the classes: 1 where to be nothing is a
     class as well."""
+    close: float = 0.0
+    """The IoU from which an anchor fits an object, for `fit_of_anchors`; 0: every one
+    that is matched does."""
 
-    def levels(self, outputs: Outputs, image: Size) -> Levels:
+    def levels(self, outputs: Outputs, image: Sequence[int]) -> Levels:
         """The anchors for the outputs of a network, with the axis of the batch.
 
         Raises `UsageError` for outputs of another network.
@@ -67,7 +70,9 @@ class Detector(NamedTuple):
         for name in (*self.maps, "class_logits", "box_codes"):
             if name not in outputs:
                 raise unknown("output of the model", name, outputs)
-        levels = self.anchors(image, [outputs[name].shape[1:3] for name in self.maps])
+        shapes = [outputs[name].shape for name in self.maps]
+        maps = [(shape[1], shape[2]) for shape in shapes]
+        levels = self.anchors((image[0], image[1]), maps)
         count, codes = sum(map(len, levels)), outputs["box_codes"].shape[1]
         check(
             (

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvision.errors import unknown
+from jaxvision.errors import check, unknown
 from jaxvision.losses import giou_loss, sigmoid_focal
 from jaxvision.ops import boxes as box_ops
 from jaxvision.ops import matching
@@ -29,6 +29,7 @@ BOX_LOSSES = ("l1", "giou")
 def retinanet(
     *,
     sizes: Sequence[Sequence[float]] = SIZES,
+    scale: float = 1.0,
     ratios: Sequence[float] = (0.5, 1.0, 2.0),
     box_loss: Literal["l1", "giou"] = "l1",
     alpha: float = 0.25,
@@ -47,6 +48,7 @@ def retinanet(
 
     Args:
       sizes: of each map, the sides in pixels of anchors that are squares.
+      scale: by which all sizes are multiplied.
       ratios: height over width; a place has an anchor of each ratio and size.
       box_loss: `l1` of the codes, or `giou` of the boxes.
       alpha, gamma: of the focal loss, see `losses.sigmoid_focal`.
@@ -55,13 +57,18 @@ def retinanet(
     """
     if box_loss not in BOX_LOSSES:
         raise unknown("loss of boxes", box_loss, BOX_LOSSES)
+    check(
+        matching.thresholds_rule(low, high),
+        (scale > 0, f"scale must be positive, got {scale}"),
+    )
     check_decoding(
         least_score=least_score, candidates=candidates, overlap=overlap, most=most
     )
     coder = box_ops.deltas()
 
     def anchors(image, maps):
-        return anchor_ops.anchors(image, maps, sizes, [ratios] * len(sizes))
+        scaled = [[scale * side for side in level] for level in sizes]
+        return anchor_ops.anchors(image, maps, scaled, [ratios] * len(sizes))
 
     def match(outputs, levels, objects):
         del outputs
@@ -109,7 +116,7 @@ def retinanet(
             outputs=most,
         )
 
-    return Detector(LEVELS, anchors, match, losses, decode)
+    return Detector(LEVELS, anchors, match, losses, decode, close=high)
 
 
 def _joined(levels: Sequence[np.ndarray]) -> jax.Array:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxvision.errors import check
 from jaxvision.losses import smooth_l1
 from jaxvision.ops import boxes as box_ops
 from jaxvision.ops import matching
@@ -53,6 +54,13 @@ def ssd(
         `matching.hard_negatives`.
       least_score, candidates, overlap, most: see `ops.boxes.best_of_classes`.
     """
+    check(
+        (
+            0 < threshold <= 1,
+            f"threshold must be an IoU above 0, at most 1, got {threshold}",
+        ),
+        (negatives >= 0, f"negatives must not be negative, got {negatives}"),
+    )
     check_decoding(
         least_score=least_score, candidates=candidates, overlap=overlap, most=most
     )
@@ -107,17 +115,20 @@ def ssd(
             outputs=most,
         )
 
-    return Detector(MAPS, anchors, match, losses, decode, background=1)
+    return Detector(MAPS, anchors, match, losses, decode, background=1, close=threshold)
 
 
 @DETECTORS.recorded
-def ssdlite() -> Detector:
+def ssdlite(*, range_of_scales: tuple[float, float] = (0.2, 0.95)) -> Detector:
     """That of `ssdlite320_mobilenet_v3_large`: `ssd` with evenly spaced scales, and
-    other thresholds."""
+    other thresholds.
+
+    range_of_scales: of the default boxes, see `ops.boxes.anchors.default_boxes`.
+    """
     return ssd(
         ratios=((2, 3),) * len(MAPS),
         scales=None,
-        range_of_scales=(0.2, 0.95),
+        range_of_scales=range_of_scales,
         steps=None,
         least_score=0.001,
         candidates=300,

@@ -2,8 +2,8 @@
 
 Ronneberger et al. 2015, https://arxiv.org/abs/1505.04597
 
-    python -m experiments.segmentation_unet                      (drawn scenes, offline)
-    python -m experiments.segmentation_unet --dataset masks:PATH --crop 96 128
+    python -m experiments.scenes_segmentation                  (drawn scenes, offline)
+    python -m experiments.scenes_segmentation --dataset masks:PATH --crop 96 128
 
 PATH holds images, and masks with the class of each pixel in their numbers or colours;
 see docs/data.md.  Where images differ in size or are large, `--crop` stretches them to

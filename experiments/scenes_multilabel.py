@@ -1,7 +1,7 @@
 """Which digits are in the image?  A small ConvNet answers for each class by itself.
 
-    python -m experiments.multilabel_convnet                     (drawn scenes, offline)
-    python -m experiments.multilabel_convnet --dataset csv:PATH  (one's own labels)
+    python -m experiments.scenes_multilabel                     (drawn scenes, offline)
+    python -m experiments.scenes_multilabel --dataset csv:PATH  (one's own labels)
 
 Any set whose images have any number of classes serves: tables with several labels, and
 sets with objects.  Average precision needs the scores of all test images.
