@@ -52,7 +52,7 @@ class YOLOX(OnEncoder):
         make = unit(train=train, dtype=self.dtype)
         spatial = partial(DepthwiseUnit, unit=make) if self.depthwise else make
         levels = path_aggregation(
-            list(outputs.values()),
+            [each.astype(self.dtype) for each in outputs.values()],
             [self.channels * times for times in (1, 2, 4)],
             unit=make,
             spatial=spatial,
