@@ -28,7 +28,8 @@ class Feed:
         They are at most so many, and end before one of other shapes: a dispatch is one
         program.
         """
-        items, numbers = [], []
+        items: list[PyTree] = []
+        numbers: list[int] = []
         while len(items) < most:
             number, item = self._held or self._draw()
             if items and _shapes(item) != _shapes(items[0]):

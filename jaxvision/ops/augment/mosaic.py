@@ -89,8 +89,8 @@ def mosaic(
         result = _joined(around, batch, matrices, fill, min_visible)
         if mixup is not None:
             other = _zoomed(beside, _before(batch, 4), mixup, min_visible)
-            both = (result["image"], other["image"])
-            mean = sum(each.astype(jnp.float32) for each in both) / 2
+            one, two = (each["image"].astype(jnp.float32) for each in (result, other))
+            mean = (one + two) / 2
             objects = [_objects(result), _objects(other)]
             result = {
                 "image": as_type(mean, batch["image"].dtype),
