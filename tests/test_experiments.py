@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from jaxvision import runs
 from jaxvision.engine.state import digest
 from jaxvision.errors import UsageError
 from jaxvision.runs import execute
@@ -24,6 +25,13 @@ NAMES = sorted(
     for path in (ROOT / "experiments").glob("*.py")
     if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
 )
+STUDIES = [
+    name
+    for name in NAMES
+    if "study(examine" in (ROOT / "experiments" / f"{name}.py").read_text("utf-8")
+]
+"""Those that train no network."""
+RUNS = [name for name in NAMES if name not in STUDIES]
 RESULT_KEYS = {
     "test_loss", "monitor", "measures", "seed", "steps", "wall_seconds",
     "images_per_second", "compile_seconds", "parameters", "params_digest", "device",
@@ -52,7 +60,7 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """Runs a module where no file may exceed a megabyte, as on a disk that is full."""
 
 
-QUICK = ("mnist_lenet5",)
+QUICK = ("mnist_lenet5", "edge_detector")
 """The others are in `make test-all`."""
 
 
@@ -60,7 +68,7 @@ QUICK = ("mnist_lenet5",)
     "name",
     [
         pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
-        for name in NAMES
+        for name in RUNS
     ],
 )
 def test_smoke(name, tmp_path):
@@ -91,6 +99,29 @@ def test_smoke(name, tmp_path):
         assert list((file.parent / "tensorboard").glob("events.out.tfevents.*"))
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in STUDIES
+    ],
+)
+def test_a_study_leaves_a_record_and_pictures(capsys, name, tmp_path):
+    code, out, err = call(capsys, name, "--smoke", "--workdir", tmp_path)
+    assert code == 0, err
+    result = json.loads((tmp_path / "result.json").read_text())
+    trained = {"test_loss", "steps", "images_per_second", "compile_seconds"}
+    assert RESULT_KEYS - trained - {"params_digest"} <= result.keys()
+    assert result["experiment"] == name and result["smoke"] is True
+    measured = {f"test_{measure}" for measure in result["measures"]}
+    assert measured == {key for key in result if key.startswith("test_")}
+    assert all(isinstance(result[key], int | float) for key in measured)
+    pictures = list(tmp_path.glob("*.png"))
+    assert pictures and "could not be drawn" not in out
+    code, _, err = call(capsys, name, "--smoke", "--workdir", tmp_path)
+    assert code == 2 and "finished" in err
+
+
 @pytest.fixture(scope="module")
 def three_splits(tmp_path_factory):
     """Images of two classes: 8 to train on, 6 to validate on, 4 to test on."""
@@ -104,7 +135,7 @@ def three_splits(tmp_path_factory):
     return f"folder:{root}"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RUNS)
 def test_a_declared_validation_split_is_used(name, three_splits):
     module = importlib.import_module(f"experiments.{name}")
     config = dataclasses.replace(module.Config(), dataset=three_splits, batch_size=4)
@@ -120,11 +151,15 @@ def test_a_declared_validation_split_is_used(name, three_splits):
 def call(capsys, name, *arguments):
     """Exit code and output of an experiment that is run in this process."""
     module, code = importlib.import_module(f"experiments.{name}"), 0
+    study = name in STUDIES
+    start, function = (
+        (runs.study, module.examine) if study else (execute.run, module.build)
+    )
     try:
-        execute.run(
-            module.build,
+        start(
+            function,
             module.Config,
-            smoke=SMALL,
+            smoke=module.SMOKE if study else SMALL,
             arguments=[str(word) for word in arguments],
             name=f"experiments.{name}",
         )

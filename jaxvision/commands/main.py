@@ -18,6 +18,8 @@ from jaxvision.commands.augment import augment
 from jaxvision.commands.compare import compare
 from jaxvision.commands.datasets import datasets
 from jaxvision.commands.doctor import doctor
+from jaxvision.commands.draw import draw
+from jaxvision.commands.explain import explain
 from jaxvision.commands.export import export
 from jaxvision.commands.hub import pull, push
 from jaxvision.commands.launch import launch
@@ -44,6 +46,8 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "new": new,
     "models": models,
     "predict": predict,
+    "explain": explain,
+    "draw": draw,
     "datasets": datasets,
     "augment": augment,
     "quality": quality,

@@ -1,6 +1,7 @@
 """The tables of `python -m jaxvision models`: costs and receptive fields."""
 
 import fnmatch
+import math
 from collections.abc import Sequence
 
 from rich.table import Table
@@ -8,6 +9,7 @@ from rich.table import Table
 from jaxvision import models
 from jaxvision.errors import unknown
 from jaxvision.models import measures
+from jaxvision.ops.receptive_field import ReceptiveField
 from jaxvision.pretrained import published
 from jaxvision.printing import make_console
 
@@ -68,6 +70,8 @@ def layer_table(name: str) -> Table:
         ("multiply-adds", f"{total.multiply_adds:,}"),
     ):
         table.add_column(header, footer=footer, justify="right", no_wrap=True)
+    for header in ("sees", "every", "from"):
+        table.add_column(header, justify="right", no_wrap=True)
     for layer in measures.layers(name):
         table.add_row(
             layer.name,
@@ -75,8 +79,31 @@ def layer_table(name: str) -> Table:
             "×".join(map(str, layer.output)),
             f"{layer.parameters:,}",
             f"{layer.multiply_adds:,}" if layer.multiply_adds else "",
+            *_field(layer.receptive_field),
         )
     return table
+
+
+def memory(name: str) -> str:
+    """What the maps between the layers take, in words."""
+    forward, backward = measures.memory(name)
+    return (
+        f"maps of one image in float32: {forward / 1e6:,.1f} MB to predict, the "
+        f"largest two in a row; {backward / 1e6:,.1f} MB to train, all of them"
+    )
+
+
+def _field(field: ReceptiveField) -> tuple[str, str, str]:
+    """Size, stride and beginning of a receptive field, in pixels: one number where both
+    directions are alike."""
+    if not all(0 < size < math.inf for size in field.size):
+        return "image", "", ""
+    ahead = (0 - field.padding[0], 0 - field.padding[1])  # and never -0
+    v, h, p = (
+        "×".join(f"{number:g}" for number in dict.fromkeys(pair))
+        for pair in (field.size, field.stride, ahead)
+    )
+    return v, h, p
 
 
 def show(table: Table) -> None:

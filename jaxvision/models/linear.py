@@ -29,6 +29,8 @@ class MLP(nn.Module):
     num_classes: int = 10
     hidden: Sequence[int] = ()
     activation: Callable[[jax.Array], jax.Array] = relu
+    dropout: float = 0.0
+    """Rate behind each hidden layer."""
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -36,6 +38,7 @@ class MLP(nn.Module):
         x = images.reshape(images.shape[0], -1).astype(self.dtype)
         for features in self.hidden:
             x = self.activation(nn.Dense(features, dtype=self.dtype)(x))
+            x = nn.Dropout(self.dropout, deterministic=not train)(x)
         outputs = {"pre_logits": x}
         if self.num_classes:
             logits = nn.Dense(self.num_classes, dtype=self.dtype)(x)

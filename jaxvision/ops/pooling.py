@@ -8,7 +8,7 @@ Shapes: B batch, H W height and width, C channels, h w height and width of the o
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import jax
@@ -80,6 +80,55 @@ def avg_pool(
     return means.astype(images_BxHxWxC.dtype) if floating else means
 
 
+def min_pool(
+    images_BxHxWxC: Array,
+    window: Pair,
+    strides: Pair | None = None,
+    padding: Padding = "VALID",
+    *,
+    ceil_mode: bool = False,
+) -> Array:
+    """The smallest value of each window; arguments and errors as in `max_pool`."""
+    turned = _turned(images_BxHxWxC)
+    return _turned(max_pool(turned, window, strides, padding, ceil_mode=ceil_mode))
+
+
+def l2_pool(
+    images_BxHxWxC: Array,
+    window: Pair,
+    strides: Pair | None = None,
+    padding: Padding = "VALID",
+) -> Array:
+    """The root of the sum of squares of each window, in at least float32; arguments and
+    errors as in `max_pool`.
+
+    The gradient is 0 where a window holds nothing but zeros.
+    """
+    window, strides, pads = _geometry(images_BxHxWxC, window, strides, padding)
+    wide = images_BxHxWxC.astype(at_least_float32(images_BxHxWxC.dtype))
+    sums = _reduce(wide * wide, 0.0, lax.add, window, strides, pads)
+    empty = sums == 0
+    return jnp.where(empty, 0, jnp.sqrt(jnp.where(empty, 1, sums)))
+
+
+def over_depth(
+    pool: Callable[..., Array],
+    images_BxHxWxC: Array,
+    window: int,
+    strides: int | None = None,
+) -> Array:
+    """A pooling of these functions over windows of channels instead of pixels.
+
+    Returns [B,H,W,c] of c = ⌊(C - window) / strides⌋ + 1; strides default to the
+    window.  Goodfellow et al. 2013 call the maximum maxout,
+    https://arxiv.org/abs/1302.4389.
+    """
+    batch, height, width, channels = images_BxHxWxC.shape
+    lines = images_BxHxWxC.reshape(batch, height * width, channels, 1)
+    strides = window if strides is None else strides
+    return pool(lines, (1, window), (1, strides)).reshape(batch, height, width, -1)
+
+
 def adaptive_avg_pool(images_BxHxWxC: Array, size: Pair) -> Array:
     """The mean of each of h×w windows that cover the map, as [B,h,w,C].
 
@@ -88,6 +137,8 @@ def adaptive_avg_pool(images_BxHxWxC: Array, size: Pair) -> Array:
     rows where there are more windows than rows.
     """
     size = pair("size", size)
+    if size == images_BxHxWxC.shape[1:3]:
+        return images_BxHxWxC
     wide = at_least_float32(images_BxHxWxC.dtype)
     rows, columns = (
         _averages(have, want).astype(wide)
@@ -227,6 +278,12 @@ def _max_pool_backward(window, strides, pads, images_BxHxWxC, dy_BxhxwxC):
 
 
 _max_pool.defvjp(_max_pool_forward, _max_pool_backward)
+
+
+def _turned(images):
+    """In the opposite order, without an overflow: -x of floats, and of integers ~x."""
+    floating = jnp.issubdtype(images.dtype, jnp.floating)
+    return -images if floating else ~images
 
 
 def _least(images):

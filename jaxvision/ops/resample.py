@@ -11,8 +11,11 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from jaxvision.errors import check
+
 Array = jax.Array
 Method = Literal["nearest", "bilinear"]
+Interpolation = Literal["nearest", "bilinear", "bicubic"]
 
 
 def warp(
@@ -20,7 +23,7 @@ def warp(
     backward: Array,
     *,
     size: tuple[int, int] | None = None,
-    method: Method = "bilinear",
+    method: Interpolation = "bilinear",
     fill: Array | float = 0.0,
 ) -> Array:
     """Each image seen through its homography.
@@ -33,7 +36,9 @@ def warp(
       backward: [B,3,3], from homogeneous points (x, y, 1) of the output to those of the
         input; affine where the last row is (0, 0, 1).
       size: height and width of the output; None: those of the input.
-      method: `"bilinear"`, or `"nearest"`: the pixel that the place lies in.
+      method: `"bilinear"`; `"bicubic"`: from 4×4 pixels, by Keys' piecewise cubic of
+        a = -½, which gives back any parabola; or `"nearest"`: the pixel that the place
+        lies in.
     """
     height, width = images.shape[1:3]
     rows, columns = size or (height, width)
@@ -57,7 +62,7 @@ def sample(
     *,
     tile: Array | int = 0,
     tiles: int = 1,
-    method: Method = "bilinear",
+    method: Interpolation = "bilinear",
     fill: Array | float = 0.0,
 ) -> Array:
     """[B,R,S,C]: images [B,H,W,C] read at the places x and y, each [B,R,S].
@@ -75,6 +80,9 @@ def sample(
     if method == "nearest":
         rows, columns = _indices(y, x, height, width)
         result = _take(images, rows + above_it, columns)
+    elif method == "bicubic":
+        check((tiles == 1, "bicubic interpolation knows of no tiles"))
+        result = _bicubic(images, x - 0.5, y - 0.5)
     else:
         x, y = jnp.clip(x - 0.5, 0, width - 1), jnp.clip(y - 0.5, 0, height - 1)
         top, left = jnp.floor(y), jnp.floor(x)
@@ -89,6 +97,39 @@ def sample(
         above, below = row(0), row(1)
         result = as_type(above + down * (below - above), images.dtype)
     return jnp.where(inside[..., None], result, jnp.asarray(fill, images.dtype))
+
+
+def _bicubic(images: Array, x: Array, y: Array) -> Array:
+    """Images at places counted from the centre of the first pixel, by 4×4 pixels each;
+    beyond the border the outermost are repeated.
+
+    Keys 1981, https://doi.org/10.1109/TASSP.1981.1163711, equation 15.
+    """
+    height, width = images.shape[1:3]
+    top, left = jnp.floor(y), jnp.floor(x)
+    down, right = _cubic(y - top), _cubic(x - left)
+    total = jnp.zeros((), jnp.float32)
+    for i, of_row in enumerate(down):
+        row = jnp.zeros((), jnp.float32)
+        for j, of_column in enumerate(right):
+            places = _indices(top + (i - 1), left + (j - 1), height, width)
+            row = row + of_column[..., None] * _take(images, *places).astype(
+                jnp.float32
+            )
+        total = total + of_row[..., None] * row
+    return as_type(total, images.dtype)
+
+
+def _cubic(share: Array) -> tuple[Array, Array, Array, Array]:
+    """How much the pixels at -1, 0, 1 and 2 count for a place in [0, 1)."""
+
+    def near(d):
+        return (1.5 * d - 2.5) * d * d + 1
+
+    def far(d):
+        return ((-0.5 * d + 2.5) * d - 4) * d + 2
+
+    return far(1 + share), near(share), near(1 - share), far(2 - share)
 
 
 def crop_and_resize(

@@ -1,6 +1,7 @@
 """Runs: from a command line to a record, and what is done with records and runs.
 
-`run(build, Config)` is what an experiment's file calls to become a program.
+`run(build, Config)` is what an experiment's file calls to become a program, and
+`study(examine, Config)` what one calls that looks at something and trains no network.
 """
 
 import importlib
@@ -12,9 +13,11 @@ if TYPE_CHECKING:
     from jaxvision.runs.finished import Predictor, load, load_variables
     from jaxvision.runs.initial import backbone
     from jaxvision.runs.stopping import early_stopping
+    from jaxvision.runs.studies import Study, study
 
 __all__ = [
     "Predictor",
+    "Study",
     "backbone",
     "cached",
     "early_stopping",
@@ -22,10 +25,12 @@ __all__ = [
     "load_variables",
     "run",
     "run_cases",
+    "study",
 ]
 
 _MODULE_OF = {
     "Predictor": "finished",
+    "Study": "studies",
     "backbone": "initial",
     "cached": "features",
     "early_stopping": "stopping",
@@ -33,6 +38,7 @@ _MODULE_OF = {
     "load_variables": "finished",
     "run": "execute",
     "run_cases": "execute",
+    "study": "studies",
 }
 
 

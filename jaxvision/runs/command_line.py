@@ -27,7 +27,7 @@ from jaxvision.errors import check
 from jaxvision.printing import make_console, unread
 from jaxvision.runs import programs, workdir
 from jaxvision.runs.exit_codes import interactive
-from jaxvision.runs.options import GROUPS, RARE, Launch, Numerics
+from jaxvision.runs.options import GROUPS, PLACE, RARE, Launch, Numerics, Place
 
 HELP_ALL = "--help-all"
 
@@ -66,29 +66,18 @@ def parse(
     Raises `UsageError` for what no run can mean.  Options that do not exist and values
     that cannot be read end the process with code 2 and a message.
     """
-    if interactive():  # no file to name the run after; the command line is the kernel's
-        module = build.__module__
-        program = name or ("notebook" if module == "__main__" else module)
-        arguments = list(arguments or ())
-    else:
-        program = name or programs.of(build)
-        arguments = sys.argv[1:] if arguments is None else list(arguments)
-    _check_names(Config)
-    # Smoke only changes defaults: what is given explicitly still counts.
-    defaults = Config(**smoke) if "--smoke" in arguments else Config()
-    with unread():
-        parts = _parts(program, inspect.getmodule(build), defaults, arguments)
+    others = (Numerics(), Launch())
+    program, words, parts = _given(
+        build, Config, smoke, arguments, name, others, GROUPS
+    )
     config, numerics, launch = parts
-    for part in parts:
-        _check_numbers(part)
     launch.check()
     name = programs.name_of(program)
-    file = Path(inspect.getfile(build))
     return Command(
         name=name,
         program=program,
-        folder=file.parent if file.exists() else Path.cwd(),
-        arguments=arguments,
+        folder=_folder(build),
+        arguments=words,
         config=config,
         numerics=numerics,
         launch=launch,
@@ -97,26 +86,89 @@ def parse(
     )
 
 
-def _parts(program: str, module, defaults, arguments: Sequence[str]):
-    """The values of `defaults`, `Numerics` and `Launch` that the arguments give."""
-    parts = (defaults, Numerics(), Launch())
+@dataclasses.dataclass(frozen=True)
+class StudyCommand:
+    """What the command line of a study asks for; fields as in `Command`."""
+
+    name: str
+    program: str
+    folder: Path
+    arguments: list[str]
+    config: Any
+    smoke: bool
+    workdir: Path
+    console: Console
+
+
+def parse_study(
+    examine: Callable[[Any], Any],
+    Config: type,
+    smoke: Mapping[str, Any],
+    arguments: Sequence[str] | None = None,
+    name: str | None = None,
+) -> StudyCommand:
+    """The command of `jaxvision.runs.study`.  Raises as `parse`."""
+    program, words, (config, place) = _given(
+        examine, Config, smoke, arguments, name, (Place(),), {"run": PLACE}
+    )
+    name = programs.name_of(program)
+    return StudyCommand(
+        name=name,
+        program=program,
+        folder=_folder(examine),
+        arguments=words,
+        config=config,
+        smoke=place.smoke,
+        workdir=place.workdir or workdir.default(name),
+        console=make_console(),
+    )
+
+
+def _folder(function: Callable) -> Path:
+    """Where its code lies."""
+    file = Path(inspect.getfile(function))
+    return file.parent if file.exists() else Path.cwd()
+
+
+def _given(function, Config, smoke, arguments, name, others, groups):
+    """The program, its arguments, and the values that they give to a `Config` and
+    the other dataclasses with options, which the help shows in groups."""
+    if interactive():  # no file to name the run after; the command line is the kernel's
+        module = function.__module__
+        program = name or ("notebook" if module == "__main__" else module)
+        arguments = list(arguments or ())
+    else:
+        program = name or programs.of(function)
+        arguments = sys.argv[1:] if arguments is None else list(arguments)
+    _check_names(Config, others)
+    # Smoke only changes defaults: what is given explicitly still counts.
+    defaults = Config(**smoke) if "--smoke" in arguments else Config()
+    module = inspect.getmodule(function)
+    with unread():
+        parts = _parts(program, module, (defaults, *others), groups, arguments)
+    for part in parts:
+        _check_numbers(part)
+    return program, arguments, parts
+
+
+def _parts(program: str, module, parts, groups, arguments: Sequence[str]):
+    """The dataclasses with the values that the arguments give."""
     fields = {field[0]: field for part in parts for field in _fields(part)}
-    own = [field.name for field in dataclasses.fields(defaults) if field.init]
-    groups = {"experiment": own, **GROUPS}
+    own = [field.name for field in dataclasses.fields(parts[0]) if field.init]
+    groups = {"experiment": own, **groups}
     helps = {"-h", "--help", HELP_ALL} & set(arguments)
     command = shlex.join(["python", *programs.words(program)])
     if helps:
         # In a wheel the experiments that come with jaxvision are in another package.
         known = f"python -m experiments.{programs.name_of(program)}"
-        print(
-            _described(module).replace(known, command),
-            "More options of any run: --help-all",
-            sep="\n\n",
-        )
+        print(_described(module).replace(known, command))
+        if set(RARE) & groups.keys():
+            print("\nMore options of any run: --help-all")
         if HELP_ALL not in helps:
             groups = {key: names for key, names in groups.items() if key not in RARE}
         arguments = ["--help"]
-    options = _dataclass("Options", [_group(*each, fields) for each in groups.items()])
+    grouped = [_group(title, names, fields) for title, names in groups.items()]
+    options = _dataclass("Options", grouped)
     parsed = tyro.cli(options, prog=command, args=arguments)
     given = {
         option: value
@@ -193,8 +245,8 @@ def _docstrings(Config: type) -> dict[str, str]:
     return found
 
 
-def _check_names(Config: type) -> None:
-    built_in = {f.name for part in (Numerics, Launch) for f in dataclasses.fields(part)}
+def _check_names(Config: type, others: Sequence[Any]) -> None:
+    built_in = {f.name for part in others for f in dataclasses.fields(part)}
     check(
         *(
             (

@@ -7,9 +7,10 @@ What it needs of the run is in the run directory, see `parts`.  Where a part is 
 user's own function, the code of the experiment makes it again.
 """
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -93,6 +94,33 @@ def load_variables(run: str | Path, which: Which = "best") -> Variables:
     They need nothing of the experiment but its checkpoints, so that another one can
     begin with them (`Experiment.initial`) or keep them frozen (`Task.frozen`).
     """
+    folder, steps = _checkpoints(run)
+    step = steps[-1]
+    prefix = "average/" if which == "average" else ""
+    with _readable(folder):
+        if which != "last":
+            best = ranked(_scores(folder, steps))
+            step = best[0] if best else step
+    found = _variables_at(folder, step, prefix)
+    if which == "average" and not found["params"]:
+        raise UsageError(
+            f"the run {run} keeps no averaged parameters: train it with --ema, or load "
+            'which="best"'
+        )
+    return found
+
+
+def variables_of_steps(
+    run: str | Path,
+) -> list[tuple[int, Callable[[], Variables]]]:
+    """The steps of which a run has kept checkpoints, each with what reads its variables
+    as `load_variables` does, in the order of the training."""
+    folder, steps = _checkpoints(run)
+    return [(step, functools.partial(_variables_at, folder, step)) for step in steps]
+
+
+def _checkpoints(run: str | Path) -> tuple[Path, list[int]]:
+    """Where they are, and their steps.  Raises `UsageError` if there are none."""
     folder = Path(run) / "checkpoints"
     if not folder.is_dir():
         raise UsageError(
@@ -101,29 +129,28 @@ def load_variables(run: str | Path, which: Which = "best") -> Variables:
     steps = snapshot.steps(folder)
     if not steps:
         raise UsageError(f"{folder} is empty: the run has saved nothing yet")
-    step = steps[-1]
-    prefix = "average/" if which == "average" else ""
-    try:
-        if which != "last":
-            best = ranked(_scores(folder, steps))
-            step = best[0] if best else step
-        read = functools.partial(
-            snapshot.read_arrays, snapshot.step_folder(folder, step)
-        )
+    return folder, steps
+
+
+def _variables_at(folder: Path, step: int, prefix: str = "") -> Variables:
+    read = functools.partial(snapshot.read_arrays, snapshot.step_folder(folder, step))
+    with _readable(folder / str(step)):
         params, rest = read(f"{prefix}params"), read(f"{prefix}model_state")
+    return {"params": params, **rest}
+
+
+@contextlib.contextmanager
+def _readable(checkpoint: Path) -> Iterator[None]:
+    """Errors of damaged checkpoints in words."""
+    try:
+        yield
     except UsageError:
         raise
     except Exception as error:  # in whatever way the reader stumbles over damage
         raise UsageError(
-            f"the checkpoint {folder / str(step)} is damaged ({error}): choose another "
+            f"the checkpoint {checkpoint} is damaged ({error}): choose another "
             'one with which="last", or continue the run, which sets it aside'
         ) from error
-    if which == "average" and not params:
-        raise UsageError(
-            f"the run {run} keeps no averaged parameters: train it with --ema, or load "
-            'which="best"'
-        )
-    return {"params": params, **rest}
 
 
 def _scores(folder: Path, steps: Sequence[int]) -> dict[int, float | None]:

@@ -238,5 +238,19 @@ GROUPS = {
 }
 """In which groups the help shows the options of `Numerics` and `Launch`."""
 
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a study leaves what it finds: the options that it shares with runs."""
+
+    workdir: Path | None = None
+    """Directory of the record and the pictures.  Default:
+    runs/<experiment>/<date-time>."""
+    smoke: bool = False
+    """Shrink the study to a few seconds, to see that it works from end to end."""
+
+
+PLACE = tuple(field.name for field in dataclasses.fields(Place))
+
 RARE = ("maintenance", "processes")
 """Groups that `--help` leaves to `--help-all`."""

@@ -18,13 +18,14 @@ from jaxvision.data.feed.crops import uncropped
 from jaxvision.data.feed.loader import on_canvas
 from jaxvision.data.feed.preparation import Picture, Preparation
 from jaxvision.engine import sharding
-from jaxvision.engine.evaluate import Evaluator, example_keys
+from jaxvision.engine.evaluate import Evaluated, Evaluator, example_keys
 from jaxvision.engine.forward import in_evaluation
 from jaxvision.engine.state import of_variables, parted
 from jaxvision.errors import UsageError, check, unknown
 from jaxvision.recipes import recipe_of
 from jaxvision.types import (
     Array,
+    Galleries,
     Model,
     Pipeline,
     PyTree,
@@ -197,6 +198,24 @@ class Predictor:
         A data set is given by its name, as in `data.load`; its images are prepared as
         those of the run were.  Raises `UsageError` for a set of other classes.
         """
+        return self._evaluated(on, batch_size, seed).metrics
+
+    def galleries(
+        self, on: Pipeline | str, *, batch_size: int = 100, seed: int = 0
+    ) -> Galleries:
+        """The worst predictions of what `evaluate` goes through, and a sample."""
+        found = self._evaluated(on, batch_size, seed, with_galleries=True)
+        assert found.galleries is not None
+        return found.galleries
+
+    def _evaluated(
+        self,
+        on: Pipeline | str,
+        batch_size: int,
+        seed: int,
+        *,
+        with_galleries: bool = False,
+    ) -> Evaluated:
         pipeline = self.pipeline(on, batch_size) if isinstance(on, str) else on
         pipeline.check_measured_by(self.task)
         mesh = sharding.make_mesh(1)
@@ -209,7 +228,8 @@ class Predictor:
             frozen=placed(self.task.frozen()),
             seed=seed,
         )
-        return evaluator(placed(of_variables(self.variables, seed))).metrics
+        state = placed(of_variables(self.variables, seed))
+        return evaluator(state, with_galleries=with_galleries)
 
     def pipeline(self, dataset: str, batch_size: int) -> Pipeline:
         """The test split of a data set, prepared as the images of the run were."""

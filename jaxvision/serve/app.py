@@ -1,27 +1,29 @@
 """The HTTP side: what is asked, what is answered, and what is refused.
 
-    GET  /         a page that lets one choose a photograph
+    GET  /         a page that lets one choose a photograph, or other pages
     GET  /health   {"status": "ok", "name": …, "classes": […], "predictions": {…}}
     POST /predict  an image file as the body, or as the one file of a multipart form
                    -> {"words": ["7  99.1 %", …], "predictions": {"probabilities": […]}}
 
-Errors are {"error": message} with 400 for what is no image, 404, 405, 413 for what is
-too large, and 500, of which the client learns no more.
+Errors are {"error": message} with 400 for what is no image, 403 for who may not ask
+(see `guard`), 404, 405, 413 for what is too large, and 500, of which the client learns
+no more.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from jaxvision.data.feed.preparation import Preparation, prepare
@@ -31,8 +33,25 @@ from jaxvision.errors import check
 from jaxvision.files import plain
 from jaxvision.runs.predictor import Prediction
 from jaxvision.serve.batching import Batcher, compiled
+from jaxvision.serve.guard import Guard
 
-PAGE = Path(__file__).with_name("page.html")
+
+class Page(NamedTuple):
+    """A file that is served as it is."""
+
+    content: bytes
+    kind: str
+    """Such as `"text/html"`."""
+
+
+def page(path: Path) -> Page:
+    """The page in a file of this package, or of its parts."""
+    kinds = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+    return Page(path.read_bytes(), kinds[path.suffix])
+
+
+PAGES = {"/": page(Path(__file__).with_name("page.html"))}
+"""By default: one that lets one choose a photograph."""
 
 
 def make(
@@ -42,6 +61,8 @@ def make(
     batch_size: int,
     max_bytes: int,
     max_pixels: int,
+    pages: Mapping[str, Page] = PAGES,
+    hosts: Collection[str] | None = None,
 ) -> Starlette:
     """The application; it compiles before it returns.
 
@@ -50,6 +71,8 @@ def make(
       batch_size: requests that are computed together, at most.
       max_bytes: of the body of a request.
       max_pixels: of an image, by its header, before it is decoded.
+      pages: what is answered at other paths.
+      hosts: the names under which it may be asked; None: any.
     """
     channels = prediction.preparation.channels
     check(
@@ -79,8 +102,9 @@ def make(
         },
     }
 
-    async def page(request: Request) -> HTMLResponse:
-        return HTMLResponse(PAGE.read_text(encoding="utf-8"))
+    async def file(request: Request) -> Response:
+        content, kind = pages[request.url.path]
+        return Response(content, media_type=kind)
 
     async def health(request: Request) -> JSONResponse:
         return JSONResponse(described)
@@ -110,11 +134,12 @@ def make(
 
     return Starlette(
         routes=[
-            Route("/", page),
+            *(Route(path, file) for path in pages),
             Route("/health", health),
             Route("/predict", predict, methods=["POST"]),
         ],
         exception_handlers={HTTPException: _refused, Exception: _failed},
+        middleware=[Middleware(Guard, hosts=hosts)],
         lifespan=lifespan,
     )
 

@@ -4,9 +4,14 @@ import contextlib
 import signal
 import socket
 import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from jaxvision.errors import UsageError
 from jaxvision.runs.predictor import Prediction
+
+if TYPE_CHECKING:  # it needs the packages of the extra
+    from jaxvision.serve.app import Page
 
 _CONNECTIONS = 256
 """At the same time; further ones are told to come again (503)."""
@@ -36,14 +41,17 @@ def run(
     batch_size: int,
     max_bytes: int,
     max_pixels: int,
+    pages: "Mapping[str, Page] | None" = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; requests under way are answered.
 
-    Raises `UsageError` for an address that cannot be had, before anything is compiled.
+    `pages` are other ones than that of `serve`; on a loopback address, requests under
+    other names than this machine's are refused.  Raises `UsageError` for an address
+    that cannot be had, before anything is compiled.
     """
     import uvicorn
 
-    from jaxvision.serve import app
+    from jaxvision.serve import app, guard
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -63,6 +71,8 @@ def run(
                 batch_size=batch_size,
                 max_bytes=max_bytes,
                 max_pixels=max_pixels,
+                pages=app.PAGES if pages is None else pages,
+                hosts=guard.names_of(host),
             )
             address = f"[{host}]" if ":" in host else host
             number = listening.getsockname()[1]

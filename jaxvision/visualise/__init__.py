@@ -24,67 +24,113 @@ if TYPE_CHECKING:
     from jaxvision.visualise.comparison_grid import comparison, shares_by_class
     from jaxvision.visualise.confusion_matrix import confusion
     from jaxvision.visualise.contact_sheet import card
+    from jaxvision.visualise.heat_map import (
+        enlarged,
+        filter_sheet,
+        gif,
+        heat_upon,
+        map_sheet,
+        png,
+        sheet,
+    )
     from jaxvision.visualise.learning_curves import compare, curves
     from jaxvision.visualise.learning_rates import learning_rates
+    from jaxvision.visualise.network_diagram import svg, volumes
+    from jaxvision.visualise.point_cloud import Cloud, clouds
     from jaxvision.visualise.precision_recall import precision_recall
     from jaxvision.visualise.predicted_sheet import predicted_sheet
     from jaxvision.visualise.prediction_grid import predictions
+    from jaxvision.visualise.projection import projected
     from jaxvision.visualise.quality import Cell, findings
     from jaxvision.visualise.reliability_diagram import reliability
     from jaxvision.visualise.scatter import agreement
+    from jaxvision.visualise.seen_pixels import Seen, receptive_field
     from jaxvision.visualise.style import save
+    from jaxvision.visualise.trajectories import animated_trajectories, trajectories
 
 __all__ = [
     "Cell",
+    "Cloud",
+    "Seen",
     "agreement",
+    "animated_trajectories",
     "augmentations",
     "captioned",
     "card",
     "class_colour",
     "class_scores",
     "classification",
+    "clouds",
     "compare",
     "comparison",
     "confusion",
     "curves",
     "detection",
+    "enlarged",
+    "filter_sheet",
     "findings",
+    "gif",
+    "heat_upon",
     "learning_rates",
+    "map_sheet",
     "multilabel",
     "overlay",
+    "png",
     "precision_recall",
     "predicted_sheet",
     "predictions",
+    "projected",
+    "receptive_field",
     "regression",
     "reliability",
     "save",
     "segmentation",
     "shares_by_class",
+    "sheet",
+    "svg",
     "training_batch",
+    "trajectories",
+    "volumes",
 ]
 
 _MODULE_OF = {
     "Cell": "quality",
+    "Cloud": "point_cloud",
+    "Seen": "seen_pixels",
     "agreement": "scatter",
+    "animated_trajectories": "trajectories",
     "augmentations": "augmentation",
     "captioned": "annotation_overlay",
     "card": "contact_sheet",
     "class_colour": "annotation_overlay",
     "class_scores": "class_table",
+    "clouds": "point_cloud",
     "compare": "learning_curves",
     "comparison": "comparison_grid",
     "confusion": "confusion_matrix",
     "curves": "learning_curves",
+    "enlarged": "heat_map",
+    "filter_sheet": "heat_map",
     "findings": "quality",
+    "gif": "heat_map",
+    "heat_upon": "heat_map",
     "learning_rates": "learning_rates",
+    "map_sheet": "heat_map",
     "overlay": "annotation_overlay",
+    "png": "heat_map",
     "precision_recall": "precision_recall",
     "predicted_sheet": "predicted_sheet",
     "predictions": "prediction_grid",
+    "projected": "projection",
+    "receptive_field": "seen_pixels",
     "reliability": "reliability_diagram",
     "save": "style",
     "shares_by_class": "comparison_grid",
+    "sheet": "heat_map",
+    "svg": "network_diagram",
     "training_batch": "batch_sheet",
+    "trajectories": "trajectories",
+    "volumes": "network_diagram",
 }
 
 

@@ -182,11 +182,28 @@ def test_models_of_a_pattern_and_the_layers_of_one(capsys):
     code, out, _ = run(capsys, "models", "lenet5")
     rows = [line.split() for line in out.splitlines()]
     assert code == 0
-    assert rows[1] == ["c1", "Conv", "5×5", "28×28×6", "156", "117,600"]
-    assert rows[-1] == ["total", "61,706", "416,520"]
+    assert rows[1] == ["c1", "Conv", "5×5", "28×28×6", "156", "117,600", "5", "1", "0"]
+    assert rows[2][-3:] == ["14", "2", "0"]  # behind pooling of 2×2: 6 + 4·2
+    assert rows[-2] == ["total", "61,706", "416,520"]
+    assert " ".join(rows[-1]).startswith("maps of one image in float32: 0.0 MB")
     code, _, err = run(capsys, "models", "resnet5O")
     assert code == cli.EXIT_USAGE
     assert "did you mean" in err and "'resnet50'" in err
+
+
+def test_what_a_model_sees_is_drawn(capsys, tmp_path):
+    picture = tmp_path / "fields.png"
+    code, out, err = run(capsys, "models", "lenet5", "--fields", str(picture))
+    assert code == 0, err
+    assert "4 maps of lenet5" in out
+    assert picture.read_bytes()[1:4] == b"PNG"
+    code, _, err = run(capsys, "models", "--fields", str(picture))
+    assert code == cli.EXIT_USAGE and "whole name" in err
+    code, _, err = run(capsys, "models", "mlp", "--fields", str(picture))
+    assert code == cli.EXIT_USAGE and "no maps" in err
+    nowhere = tmp_path / "none" / "fields.png"
+    code, _, err = run(capsys, "models", "lenet5", "--fields", str(nowhere))
+    assert code == cli.EXIT_USAGE and "does not exist" in err
 
 
 def test_doctor_tells_of_folders_and_sets(capsys, monkeypatch, tmp_path):

@@ -138,6 +138,8 @@ OPTIONS = {
         "output",
         "save",
     ],
+    "draw": ["run", "port", "export"],
+    "explain": ["run", "model", "image", "dataset", "layer", "steps", "output"],
     "export": ["run", "model", "to"],
     "push": [],
     "pull": [],

@@ -26,6 +26,8 @@ def published():
     configs = defaultdict(set)
     for file in sorted((ROOT / "experiments" / "results").glob("*.json")):
         record = json.loads(file.read_text(encoding="utf-8"))
+        if record["measures"].get(record["monitor"], {}).get("unit", "%") != "%":
+            continue  # steps or an overlap: they are in the table of results
         label = record.get("case") or record["dataset"]
         headline = record[f"test_{record['monitor']}".replace("/", "_")]
         found[record["experiment"]][label].append(100 * headline)

@@ -12,9 +12,12 @@ from jaxvision.ops.pooling import (
     adaptive_avg_pool,
     avg_pool,
     global_avg_pool,
+    l2_pool,
     max_pool,
     max_pool_with_switches,
     max_unpool,
+    min_pool,
+    over_depth,
 )
 
 GEOMETRIES = [
@@ -69,6 +72,30 @@ def test_values(geometry):
         pooled(given, *geometry, np.mean, 0.0),
         **close,
     )
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)
+def test_smallest_values_and_norms(geometry):
+    x = images()
+    given = np.asarray(x)
+    np.testing.assert_array_equal(
+        min_pool(x, *geometry), pooled(given, *geometry, np.min, np.inf)
+    )
+    roots = np.sqrt(pooled(given**2, *geometry, np.sum, 0.0))
+    np.testing.assert_allclose(l2_pool(x, *geometry), roots, rtol=1e-5)
+
+
+def test_pooling_of_bytes_does_not_overflow():
+    x = np.random.default_rng(0).integers(0, 256, (1, 6, 6, 4), np.uint8)
+    smallest = min_pool(jnp.asarray(x), 3)
+    assert smallest.dtype == jnp.uint8
+    np.testing.assert_array_equal(smallest, pooled(x, 3, None, "VALID", np.min, 255))
+    sums = pooled(x.astype(float) ** 2, 3, None, "VALID", np.sum, 0)
+    np.testing.assert_allclose(l2_pool(jnp.asarray(x), 3), np.sqrt(sums), rtol=1e-6)
+    lowest = over_depth(min_pool, jnp.asarray(x), 2)
+    np.testing.assert_array_equal(lowest, x.reshape(1, 6, 6, 2, 2).min(-1))
+    flat = jax.grad(lambda x: l2_pool(x, 2).sum())(jnp.zeros((1, 4, 4, 1)))
+    np.testing.assert_array_equal(flat, np.zeros((1, 4, 4, 1)))
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES, ids=str)

@@ -3,12 +3,10 @@
 import contextlib
 import http.client
 import io
-import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -21,43 +19,14 @@ from jaxvision.errors import UsageError
 from jaxvision.export import stablehlo
 from jaxvision.serve import batching, server
 from tests import predictors
+from tests.serve.serving import serving
 
-uvicorn = pytest.importorskip("uvicorn", reason="needs the extra serve")
+pytest.importorskip("uvicorn", reason="needs the extra serve")
 pytest.importorskip("starlette", reason="needs the extra serve")
 pytest.importorskip("python_multipart", reason="needs the extra serve")
 app = pytest.importorskip("jaxvision.serve.app")
 
 LIMITS = dict(batch_size=4, max_bytes=20_000, max_pixels=10_000)
-
-
-@contextlib.contextmanager
-def serving(application):
-    """A function that sends a request, and returns status, headers and answer."""
-    config = uvicorn.Config(application, port=0, lifespan="on", log_level="critical")
-    running = uvicorn.Server(config)
-    thread = threading.Thread(target=running.run)
-    thread.start()
-    while not running.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    port = running.servers[0].sockets[0].getsockname()[1]
-
-    def ask(method, path, body=None, headers=None):
-        with contextlib.closing(
-            http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        ) as connection:
-            connection.request(method, path, body, headers or {})
-            answer = connection.getresponse()
-            content = answer.read()
-        kind = answer.getheader("content-type")
-        found = json.loads(content) if kind == "application/json" else content.decode()
-        return answer.status, dict(answer.getheaders()), found
-
-    try:
-        yield ask
-    finally:
-        running.should_exit = True
-        thread.join()
 
 
 @pytest.fixture(scope="module")

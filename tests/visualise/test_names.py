@@ -58,6 +58,23 @@ FIGURES = {
         rows(NAMES[0]), [Measure(NAMES[0], "$^$", better="lower")]
     ),
     "compare": lambda: visualise.compare({name: rows("loss") for name in NAMES}),
+    "clouds": lambda: visualise.clouds(
+        {
+            name: visualise.Cloud(
+                dict.fromkeys(NAMES, np.eye(2)), {name: (1.0, 2.0, 3.0)}, name, name
+            )
+            for name in NAMES
+        }
+    ),
+    "trajectories": lambda: visualise.trajectories(
+        dict.fromkeys(NAMES, np.eye(2)),
+        np.arange(12.0).reshape(3, 4),
+        (0, 1, 0, 1),
+        captions=dict.fromkeys(NAMES, NAMES[0]),
+    ),
+    "receptive field": lambda: visualise.receptive_field(
+        dict.fromkeys(NAMES, visualise.Seen(np.eye(8), (-2, 1, 5, 20), 3.0))
+    ),
 }
 
 

@@ -1,6 +1,5 @@
 """Blur, sharpening and noise."""
 
-import functools
 from typing import Any
 
 import jax
@@ -11,6 +10,8 @@ from jaxvision.ops.augment import tone
 from jaxvision.ops.augment.composition import once, select
 from jaxvision.ops.augment.recipes import Transform, with_recipe
 from jaxvision.ops.augment.rules import in_order, within
+from jaxvision.ops.filters.linear import along
+from jaxvision.ops.filters.smoothing import bell
 from jaxvision.ops.resample import as_type
 
 Array = jax.Array
@@ -88,23 +89,11 @@ def blur(images: Array, sigmas: Array, size: int) -> Array:
 
     The kernel of the Gaussian is cut to `size`×`size` pixels.
     """
-    radius = size // 2
-    offsets = jnp.arange(-radius, radius + 1, dtype=jnp.float32)
-    weights = jnp.exp(-0.5 * jnp.square(offsets[None] / sigmas[:, None]))
-    weights = weights / jnp.sum(weights, axis=1, keepdims=True)
+    weights = bell(sigmas, size // 2)
+    of_images = [weights[:, i, None, None, None] for i in range(size)]
     result = images.astype(jnp.float32)
     for axis in (1, 2):
-        border = [(radius, radius) if i == axis else (0, 0) for i in range(4)]
-        padded = once(jnp.pad(result, border, mode="reflect"))
-        length = result.shape[axis]
-        # A sum of shifted images: one pass over memory, and no convolution, whose
-        # kernels could not differ from image to image.
-        shifted = (
-            weights[:, i, None, None, None]
-            * jax.lax.slice_in_dim(padded, i, i + length, axis=axis)
-            for i in range(size)
-        )
-        result = functools.reduce(jnp.add, shifted)
+        result = along(result, axis, of_images, "reflect")
     return as_type(result, images.dtype)
 
 

@@ -1,0 +1,301 @@
+"""Licence plates by eight operations, with kernels made by hand and kernels learned.
+
+    grey → convolution → ReLU → max-pooling → divisive normalisation of 25×5
+         → what it takes away → ReLU → threshold → the widest component
+
+A plate is where many vertical edges are side by side.  The kernels of the convolution
+are learned from a few photographs with marked plates, from random ones on, and beside
+them two are measured that see edges to the right and to the left (`handmade_…`).
+
+    python -m experiments.plate_detector --dataset coco:PATH
+
+PATH has photographs with boxes of plates, as `docs/data.md` says; `yolo:` and `voc:`
+serve as well.  `stages.png` shows what each operation makes of a photograph.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxvision import data, optim, visualise
+from jaxvision.errors import check
+from jaxvision.measures import Measure
+from jaxvision.ops import boxes, filters, normalisation
+from jaxvision.ops.activation import relu
+from jaxvision.ops.augment import normalise
+from jaxvision.ops.filters import edges
+from jaxvision.ops.pooling import max_pool
+from jaxvision.runs import run
+from jaxvision.types import (
+    Array,
+    Batch,
+    Evaluation,
+    Experiment,
+    Galleries,
+    Model,
+    Show,
+    Task,
+)
+
+POOL = (3, 9)
+"""Of edges side by side: as high and wide as a stroke of a letter and its gap."""
+NEIGHBOURS = (5, 25)
+"""Of the divisive normalisation, in which edges that stand alone come out bright."""
+STAGES = ("edges", "rectified", "pooled", "normalised", "residue")
+HIT = 0.5
+"""IoU from which a plate is found."""
+
+
+@dataclass(frozen=True)
+class Config:
+    dataset: str = "coco:plates"
+    """Any set with boxes; all objects are plates."""
+    size: tuple[int, int] = (288, 384)
+    """Height and width in pixels that photographs are fitted into."""
+    kernels: int = 6
+    """Kernels that are learned."""
+    window: int = 5
+    """Their side in pixels, odd."""
+    validation: float = 0.2
+    """Share of the training split that chooses the best checkpoint, where the data
+    declare no validation split beside a test split."""
+    epochs: float = 60
+    """Passes over the training photographs."""
+    batch_size: int = 4
+    """Photographs per step, over all devices."""
+    learning_rate: float = 0.01
+    """Highest of Adam, in a one-cycle schedule."""
+    seed: int = 0
+    """Decides the first kernels and the order of the photographs."""
+
+
+def by_hand() -> dict[str, Array]:
+    """Sobel's kernel and its mirror image: edges to the bright and to the dark."""
+    pair = np.stack([edges.SOBEL, -edges.SOBEL], axis=-1)[:, :, None]
+    return {
+        "kernels": jnp.asarray(pair, jnp.float32),
+        "bias": jnp.zeros(2),
+        "threshold": jnp.float32(1.5),
+    }
+
+
+def stages(params: Mapping[str, Array], images: Array) -> dict[str, Array]:
+    """What each operation makes of images [B,H,W,C]: float32 [B,H,W,K] of K kernels,
+    and the `score` [B,H,W,1], positive where a plate may be."""
+    grey = normalisation.linear(images.mean(-1, keepdims=True))
+    responses = filters.convolve(grey, params["kernels"], border="edge")
+    responses = responses + params["bias"][None, None, None]
+    rectified = relu(responses)
+    pooled = max_pool(rectified, POOL, 1, "SAME")
+    normalised = normalisation.divisive(pooled, NEIGHBOURS)
+    residue = relu(pooled - normalised)
+    score = residue.sum(-1, keepdims=True) - params["threshold"]
+    found = (responses, rectified, pooled, normalised, residue)
+    return {**dict(zip(STAGES, found, strict=True)), "score": score}
+
+
+def widest(masks: Array) -> Array:
+    """The box [B,4] around the widest component of masks [B,H,W,1], without the margin
+    that pooling gave it; zeros where there is none."""
+    labels = filters.components(masks)[..., 0]
+    around = jax.vmap(filters.boxes_around)(labels)
+    widths = around[..., 2] - around[..., 0]
+    best = jnp.argmax(widths, axis=1)[:, None, None]
+    box = jnp.take_along_axis(around, best, axis=1)[:, 0]
+    rows, columns = (side // 2 for side in POOL)
+    margin = jnp.array([columns, rows, -columns, -rows], jnp.float32)
+    return jnp.where(widths.max(1)[:, None] > 0, box + margin[None], 0)
+
+
+def pipeline(kernels: int, window: int) -> Model:
+    """The detector as a model whose kernels, biases and threshold are learned."""
+    check((window % 2 == 1, f"--window must be odd, got {window}"))
+
+    def init(key, images):
+        shape = (window, window, 1, kernels)
+        drawn = jax.random.normal(key, shape) * (2 / window)
+        drawn = drawn - drawn.mean((0, 1), keepdims=True)
+        first = by_hand()
+        return {"params": {**first, "kernels": drawn, "bias": jnp.zeros(kernels)}}
+
+    def apply(variables, images, *, entry=None, train=False, key=None):
+        return stages(variables["params"], images), {}
+
+    return Model(init, apply)
+
+
+def detection(fixed: Mapping[str, Array] | None = None) -> Task:
+    """Find the plate.  fixed: parameters that are measured in place of the learned."""
+
+    def look(forward, batch: Batch):
+        if fixed is not None:
+            return stages(fixed, batch["image"]), {}
+        return forward(batch["image"])
+
+    def loss(forward, batch: Batch, *, key):
+        found, state = look(forward, batch)
+        plate = _inside(batch, found["score"].shape[1:3])
+        each = optax.sigmoid_binary_cross_entropy(4 * found["score"][..., 0], plate)
+        # Plates are small: they count as much as all the rest.
+        total = sum(
+            (each * part).sum((1, 2)) / jnp.maximum(part.sum((1, 2)), 1)
+            for part in (plate, 1 - plate)
+        )
+        count = jnp.int32(len(total))
+        sums = {"loss": total.sum(), "count": count}
+        return (total.sum(), count), (state, sums)
+
+    def update(forward, batch: Batch, *, keys):
+        found, _ = look(forward, batch)
+        _, (_, sums) = loss(forward, batch, key=None)
+        overlap = _overlap(widest(found["score"] > 0), batch)
+        return sums, {"iou": overlap}
+
+    def compute(sums, rows):
+        count = max(int(sums["count"]), 1)
+        measured = {"loss": float(sums["loss"]) / count}
+        if rows:
+            measured["hit_rate"] = float((rows["iou"] >= HIT).mean())
+            measured["iou"] = float(rows["iou"].mean())
+        return measured
+
+    def predict(forward, batch: Batch, *, keys):
+        found, _ = look(forward, batch)
+        pictures = {name: _grey(jnp.abs(found[name]).max(-1)) for name in STAGES}
+        return {**pictures, "box": widest(found["score"] > 0)}
+
+    def difficulty(batch: Batch, predictions):
+        return 1 - _overlap(predictions["box"], batch)
+
+    return Task(
+        loss=loss,
+        update=update,
+        compute=compute,
+        measures=(
+            Measure("hit_rate", "%", "higher", 1),
+            Measure("iou", "", "higher", 3),
+            Measure("loss", better="lower"),
+        ),
+        predict=predict,
+        difficulty=difficulty,
+        reads=("boxes", "classes"),
+    )
+
+
+def _inside(batch: Batch, size: tuple[int, int]) -> Array:
+    """float32 [B,H,W]: 1 in the boxes of plates."""
+    y, x = (jnp.arange(n, dtype=jnp.float32) + 0.5 for n in size)
+    left, top, right, bottom = (
+        batch["boxes"][..., i, None, None] for i in range(4)
+    )  # [B,M,1,1], of no area where there is no plate
+    across = (x[None, None, None] > left) & (x[None, None, None] < right)
+    down = (y[None, None, :, None] > top) & (y[None, None, :, None] < bottom)
+    return (across & down).any(1).astype(jnp.float32)
+
+
+def _overlap(found: Array, batch: Batch) -> Array:
+    """[B]: the IoU of the box found with the plate nearest to it."""
+    every = boxes.iou(found[:, None], batch["boxes"])
+    return jnp.where(batch["classes"] >= 0, every, 0).max(1)
+
+
+def _grey(maps: Array) -> Array:
+    """uint8 [B,H,W], the brightest white."""
+    brightest = jnp.maximum(maps.max((1, 2), keepdims=True), 1e-6)
+    return (255 * maps / brightest).astype(jnp.uint8)
+
+
+def show(classes: Sequence[str]) -> Show:
+    """The box that was found, and every stage of the way to it."""
+
+    def draw(example, prediction):
+        annotated = {
+            "image": _bytes(example["image"]),
+            "boxes": np.asarray(prediction["box"])[None],
+            "classes": np.zeros(1, np.int32),
+        }
+        return visualise.overlay(annotated, ["found"])
+
+    def words(prediction):
+        left, top, right, bottom = np.asarray(prediction["box"]).round().astype(int)
+        return [f"plate from ({left}, {top}) to ({right}, {bottom})"]
+
+    def figures(galleries: Galleries, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        def rows(gallery, most):
+            for i in range(min(len(gallery.indices), most)):
+                image = {name: array[i] for name, array in gallery.input.items()}
+                found = {name: array[i] for name, array in gallery.prediction.items()}
+                overlap = 1 - float(gallery.difficulty[i])
+                yield f"IoU {overlap:.2f}  #{gallery.indices[i]}", image, found
+
+        chosen = [*rows(galleries.sample, 8)]
+        stage_rows = {
+            caption: [
+                _bytes(image["image"]),
+                *(found[name][..., None] for name in STAGES),
+                draw(image, found),
+            ]
+            for caption, image, found in chosen
+        }
+        every = [*rows(galleries.sample, 16), *rows(galleries.worst, 8)]
+        found_rows = {caption: [draw(image, found)] for caption, image, found in every}
+        return {
+            "stages.png": visualise.comparison(
+                stage_rows,
+                ("photograph", *STAGES, "found"),
+                title="What each operation makes of a photograph",
+            ),
+            "predictions.png": visualise.comparison(
+                found_rows, ("found",), title="A sample, and the worst"
+            ),
+        }
+
+    return Show(draw, words, figures)
+
+
+def _bytes(image: np.ndarray) -> np.ndarray:
+    if image.dtype == np.uint8:
+        return image
+    return (255 * np.clip(image, 0, 1)).round().astype(np.uint8)
+
+
+def build(config: Config) -> Experiment:
+    splits = data.load(config.dataset)
+    train, validation = data.train_and_validation(splits, config.validation)
+    prepare, crop = normalise(0, 1), data.letterbox(config.size)
+    train_data = data.train(
+        train, config.batch_size, transform=prepare, seed=config.seed, crop=crop
+    )
+    evaluation = functools.partial(
+        data.evaluation, batch_size=8, transform=prepare, crop=crop
+    )
+    test_data = evaluation(splits.test)
+    steps = train_data.steps(config.epochs)
+    return Experiment(
+        model=pipeline(config.kernels, config.window),
+        task=detection(),
+        optimizer=optim.adam(optim.one_cycle(config.learning_rate, steps=steps)),
+        train=train_data,
+        validation=evaluation(validation),
+        test=test_data,
+        evaluations={"handmade": Evaluation(test_data, detection(by_hand()))},
+        steps=steps,
+        eval_every=max(steps // 8, 1),
+        seed=config.seed,
+        classes=("plate",),
+        show=show,
+    )
+
+
+if __name__ == "__main__":
+    run(
+        build,
+        Config,
+        smoke=dict(dataset="scenes:64x96x3:60:20", size=(64, 96), epochs=1),
+    )
