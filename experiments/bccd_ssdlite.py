@@ -4,8 +4,9 @@ https://arxiv.org/abs/1801.04381
 
     python -m experiments.bccd_ssdlite --dataset voc:bccd
 
-The data are those of `bccd_retinanet`.  The default boxes are smaller than those for
-COCO, since a platelet is a sixteenth of an image wide.  On two cores:
+The data are those of `bccd_retinanet`.  Default boxes, and frames around images, are
+smaller than those for COCO, since a platelet is a sixteenth of an image wide.  On two
+cores:
 
     python -m experiments.bccd_ssdlite --size 192 256 --epochs 60 \\
         --encoder tf_efficientnet_lite0 --weights efficientnet-lite0-57934424.pth \\
@@ -30,6 +31,8 @@ class Config(detection_recipe.Config):
     """Activations of the encoder that are the first two maps, the finer one first."""
     scales: tuple[float, float] = (0.06, 0.6)
     """Of the smallest and the largest default boxes, as shares of the image."""
+    frame: float = 1.5
+    """Sides of the largest frame that training images are put into, by theirs."""
 
 
 def build(config: Config) -> Experiment:
@@ -39,7 +42,7 @@ def build(config: Config) -> Experiment:
         model="ssdlite320_mobilenet_v3_large",
         options={"fine_from": fine, "coarse_from": coarse},
         detector=tasks.ssdlite(range_of_scales=config.scales),
-        moves=detection_recipe.ssd_moves(config.size),
+        moves=detection_recipe.ssd_moves(config.size, config.frame),
         resized=data.stretch,
         published=bccd_retinanet.PUBLISHED,
     )

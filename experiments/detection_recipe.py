@@ -137,12 +137,13 @@ IMAGENET_MEAN = (123.0, 117.0, 104.0)
 """Of red, green and blue, in bytes."""
 
 
-def ssd_moves(size: tuple[int, int]) -> list[Transform]:
-    """What SSD does to training images: other colours, a larger frame, and windows with
-    objects, of `size`.  Liu et al. 2016, sections 2.2 and 3.6, as torchvision does."""
+def ssd_moves(size: tuple[int, int], largest: float = 4.0) -> list[Transform]:
+    """What SSD does to training images: other colours, a frame that is up to so much
+    larger, and windows with objects, of `size`.  Liu et al. 2016, sections 2.2 and 3.6,
+    as torchvision does."""
     return [
         colour_jitter(0.125, 0.5, 0.5, 0.05, probability=0.5),
-        random_expansion(4.0, fill=IMAGENET_MEAN),
+        random_expansion(largest, fill=IMAGENET_MEAN),
         random_iou_crop(size),
         random_flip,
     ]

@@ -269,8 +269,10 @@ def _execute(
         console.print(_headline(command.name, experiment, mesh, workdir))
         if processes.is_main():
             pictures.draw_batch(experiment, workdir, console.print)
-            for words in advice.before_training(experiment):
-                console.print(f"warning: {words}")
+        with processes.together():
+            if processes.is_main():
+                for words in advice.before_training(experiment):
+                    console.print(f"warning: {words}")
         fitted = fit(
             experiment,
             workdir,

@@ -37,8 +37,9 @@ def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> T
     an accumulated batch add up exactly.  Crowds are neither objects nor background;
     images without objects count.  The headline is COCO's average precision, of the
     boxes in the pixels of the batch's: those of the original images where a pipeline
-    keeps them (`canvas` of `data.evaluation`).  Beside it stands what each kind of
-    mistake costs (`metrics.tide`).
+    keeps them (`canvas` of `data.evaluation`).  Beside it stand, in the order of
+    `metrics.tide.KINDS`, `mistakes` [6], how many there are of each kind, and
+    `mistake_costs` [6], what they cost.
 
     Args:
       num_classes: K; the model has as many columns of `class_logits`, and one more with
@@ -136,7 +137,12 @@ def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> T
         if not rows:
             return measured
         of = metrics.from_rows(rows)
-        measured |= tide.measure(of, num_classes) | coco.measure(of, num_classes)
+        measured |= coco.measure(of, num_classes)
+        mistakes = tide.measure(of, num_classes)
+        measured["mistakes"] = np.array([mistakes[f"{k}_errors"] for k in tide.KINDS])
+        measured["mistake_costs"] = np.array(
+            [mistakes[f"{k}_cost"] for k in tide.KINDS]
+        )
         if rule != "coco":
             by_voc = voc.measure(of, num_classes, rule=rule)
             measured["voc_ap"] = by_voc["mean_ap"]

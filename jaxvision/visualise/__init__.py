@@ -17,6 +17,7 @@ from jaxvision.visualise.regression import regression
 from jaxvision.visualise.segmentation import segmentation
 
 if TYPE_CHECKING:
+    from jaxvision.visualise.animation import gif
     from jaxvision.visualise.annotation_overlay import captioned, class_colour, overlay
     from jaxvision.visualise.augmentation import augmentations
     from jaxvision.visualise.batch_sheet import training_batch
@@ -27,15 +28,14 @@ if TYPE_CHECKING:
     from jaxvision.visualise.heat_map import (
         enlarged,
         filter_sheet,
-        gif,
         heat_upon,
         map_sheet,
-        png,
         sheet,
     )
     from jaxvision.visualise.learning_curves import compare, curves
     from jaxvision.visualise.learning_rates import learning_rates
     from jaxvision.visualise.network_diagram import svg, volumes
+    from jaxvision.visualise.png import encoded
     from jaxvision.visualise.point_cloud import Cloud, clouds
     from jaxvision.visualise.precision_recall import precision_recall
     from jaxvision.visualise.predicted_sheet import predicted_sheet
@@ -66,6 +66,7 @@ __all__ = [
     "confusion",
     "curves",
     "detection",
+    "encoded",
     "enlarged",
     "filter_sheet",
     "findings",
@@ -75,7 +76,6 @@ __all__ = [
     "map_sheet",
     "multilabel",
     "overlay",
-    "png",
     "precision_recall",
     "predicted_sheet",
     "predictions",
@@ -109,15 +109,15 @@ _MODULE_OF = {
     "comparison": "comparison_grid",
     "confusion": "confusion_matrix",
     "curves": "learning_curves",
+    "encoded": "png",
     "enlarged": "heat_map",
     "filter_sheet": "heat_map",
     "findings": "quality",
-    "gif": "heat_map",
+    "gif": "animation",
     "heat_upon": "heat_map",
     "learning_rates": "learning_rates",
     "map_sheet": "heat_map",
     "overlay": "annotation_overlay",
-    "png": "heat_map",
     "precision_recall": "precision_recall",
     "predicted_sheet": "predicted_sheet",
     "predictions": "prediction_grid",

@@ -18,6 +18,8 @@ _ALPHA = 0.5
 _GREY = (110, 110, 110)
 _LEAST = 9
 """Pixels of letters, down to which long texts are made smaller."""
+_FEW = 6
+"""Objects of an image up to which letters are large."""
 
 
 def overlay(
@@ -65,7 +67,7 @@ def overlay(
     canvas = _enlarged(pixels.round().astype(np.uint8), side)
     size = canvas.size
     draw = ImageDraw.Draw(canvas)
-    size_of_text = max(side // 20, 9)
+    size_of_text = max(side // (20 if len(objects) <= _FEW else 30), _LEAST)
     thick = max(side // 160, 1)
     scale = size / np.array([width, height])
     for m in objects:

@@ -44,7 +44,12 @@ def comparison(
     )
     across = min(max(int(_ACROSS / size) // len(columns), 1), len(rows))
     group = len(columns) * (size + _GAP) + 3 * _GAP
-    pitch = _WORDS + size + _GAP
+    tallest = size * max(
+        image.shape[0] / max(image.shape[:2])
+        for images in rows.values()
+        for image in images
+    )
+    pitch = _WORDS + tallest + _GAP
     names = list(colours or ())
     width = across * group + _GAP
     per_line = max(int(width / 1.3), 1)
@@ -69,7 +74,8 @@ def comparison(
             if row == 0:
                 words = style.plain(columns[i])
                 axis.text(x, _HEAD - 0.12, words, size=style.SMALL, color=style.PALE)
-            style.draw(axis, image, extent=style.extent(image, x, top, size))
+            square = top - (size - tallest) / 2  # whose middle the image has
+            style.draw(axis, image, extent=style.extent(image, x, square, size))
     axis.set(xlim=(0, width), ylim=(height, 0), aspect="auto")
     axis.set_axis_off()
     if names:

@@ -136,11 +136,11 @@ def detection(classes: Sequence[str], *, least: float = 0.3) -> Show:
                 np.asarray(metrics["per_class_precision"])[:, 1:],
                 dict(zip(classes, metrics["per_class_ap50"], strict=True)),
             )
-        if all(f"{kind}_cost" in metrics for kind in tide.KINDS):
-            costs = {
-                f"{kind} ({metrics[f'{kind}_errors']:,})": metrics[f"{kind}_cost"]
-                for kind in tide.KINDS
-            }
+        if "mistakes" in metrics:
+            kinds = zip(
+                tide.KINDS, metrics["mistakes"], metrics["mistake_costs"], strict=True
+            )
+            costs = {f"{kind} ({count:,})": cost for kind, count, cost in kinds}
             drawn["errors.png"] = visualise.shares_by_class(
                 costs, f"what mistakes cost: AP50 is {metrics['ap50']:.1%}"
             )

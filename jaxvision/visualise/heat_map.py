@@ -1,6 +1,5 @@
 """Maps of numbers as pictures, by themselves and upon the image that they are about."""
 
-import io
 from collections.abc import Sequence
 
 import matplotlib
@@ -97,30 +96,6 @@ def filter_sheet(filters: np.ndarray, columns: int, *, side: int = 48) -> np.nda
             pixels = 255 * matplotlib.colormaps["RdBu_r"](scaled / 2 + 0.5)[..., :3]
         drawn.append(enlarged(pixels.round().astype(np.uint8), side))
     return sheet(drawn, columns)
-
-
-def png(image: np.ndarray) -> bytes:
-    """The file of an image uint8 [H,W,1 or 3]."""
-    stream = io.BytesIO()
-    pixels = image[..., 0] if image.shape[-1] == 1 else image
-    Image.fromarray(pixels).save(stream, "PNG", optimize=True)
-    return stream.getvalue()
-
-
-def gif(frames: Sequence[np.ndarray], *, seconds: float = 0.5) -> bytes:
-    """The file of an animation of images uint8 [H,W,3] of one size, without end."""
-    check((len(frames) > 0, "there are no frames to show"))
-    first, *others = (Image.fromarray(frame) for frame in frames)
-    stream = io.BytesIO()
-    first.save(
-        stream,
-        "GIF",
-        save_all=True,
-        append_images=others,
-        duration=round(1000 * seconds),
-        loop=0,
-    )
-    return stream.getvalue()
 
 
 def _shares(values: np.ndarray) -> np.ndarray:

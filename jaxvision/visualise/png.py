@@ -7,11 +7,12 @@ import numpy as np
 
 
 def encoded(picture: Any) -> bytes:
-    """The bytes of a file: of pixels uint8 [H,W,3], or of an image of Pillow's."""
+    """The bytes of a file: of pixels uint8 [H,W,1 or 3], or of an image of Pillow's."""
     from PIL import Image
 
     if isinstance(picture, np.ndarray):
-        picture = Image.fromarray(picture)
+        grey = picture.shape[-1] == 1
+        picture = Image.fromarray(picture[..., 0] if grey else picture)
     file = io.BytesIO()
     picture.save(file, "PNG")
     return file.getvalue()

@@ -41,3 +41,18 @@ def serving(application):
     finally:
         running.should_exit = True
         thread.join()
+
+
+def drawing_page(predictor):
+    """The application of `draw`, as on a loopback address."""
+    from jaxvision.serve import app, drawing, guard
+
+    return app.make(
+        predictor.prediction(),
+        "mine",
+        batch_size=8,
+        max_bytes=10_000,
+        max_pixels=2_000,
+        pages=drawing.pages(predictor, "mine"),
+        hosts=guard.LOOPBACK,
+    )

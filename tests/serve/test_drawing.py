@@ -15,7 +15,7 @@ from jaxvision.explain.chain import chain
 from jaxvision.serve import drawing
 from tests import predictors
 from tests.serve import digits
-from tests.serve.serving import serving
+from tests.serve.serving import drawing_page, serving
 
 ACTIVATIONS = {
     "": lambda x: x,
@@ -150,19 +150,9 @@ def test_an_export_is_a_folder_that_needs_nothing_else(tmp_path):
 @pytest.fixture(scope="module")
 def ask():
     pytest.importorskip("uvicorn", reason="needs the extra serve")
-    app = pytest.importorskip("jaxvision.serve.app", reason="needs the extra serve")
-    guard = pytest.importorskip("jaxvision.serve.guard")
-    predictor = digits.predictor("mlp")
-    application = app.make(
-        predictor.prediction(),
-        "mine",
-        batch_size=8,
-        max_bytes=10_000,
-        max_pixels=2_000,
-        pages=drawing.pages(predictor, "mine"),
-        hosts=guard.LOOPBACK,
-    )
-    with serving(application) as ask:
+    pytest.importorskip("starlette", reason="needs the extra serve")
+    pytest.importorskip("python_multipart", reason="needs the extra serve")
+    with serving(drawing_page(digits.predictor("mlp"))) as ask:
         yield ask
 
 

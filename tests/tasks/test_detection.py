@@ -10,6 +10,7 @@ import pytest
 
 from jaxvision import recipes, tasks
 from jaxvision.errors import UsageError
+from jaxvision.metrics import tide
 from jaxvision.ops import boxes as box_ops
 from jaxvision.ops import matching
 from jaxvision.tasks import frames
@@ -135,7 +136,7 @@ def test_what_is_right_has_full_marks(found):
         metrics["classification_loss"] + metrics["boxes_loss"]
     )
     assert metrics["loss"] < 1e-3
-    assert not any(metrics[f"{kind}_errors"] for kind in ("location", "missed"))
+    assert not metrics["mistakes"].any() and not metrics["mistake_costs"].any()
     assert set(found.loss[0]) == set(found.loss[1]) == {"classification", "boxes"}
     predicted = jax.tree.map(np.asarray, found.predicted)
     assert predicted["valid"].sum(1).tolist() == [2, 1, 0, 1]
@@ -156,7 +157,9 @@ def test_mistakes_cost_loss_precision_and_are_difficult(found):
     wrong = everything({**outputs, "class_logits": swapped}, BATCH)
     metrics = measured(wrong)
     assert metrics["ap"] < 0.7 and metrics["loss"] > 1
-    assert metrics["class_errors"] == 2 and metrics["class_cost"] > 0.3
+    kind = tide.KINDS.index("class")
+    assert metrics["mistakes"].tolist() == [2 * (k == kind) for k in range(6)]
+    assert metrics["mistake_costs"][kind] > 0.3
     # Two objects are missed, and two boxes are false alarms.
     assert wrong.difficulty[0] == pytest.approx(4, abs=0.02)
     np.testing.assert_array_equal(wrong.difficulty[1:], found.difficulty[1:])

@@ -109,8 +109,8 @@ def test_figures_show_truth_beside_predictions():
         "per_class_ap": np.array([0.5, 0.25]),
         "per_class_ap50": np.array([0.75, np.nan]),
         "per_class_precision": np.linspace(1, 0, 101)[None].repeat(2, 0),
-        **{f"{kind}_errors": 3 for kind in tide.KINDS},
-        **{f"{kind}_cost": 0.1 for kind in tide.KINDS},
+        "mistakes": np.array([3] * len(tide.KINDS)),
+        "mistake_costs": np.array([0.1] * len(tide.KINDS)),
     }
     moved = {**EXAMPLE, "image": np.zeros((8, 8, 3), np.float32)}
     moved["boxes"] = moved["boxes"] / 2

@@ -68,7 +68,7 @@ def test_filters_show_their_signs():
 def test_pictures_and_animations_can_be_read():
     image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     np.testing.assert_array_equal(
-        np.asarray(Image.open(io.BytesIO(visualise.png(image)))), image
+        np.asarray(Image.open(io.BytesIO(visualise.encoded(image)))), image
     )
     frames = [np.full((4, 4, 3), level, np.uint8) for level in (0, 120, 250)]
     with Image.open(io.BytesIO(visualise.gif(frames))) as animation:

@@ -74,7 +74,7 @@ def _exciting(
         figures.append(
             captioned(
                 page.image(
-                    visualise.png(visualise.sheet(small, _EXAMPLES)),
+                    visualise.encoded(visualise.sheet(small, _EXAMPLES)),
                     f"examples that excite channel {unit} of {layer}",
                 ),
                 f"channel {unit}",

@@ -40,7 +40,7 @@ def section(subject: Subject, shown: Shown) -> Iterator[page.Element]:
         else:
             continue
         figures.append(
-            captioned(page.image(visualise.png(sheet), alt), f"{name}.", words)
+            captioned(page.image(visualise.encoded(sheet), alt), f"{name}.", words)
         )
     yield page.figures(figures)
 

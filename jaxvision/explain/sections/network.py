@@ -35,7 +35,7 @@ def section(subject: Subject) -> Iterator[page.Element]:
     figures = [
         captioned(
             page.image(
-                visualise.png(sheet), f"{min(count, _FILTERS)} filters as pictures"
+                visualise.encoded(sheet), f"{min(count, _FILTERS)} filters as pictures"
             ),
             "First filters.",
             f"{count} of {size} pixels; {neutral} is 0.",

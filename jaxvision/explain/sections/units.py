@@ -47,7 +47,7 @@ def section(subject: Subject, shown: Shown) -> Iterator[page.Element]:
             figures.append(
                 captioned(
                     page.image(
-                        visualise.png(visualise.enlarged(image, 160)),
+                        visualise.encoded(visualise.enlarged(image, 160)),
                         f"what {words[unit]} of {name} likes",
                     ),
                     words[unit],
@@ -59,7 +59,7 @@ def section(subject: Subject, shown: Shown) -> Iterator[page.Element]:
         return
     subject.tell("dreaming")
     dream = page.image(
-        visualise.png(_dreamt(subject, subject.layer, shown)),
+        visualise.encoded(_dreamt(subject, subject.layer, shown)),
         f"{shown.name} with what {subject.layer} sees in it",
     )
     says = f"What {subject.layer} sees in {shown.name}, made stronger."

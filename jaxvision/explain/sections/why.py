@@ -59,7 +59,7 @@ def _explanation(
         words.append(f"it is {classes[shown.label]}")
     figures = [
         captioned(
-            page.image(visualise.png(visualise.enlarged(picture)), shown.name),
+            page.image(visualise.encoded(visualise.enlarged(picture)), shown.name),
             _said(shown, classes),
             f"{'; '.join(words)}.",
         )
@@ -71,7 +71,7 @@ def _explanation(
         figures.append(
             captioned(
                 page.image(
-                    visualise.png(visualise.heat_upon(picture, relevance)),
+                    visualise.encoded(visualise.heat_upon(picture, relevance)),
                     f"{method.title}: {_strongest_place(relevance)}",
                 ),
                 f"{method.title}.",

@@ -8,7 +8,8 @@ const made = (tag, fields = {}, ...content) => {
   element.append(...content);
   return element;
 };
-const number = (value, digits = 3) => value.toFixed(digits).replace("-", "−");
+const number = (value, digits = 3) =>
+  value.toFixed(digits).replace(/^-(?=[0.]*$)/, "").replace("-", "−");
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
 // ---- The layers that are shown: the image as it is prepared, and what follows.
@@ -277,7 +278,7 @@ function layout(shape, isLast) {
   const [height, width, channels] = shape;
   const target = channels === 1 ? 112 : height >= 20 ? 56 : height >= 10 ? 44 : 32;
   const zoom = Math.max(Math.round(target / height), 1);
-  const rows = channels <= 8 ? channels : channels <= 16 ? 8 : channels <= 32 ? 8 : 10;
+  const rows = Math.min(channels, 8);
   const across = Math.ceil(channels / rows);
   const [wide, tall] = [width * zoom + 6, height * zoom + 6];
   return {
@@ -327,11 +328,17 @@ stages.forEach((stage, n) => {
 const colours = {};
 function readColours() {
   const style = getComputedStyle(document.documentElement);
-  for (const name of ["above", "below", "zero", "ink"]) {
+  for (const name of ["above", "below", "zero"]) {
     const code = style.getPropertyValue(`--${name}`).trim();
     colours[name] = [1, 3, 5].map((at) => parseInt(code.slice(at, at + 2), 16));
   }
+  // As pixels, from the lowest value to the highest; and greys.
+  colours.signed = Uint32Array.from({ length: 2 * SHADES + 1 }, (_, n) => packed(colour(n - SHADES, SHADES)));
+  colours.grey = Uint32Array.from({ length: 256 }, (_, level) => packed([level, level, level]));
 }
+
+const SHADES = 1000;
+const packed = ([red, green, blue]) => (0xff000000 | (blue << 16) | (green << 8) | red) >>> 0;
 
 /** The colour of a value whose largest magnitude is `most`, as [red, green, blue]. */
 function colour(value, most) {
@@ -340,22 +347,39 @@ function colour(value, most) {
   return colours.zero.map((level, n) => Math.round(level + share * (end[n] - level)));
 }
 
+/** Numbers on a canvas as their layout says, written pixel by pixel: a rectangle for
+ * each of 50,000 units would take longer than all that the network computes. */
+function fill(canvas, place, numbers, grey = false) {
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(canvas.width, canvas.height);
+  const cells = new Uint32Array(image.data.buffer);
+  place.starts ??= Int32Array.from(numbers, (_, n) => {
+    const [x, y] = place.rectangle(n);
+    return y * canvas.width + x;
+  });
+  const low = grey ? Math.min(...numbers) : 0, high = grey ? Math.max(...numbers) : 0;
+  const most = strongest(numbers), size = place.zoom;
+  for (let n = 0; n < numbers.length; n++) {
+    const cell = grey
+      ? colours.grey[Math.round((255 * (numbers[n] - low)) / Math.max(high - low, 1e-9))]
+      : colours.signed[Math.round((numbers[n] / most) * SHADES) + SHADES];
+    for (let row = 0; row < size; row++) {
+      const start = place.starts[n] + row * canvas.width;
+      cells.fill(cell, start, start + size);
+    }
+  }
+  context.putImageData(image, 0, 0);
+  return context;
+}
+
 const strongest = (numbers) => numbers.reduce((most, each) => Math.max(most, Math.abs(each)), 1e-9);
 
 function drawStage(n) {
-  const { canvas, shape, layout: place, at } = stages[n];
-  const context = canvas.getContext("2d");
+  const { canvas, layout: place, at } = stages[n];
   const numbers = values[at];
-  context.clearRect(0, 0, canvas.width, canvas.height);
-  const low = n ? 0 : Math.min(...numbers), high = n ? 0 : Math.max(...numbers);
-  const most = strongest(numbers);
-  numbers.forEach((value, unit) => {
-    const grey = Math.round((255 * (value - low)) / Math.max(high - low, 1e-9));
-    const [red, green, blue] = n ? colour(value, most) : [grey, grey, grey];
-    context.fillStyle = `rgb(${red},${green},${blue})`;
-    context.fillRect(...place.rectangle(unit));
-  });
+  const context = fill(canvas, place, numbers, n === 0);
   if (n === last) {
+    const most = strongest(numbers);
     context.font = "600 14px system-ui, sans-serif";
     context.textAlign = "center";
     context.textBaseline = "middle";
@@ -522,13 +546,8 @@ function pictures(before, found) {
   const drawn = ["input", "weight", "product"].map((key) => {
     const place = layout(before.shape, false);
     const canvas = made("canvas", { width: place.width, height: place.height });
-    const context = canvas.getContext("2d");
     const numbers = found.terms.map((term) => term[key]);
-    const most = strongest(numbers);
-    numbers.forEach((value, n) => {
-      context.fillStyle = `rgb(${colour(value, most)})`;
-      context.fillRect(...place.rectangle(n));
-    });
+    fill(canvas, place, numbers);
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", `all ${numbers.length} ${key}s as a picture`);
     return made("figure", { className: "layer" }, made("figcaption", {}, `all ${key}s`), canvas);
