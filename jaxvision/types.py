@@ -237,7 +237,8 @@ class Pipeline(NamedTuple):
     """`(rows=slice(None)) -> ItemIterator` in training, whose state is that of the
     whole batch, and `-> Iterator` over one pass in evaluation, whose items carry a bool
     `mask` [B], False for padding.  Items hold the given rows of each batch and no
-    others, so that each of several processes reads its own."""
+    others, so that each of several processes reads its own.  Those of training may have
+    a handful of shapes, each of which is compiled; a dispatch has items of one."""
     gather: Callable[[Mapping[str, Array], Batch], Batch]
     """`(resident, item) -> batch`, under jit: the examples of the item as they are
     stored, with images in bytes."""

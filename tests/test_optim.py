@@ -164,6 +164,14 @@ def test_schedules_pass_through_the_points_that_name_them():
         atol=1e-6,
     )
     assert optim.warmup_cosine(0.4, steps=10)(0) == pytest.approx(0.4)
+    parabola = optim.warmup_cosine(0.4, steps=130, warmup=10, end=0.1, power=2, hold=20)
+    np.testing.assert_allclose(
+        [parabola(n) for n in (0, 5, 10, 60, 110, 129)],
+        [0, 0.1, 0.4, 0.25, 0.1, 0.1],
+        atol=1e-6,
+    )
+    held = optim.warmup_cosine(0.4, steps=130, warmup=10, end=0.1, hold=20)
+    np.testing.assert_allclose([held(60), held(110), held(129)], [0.25, 0.1, 0.1])
     cycle = optim.one_cycle(1.0, steps=100, warmup=0.25)
     np.testing.assert_allclose(
         [cycle(0), cycle(25), cycle(100)], [1 / 25, 1, 1 / 250_000], rtol=1e-3
@@ -184,6 +192,7 @@ def test_schedules_pass_through_the_points_that_name_them():
         (lambda: optim.step(0.1, drops=[10], warmup=11), "warmup must be over"),
         (lambda: optim.warmup_cosine(0.1, steps=10, warmup=10), "warmup"),
         (lambda: optim.warmup_cosine(0.1, steps=10, end=1), "end"),
+        (lambda: optim.warmup_cosine(0.1, steps=10, warmup=4, hold=6), "hold"),
         (lambda: optim.one_cycle(0.1, steps=0), "steps"),
         (lambda: optim.polynomial(0.1, steps=5, power=0), "power"),
         (lambda: optim.sgd(optim.constant(1), momentum=1.0), "momentum"),

@@ -33,6 +33,7 @@ SHAPES = {
         ((8, 10), (4, 5), (2, 3), (1, 2), (1, 1), (1, 1)),
         (6,) * 6,
     ),
+    "yolox_s": ((96, 128), FPN[:3], (1,) * 3),
 }
 """Sizes of the image and of the maps, and anchors of a place on each."""
 
@@ -53,6 +54,14 @@ def said(name, background):
     count = len(OBJECTS)
     logits = spread(f"{name} logits", (count, anchors, CLASSES + background))
     codes = uniform(f"{name} codes", (count, anchors, 4))
+    if name.startswith("yolox"):
+        objectness = spread(f"{name} objectness", (count, anchors))
+        return {
+            "class_logits": 3 * logits,
+            # Boxes that are larger than their cells.
+            "box_codes": codes + np.array([0.5, 0.5, 0.8, 0.8], np.float32),
+            "objectness": 3 * objectness,
+        }
     if not name.startswith("fcos"):
         return {"class_logits": 3 * logits - 1, "box_codes": 0.5 * codes}
     return {

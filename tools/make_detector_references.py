@@ -1,11 +1,11 @@
-"""What torchvision's detectors make of the outputs of heads in `detector_inputs.py`.
+"""What detectors of torchvision, and YOLOX, make of outputs of heads.
 
     python tools/make_detector_references.py
 
-Runs where PyTorch and torchvision are installed, with torchvision's operators.  Writes
-tests/tasks/detectors.json: for each detector its losses, their gradients, and what it
-finds, or where these are many numbers some entries, as `make_parity_references` has
-them.
+Runs where PyTorch, torchvision, with its operators, and YOLOX 0.3 are installed.  The
+outputs are those of `detector_inputs.py`.  Writes tests/tasks/detectors.json: for each
+detector its losses, their gradients, and what it finds, or where these are many numbers
+some entries, as `make_parity_references` has them.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 import detector_inputs as inputs
 import torch
 import torchvision
-from make_parity_references import HEADS, entries
+from make_parity_references import HEADS, PREDICTIONS, entries
 from torchvision.models.detection.image_list import ImageList
 
 FILE = Path(__file__).parent.parent / "tests" / "tasks" / "detectors.json"
@@ -73,17 +73,91 @@ def reference(name):
         "losses": {key: value.item() for key, value in losses.items()},
         "gradients": {key: entries(leaf.grad) for key, leaf in leaves.items()},
         "found": [
-            {
-                "boxes": entries(one["boxes"]),
-                "scores": entries(one["scores"]),
-                "classes": "".join(str(k - background) for k in one["labels"].tolist()),
-            }
+            described(one["boxes"], one["scores"], one["labels"] - background)
             for one in found
         ],
     }
 
 
+def described(boxes, scores, classes):
+    return {
+        "boxes": entries(boxes),
+        "scores": entries(scores),
+        "classes": "".join(map(str, classes.tolist())),
+    }
+
+
+class Said(torch.nn.Module):
+    """In the place of a layer: it says what it is told."""
+
+    def __init__(self, said):
+        super().__init__()
+        self.said = said
+
+    def forward(self, _):
+        return self.said
+
+
+def yolox(name):
+    """Of YOLOX, with the L1 loss of the last epochs; it finds as many as we keep."""
+    from yolox.models import YOLOXHead
+    from yolox.utils import postprocess
+
+    (height, width), maps, _ = inputs.SHAPES[name]
+    leaves = {
+        key: torch.from_numpy(value).requires_grad_()
+        for key, value in inputs.said(name, 0).items()
+    }
+    head, start = YOLOXHead(inputs.CLASSES), 0
+    for k, (rows, columns) in enumerate(maps):
+        for layers in (head.stems, head.cls_convs, head.reg_convs):
+            layers[k] = torch.nn.Identity()
+        own = slice(start, start := start + rows * columns)
+        for key, layers in PREDICTIONS.items():
+            said = leaves[key].reshape(*leaves[key].shape[:2], -1)[:, own]
+            said = said.transpose(1, 2).unflatten(2, (rows, columns))
+            getattr(head, layers)[k] = Said(said)
+    levels = [torch.zeros(len(inputs.OBJECTS), 1, *size) for size in maps]
+    labels = torch.zeros(len(inputs.OBJECTS), max(inputs.OBJECTS), 5)
+    for i, (boxes, classes) in enumerate(inputs.objects(name)):
+        corner, end = torch.from_numpy(boxes).split(2, dim=1)
+        numbers = torch.from_numpy(classes)[:, None]
+        labels[i, : len(boxes)] = torch.cat(
+            [numbers, (corner + end) / 2, end - corner], 1
+        )
+    head.use_l1 = True
+    images = torch.zeros(len(inputs.OBJECTS), 3, height, width)
+    total, boxes, objectness, classes, l1, _ = head.train()(levels, labels, images)
+    total.backward()
+    with torch.no_grad():
+        predicted = postprocess(head.eval()(levels), inputs.CLASSES, 0.01, 0.65)
+    edges = torch.tensor([width, height] * 2)
+    return {
+        "losses": {
+            "classification": classes.item(),
+            "bbox_regression": boxes.item(),
+            "objectness": objectness.item(),
+            "l1": l1.item(),
+        },
+        "gradients": {key: entries(leaf.grad) for key, leaf in leaves.items()},
+        "found": [
+            described(
+                torch.minimum(one[:MOST, :4].clamp(min=0), edges),
+                one[:MOST, 4] * one[:MOST, 5],
+                one[:MOST, 6].long(),
+            )
+            for one in predicted
+        ],
+    }
+
+
+MOST = 100
+
+
 if __name__ == "__main__":
-    found = {name: reference(name) for name in inputs.SHAPES}
+    found = {
+        name: yolox(name) if name.startswith("yolox") else reference(name)
+        for name in inputs.SHAPES
+    }
     lines = [f'"{name}": {json.dumps(value)}' for name, value in found.items()]
     FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n")

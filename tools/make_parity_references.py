@@ -2,8 +2,8 @@
 
     python tools/make_parity_references.py [NAME …]
 
-Runs where PyTorch, torchvision 0.29, timm, segmentation_models_pytorch 0.6 and
-transformers 5.24 are installed, and needs nothing of jaxvision.
+Runs where PyTorch, torchvision 0.29, timm, segmentation_models_pytorch 0.6,
+transformers 5.24 and YOLOX 0.3 are installed, and needs nothing of jaxvision.
 `parity_definitions.py` has the networks that none of them has.
 Updates tests/pretrained/references.json, or the file that is named by
 PARITY_REFERENCES in the environment: for each name the size of the images, the number
@@ -149,6 +149,21 @@ HEADS = {
 }
 """Our names of what heads say, and torchvision's."""
 
+YOLOX = {
+    "nano": (0.33, 0.25), "tiny": (0.33, 0.375), "s": (0.33, 0.5), "m": (0.67, 0.75),
+    "l": (1.0, 1.0), "x": (1.33, 1.25),
+}  # fmt: skip
+"""Factors of depth and width of each size."""
+
+YOLOX_NAMES = [f"{kind}_{size}" for kind in ("cspdarknet", "yolox") for size in YOLOX]
+
+PREDICTIONS = {
+    "class_logits": "cls_preds",
+    "box_codes": "reg_preds",
+    "objectness": "obj_preds",
+}
+"""Our names of what heads say, and of the layers of YOLOX that say it."""
+
 SMP = {
     "unet": "Unet",
     "unetplusplus": "UnetPlusPlus",
@@ -211,6 +226,8 @@ FEATURES = {
     "resnetv2_18": "stages.0 stages.1 stages.2 stages.3",
     "xception": "act2 block1 block2 block11 act4",
     "senet154": "layer1 layer2 layer3 layer4",
+    "cspdarknet_nano": "stem dark2 dark3 dark4 dark5",
+    "cspdarknet_tiny": "stem dark2 dark3 dark4 dark5",
 }
 """Modules whose outputs we call stage1, stage2, …"""
 
@@ -219,7 +236,7 @@ TRAINED = (
     "mobilenetv1_100", "mobilenet_v2", "mobilenet_v3_small", "shufflenet_v2_x0_5",
     "mnasnet0_5", "efficientnet_b0", "tf_efficientnet_lite0", "regnet_y_400mf",
     "resnetv2_18", "wrn_16_4", "xception", "unet_small", "fcn_resnet50",
-    *SEGMENTATION[-2:], *SMP, "segnet_basic", "segformer_b0",
+    *SEGMENTATION[-2:], *SMP, "segnet_basic", "segformer_b0", "cspdarknet_tiny",
 )  # fmt: skip
 """Networks with batch normalisation that are compared in training too."""
 
@@ -349,8 +366,56 @@ def detection(name):
     model = torchvision.models.get_model(name, weights=None, weights_backbone=None)
 
     def scores(images):
-        model.said = model.head([*model.backbone(images).values()])
-        return model.said["cls_logits"]
+        found = model.head([*model.backbone(images).values()])
+        model.said = {
+            ours: found[theirs] for ours, theirs in HEADS.items() if theirs in found
+        }
+        if "centredness" in model.said:
+            model.said["centredness"] = model.said["centredness"].squeeze(-1)
+        return found["cls_logits"]
+
+    model.forward = scores
+    return model
+
+
+def yolox(name):
+    """The authors', whose images are blue, green and red: the detector like those of
+    torchvision, and its encoder with a linear layer as a classifier."""
+    from yolox.models import YOLOPAFPN, YOLOXHead
+
+    kind, _, size = name.partition("_")
+    (depth, width), depthwise = YOLOX[size], size == "nano"
+    backbone = YOLOPAFPN(depth, width, depthwise=depthwise)
+    for module in backbone.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eps, module.momentum = 1e-3, 0.03
+    if kind == "cspdarknet":
+        model = backbone.backbone
+        maps = model.forward
+        model.classifier = torch.nn.Linear(int(1024 * width), 1000)
+        model.forward = lambda images: model.classifier(
+            maps(images.flip(1))["dark5"].mean((2, 3))
+        )
+        return model
+    model, said = torch.nn.Module(), {}
+    model.backbone, model.head = backbone, YOLOXHead(80, width, depthwise=depthwise)
+    for module in model.head.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eps = 1e-3
+    for ours, layers in PREDICTIONS.items():
+        for layer in getattr(model.head, layers):
+            layer.register_forward_hook(
+                lambda layer, given, output, ours=ours: said[ours].append(
+                    output.flatten(2).transpose(1, 2)
+                )
+            )
+
+    def scores(images):
+        said.update({ours: [] for ours in PREDICTIONS})
+        model.head(model.backbone(images.flip(1)))
+        model.said = {ours: torch.cat(maps, 1) for ours, maps in said.items()}
+        model.said["objectness"] = model.said["objectness"].squeeze(-1)
+        return model.said["class_logits"]
 
     model.forward = scores
     return model
@@ -376,6 +441,8 @@ def build(name):
         return segmentation(name)
     if name in DETECTION:
         return detection(name)
+    if name in YOLOX_NAMES:
+        return yolox(name)
     if name.partition("/")[0] in SMP:
         return smp(name)
     if name in ("alexnet_2012", "alexnet_fcn"):
@@ -461,11 +528,8 @@ def reference(name):
     if getattr(model, "auxiliary", None) is not None:
         auxiliary = as_map(name, model.auxiliary, height, width)
         found.setdefault("features", {})["aux_logits"] = entries(auxiliary)
-    if name in DETECTION:
-        said = {ours: model.said[k] for ours, k in HEADS.items() if k in model.said}
-        if "centredness" in said:
-            said["centredness"] = said["centredness"].squeeze(-1)
-        found["features"] = {ours: entries(value) for ours, value in said.items()}
+    if hasattr(model, "said"):
+        found["features"] = {k: entries(value) for k, value in model.said.items()}
     else:
         found["logits"] = entries(as_map(name, logits, height, width))
     if name in TRAINED:
@@ -590,7 +654,7 @@ def rounded(number):
 def main(names):
     all_names = torchvision.models.list_models(module=torchvision.models)
     twice = [f"timm/{name}" for name in ALSO_TIMM]
-    dense = [*SEGMENTATION, *DETECTION, *SMP, *ENCODERS]
+    dense = [*SEGMENTATION, *DETECTION, *YOLOX_NAMES, *SMP, *ENCODERS]
     others = [
         "alexnet_2012",
         "alexnet_fcn",

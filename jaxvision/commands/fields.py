@@ -13,7 +13,7 @@ from jaxvision.ops.receptive_field import effective_field, extent
 from jaxvision.paths import named_leaves
 
 MOST = 6
-"""Maps that are drawn: the last ones."""
+"""Maps that are drawn: those that see most."""
 
 
 def draw(name: str, path: Path, *, seed: int = 0) -> None:
@@ -35,7 +35,7 @@ def draw(name: str, path: Path, *, seed: int = 0) -> None:
 
     shapes = jax.eval_shape(outputs, variables, images)
     panels = {}
-    for key in list(theory)[-MOST:]:
+    for key in sorted(theory, key=lambda key: theory[key].size)[-MOST:]:
         rows, columns = (n // 2 for n in shapes[key].shape[1:3])
 
         @jax.jit

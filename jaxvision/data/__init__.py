@@ -19,21 +19,25 @@ from jaxvision.data.feed.loader import (
     evaluation,
     train,
 )
+from jaxvision.data.feed.phases import Phases, in_turn, phases
 from jaxvision.data.frequencies import label_counts, pixel_counts
 from jaxvision.data.registry import load
 from jaxvision.data.source import Source, Splits
 
 __all__ = [
+    "Phases",
     "Source",
     "Splits",
     "Storage",
     "carve",
     "central_crop",
     "evaluation",
+    "in_turn",
     "label_counts",
     "letterbox",
     "load",
     "padded",
+    "phases",
     "pixel_counts",
     "random_resized_crop",
     "random_scaled_crop",

@@ -248,7 +248,8 @@ def _fit(
                 profile.step(step)
                 with clocks.measure("data_wait"):
                     items, numbers = feed.take(end - step)
-                with clocks.measure("dispatch"), compiled.watch(end - step):
+                    end = step + len(numbers)
+                with clocks.measure("dispatch"), compiled.watch(items):
                     placed = sharding.place_items(mesh, items, train.batch_size)
                     asked = requests.placed()
                     state, report = train_step(state, constants, placed, asked)
@@ -433,7 +434,7 @@ def _check_ended(workdir: Path, step: int, planned: int, stopped: str | None) ->
 
 
 def _dispatch_end(step: int, steps: int, per_dispatch: int, *every: int) -> int:
-    """The step after which the dispatch that begins at `step` ends.
+    """The step after which the dispatch that begins at `step` ends, at the latest.
 
     A dispatch never crosses a multiple of `every`.  Checkpoints are made where one
     ends, so a resumed run cuts its steps into the same programs as one that was never

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
+import numpy as np
+
+from jaxvision.types import PyTree
 
 
 class Profile:
@@ -40,25 +43,27 @@ class Profile:
 class Compilations:
     """Warns when a step is compiled that was compiled before.
 
-    Each number of steps per dispatch compiles once; more often means that something
-    about the arguments keeps changing, and that the run waits for the compiler.
+    Each number of steps per dispatch compiles once for each shape of the items; more
+    often means that something else about the arguments keeps changing, and that the run
+    waits for the compiler.
     """
 
     def __init__(self, console, compile_seconds: Callable[[], float]):
         self._console, self._compile_seconds = console, compile_seconds
-        self._seen: set[int] = set()
+        self._seen: set[tuple[tuple[int, ...], ...]] = set()
 
     @contextlib.contextmanager
-    def watch(self, num_steps: int) -> Iterator[None]:
-        """Around a dispatch of so many steps."""
+    def watch(self, items: PyTree) -> Iterator[None]:
+        """Around a dispatch of these items [K,B,…], of K steps."""
+        shapes = tuple(np.shape(leaf) for leaf in jax.tree.leaves(items))
         before = self._compile_seconds()
         yield
-        if self._compile_seconds() > before and num_steps in self._seen:
+        if self._compile_seconds() > before and shapes in self._seen:
             self._console.print(
-                f"warning: the program of {num_steps} steps was compiled again: a "
-                "shape, a dtype or a sharding of its arguments has changed"
+                f"warning: the program of {shapes[0][0]} steps was compiled again: a "
+                "dtype or a sharding of its arguments has changed"
             )
-        self._seen.add(num_steps)
+        self._seen.add(shapes)
 
 
 def memory_peak() -> int:

@@ -19,6 +19,9 @@ PRIOR = 0.01
 """The probability that a class is anywhere, which new weights give it: Lin et al. 2017,
 https://arxiv.org/abs/1708.02002, section 3.3."""
 
+rare = nn.initializers.constant(-math.log((1 - PRIOR) / PRIOR))
+"""Of a bias: it gives every class this probability."""
+
 _small = nn.initializers.normal(0.01)
 
 
@@ -53,7 +56,6 @@ class DenseHead(nn.Module):
             if self.groups is not None:
                 layers.append(GroupNorm(self.groups, dtype=self.dtype, name=norm))
             layers.append(relu)
-        rare = nn.initializers.constant(-math.log((1 - PRIOR) / PRIOR))
         ends = {
             name: conv(
                 channels,

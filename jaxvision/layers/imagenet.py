@@ -12,6 +12,9 @@ STD = (0.229, 0.224, 0.225)
 HALVES = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 """The mean and the deviation that make pixels from -1 to 1."""
 
+BYTES = (0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)
+"""Those that leave pixels from 0 to 255 as they are."""
+
 
 def from_imagenet_statistics(images_BxHxWx3: jax.Array) -> jax.Array:
     """Images of mean 0 and deviation 1 over ImageNet, back to pixels from -1 to 1."""

@@ -1,6 +1,6 @@
 """Every detector by its name."""
 
-from jaxvision.models import fcos, retinanet, ssd, ssdlite
+from jaxvision.models import fcos, retinanet, ssd, ssdlite, yolox
 from jaxvision.models.variant import Variant
 
 VARIANTS: dict[str, Variant] = {
@@ -8,4 +8,5 @@ VARIANTS: dict[str, Variant] = {
     **retinanet.VARIANTS,
     **ssd.VARIANTS,
     **ssdlite.VARIANTS,
+    **yolox.VARIANTS,
 }

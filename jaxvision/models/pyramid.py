@@ -9,6 +9,10 @@ GROWTH = 1344
 the strides that occur, powers of two up to 64 and patches of 12 or 14 pixels, and of
 the 224 pixels by which images of MaxViT must grow."""
 
+LARGEST = 64
+"""The largest stride that is told: coarser maps grow by so few columns that rounding
+decides."""
+
 CLASSIFIER = ("pre_logits", "scores", "logits", "aux_logits")
 """Outputs that may be maps, too, but are not features."""
 
@@ -35,7 +39,7 @@ def strides(shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
         # Without padding a map is smaller than the image's share of it, but grows by
         # a column for each `stride` columns of the image all the same.
         stride, rest = divmod(GROWTH, shape[2] - shape[1])
-        if rest == 0:
+        if rest == 0 and stride <= LARGEST:
             found[name] = stride
     return found
 

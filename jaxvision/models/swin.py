@@ -34,6 +34,7 @@ from jaxvision.layers.windows import (
 from jaxvision.models.variant import Variant
 from jaxvision.ops.activation import relu
 from jaxvision.ops.pooling import global_avg_pool
+from jaxvision.ops.space_to_depth import space_to_depth
 
 PAPER = "Liu et al. 2021, https://arxiv.org/abs/2103.14030"
 PAPER_V2 = "Liu et al. 2022, https://arxiv.org/abs/2111.09883"
@@ -170,10 +171,8 @@ class PatchMerging(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        _, height, width, features = x.shape
-        x = jnp.pad(x, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)))
-        corners = [x[:, i::2, j::2] for j in (0, 1) for i in (0, 1)]
-        x = jnp.concatenate(corners, -1)
+        features = x.shape[-1]
+        x = space_to_depth(x)
         norm = LayerNorm(epsilon=1e-5, dtype=self.dtype, name="norm")
         reduce = nn.Dense(
             2 * features,

@@ -11,6 +11,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from jaxvision.errors import check
+
 Array = jax.Array
 Method = Literal["nearest", "bilinear"]
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
@@ -58,6 +60,8 @@ def sample(
     y: Array,
     known: Array | bool = True,
     *,
+    tile: Array | int = 0,
+    tiles: int = 1,
     method: Interpolation = "bilinear",
     fill: Array | float = 0.0,
 ) -> Array:
@@ -65,13 +69,19 @@ def sample(
 
     Options and what lies outside: as `warp`.
 
-    known: bool [B,R,S], False for places that are nowhere, whatever x and y say.
+    Args:
+      known: bool [B,R,S], False for places that are nowhere, whatever x and y say.
+      tiles: images of one size that lie below each other in each of `images`.
+      tile: int32 [B,R,S]: from which of them a place is read.
     """
-    height, width = images.shape[1:3]
+    height, width = images.shape[1] // tiles, images.shape[2]
     inside = known & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    above_it = jnp.asarray(tile, jnp.int32) * height
     if method == "nearest":
-        result = _take(images, *_indices(y, x, height, width))
+        rows, columns = _indices(y, x, height, width)
+        result = _take(images, rows + above_it, columns)
     elif method == "bicubic":
+        check((tiles == 1, "bicubic interpolation knows of no tiles"))
         result = _bicubic(images, x - 0.5, y - 0.5)
     else:
         x, y = jnp.clip(x - 0.5, 0, width - 1), jnp.clip(y - 0.5, 0, height - 1)
@@ -79,10 +89,8 @@ def sample(
         right, down = (x - left)[..., None], (y - top)[..., None]
 
         def row(offset):
-            pair = (
-                _take(images, *_indices(top + offset, left + i, height, width))
-                for i in (0, 1)
-            )
+            places = (_indices(top + offset, left + i, height, width) for i in (0, 1))
+            pair = (_take(images, r + above_it, c) for r, c in places)
             first, second = (pixels.astype(jnp.float32) for pixels in pair)
             return first + right * (second - first)
 

@@ -45,12 +45,22 @@ def step(
 
 
 def warmup_cosine(
-    peak: float, *, steps: int, warmup: int = 0, end: float = 0.0
+    peak: float,
+    *,
+    steps: int,
+    warmup: int = 0,
+    end: float = 0.0,
+    power: float = 1.0,
+    hold: int = 0,
 ) -> optax.Schedule:
-    """Linear from 0 to `peak` over `warmup` steps, half a cosine to `end` at `steps`.
+    """From 0 to `peak` over `warmup` steps, half a cosine to `end` at `steps`.
 
     Loshchilov and Hutter 2017, https://arxiv.org/abs/1608.03983; Goyal et al. 2017,
     https://arxiv.org/abs/1706.02677.
+
+    Args:
+      power: of the share of the warm-up that is over; 1: it is linear.
+      hold: steps before the last one in which the rate is `end` already.
     """
     check(
         _positive("peak", peak),
@@ -59,9 +69,20 @@ def warmup_cosine(
             0 <= warmup < steps,
             f"warmup must be in [0, {steps}), the steps of the run, got {warmup}",
         ),
+        (power > 0, f"power must be positive, got {power}"),
+        (
+            0 <= hold < steps - warmup,
+            f"hold must be in [0, {steps - warmup}), the steps after the warm-up, got "
+            f"{hold}",
+        ),
     )
-    return optax.warmup_cosine_decay_schedule(
-        peak if warmup == 0 else 0.0, peak, warmup, steps, end
+    last = steps - hold
+    first = peak if warmup == 0 else 0.0
+    if power == 1:
+        return optax.warmup_cosine_decay_schedule(first, peak, warmup, last, end)
+    fall = optax.cosine_decay_schedule(peak, last - warmup, alpha=end / peak)
+    return optax.join_schedules(
+        [lambda number: peak * (number / max(warmup, 1)) ** power, fall], [warmup]
     )
 
 

@@ -95,6 +95,7 @@ def _examine(
             "dataset": found.dataset,
             "seed": config.get("seed", 0),
             "parameters": found.parameters,
+            "steps": 0,  # of training
             "wall_seconds": time.perf_counter() - started,
             **device,
             "hardware": record.hardware(**device),

@@ -2,7 +2,7 @@
 
 from jaxvision.tasks.classification import classification
 from jaxvision.tasks.detection import Rule, detection
-from jaxvision.tasks.detectors import Detector, fcos, retinanet, ssd, ssdlite
+from jaxvision.tasks.detectors import Detector, fcos, retinanet, ssd, ssdlite, yolox
 from jaxvision.tasks.map_views import with_scales, with_windows
 from jaxvision.tasks.multilabel import multilabel
 from jaxvision.tasks.regression import regression
@@ -34,4 +34,5 @@ __all__ = [
     "with_scales",
     "with_views",
     "with_windows",
+    "yolox",
 ]

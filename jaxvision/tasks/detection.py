@@ -76,7 +76,7 @@ def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> T
         )
         return outputs, levels, model_state
 
-    def terms(outputs: Outputs, levels, batch: Batch):
+    def terms(outputs: Outputs, levels, batch: Batch, step: Array):
         """Totals and weights by name, of the images that count."""
         boxes = frames.boxes_as_seen(batch["boxes"], batch)
         crowd = batch.get("crowd")
@@ -93,7 +93,7 @@ def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> T
                 inside = matching.in_crowd(references, objects.boxes, crowd)
                 unclear = (matches == matching.BACKGROUND) & inside
                 matches = jnp.where(unclear, matching.IGNORED, matches)
-            return detector.losses(outputs, levels, objects, matches)
+            return detector.losses(outputs, levels, objects, matches, step)
 
         totals, weights = jax.vmap(of_image)(outputs, objects, crowd)
         mask = mask_of(batch)
@@ -106,7 +106,7 @@ def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> T
     def train_loss(forward, batch: Batch, *, key):
         del key
         outputs, levels, model_state = look(forward, batch)
-        total, weight = terms(outputs, levels, batch)
+        total, weight = terms(outputs, levels, batch, forward.step)
         return (total, weight), (model_state, {"total": total, "weight": weight})
 
     def found(outputs: Outputs, levels, batch: Batch) -> dict[str, Array]:
@@ -123,7 +123,7 @@ def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> T
     def update(forward, batch: Batch, *, keys):
         del keys
         outputs, levels, _ = look(forward, batch)
-        total, weight = terms(outputs, levels, batch)
+        total, weight = terms(outputs, levels, batch, forward.step)
         rows = metrics.rows(found(outputs, levels, batch), batch)
         return {"total": total, "weight": weight}, rows
 

@@ -36,7 +36,25 @@ def shown(galleries: Galleries) -> Iterator[Shown]:
             )
 
 
-def whole(image: np.ndarray, taken: np.ndarray, height: int, width: int) -> np.ndarray:
+def as_seen(one: Shown, *, moved: bool) -> dict[str, np.ndarray]:
+    """The example in the frame of its prediction, with its image in bytes.
+
+    moved: whether a transform has moved the pixels; what came out of it is then shown.
+    """
+    example = dict(one.example)
+    if "taken" in example:
+        height, width = (int(example["canvas"].any(axis=1 - i).sum()) for i in (0, 1))
+        example["image"] = _whole(example["image"], example["taken"], height, width)
+    elif moved:
+        from jaxvision.visualise import style
+
+        stored = example["image"]
+        example = dict(one.input)
+        example["image"] = style.as_bytes(example["image"], stored)
+    return example
+
+
+def _whole(image: np.ndarray, taken: np.ndarray, height: int, width: int) -> np.ndarray:
     """What the network saw, uint8 [S,T,C], at the size of the original that it was
     taken from: black where it saw nothing."""
     grids = []

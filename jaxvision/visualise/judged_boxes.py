@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxvision.metrics import detection as metrics
 from jaxvision.metrics import tide
-from jaxvision.visualise.galleries import Shown, whole
+from jaxvision.visualise.galleries import Shown, as_seen
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -35,7 +35,8 @@ class Judged(NamedTuple):
 
 def judged(one: Shown, least: float) -> Judged:
     """Holds the boxes with scores of `least` or more against what is there."""
-    example, prediction = _as_seen(one), one.prediction
+    moved = not np.array_equal(one.example["boxes"], one.input["boxes"])
+    example, prediction = as_seen(one, moved=moved), one.prediction
     there = example["classes"] >= 0
     truth = {k: example[k][there] for k in TRUE if k in example}
     sure = (prediction["classes"] >= 0) & (prediction["scores"] >= least)
@@ -163,19 +164,3 @@ def _stretch(centre: float, length: float, limit: int) -> tuple[int, int]:
     """Where so many pixels around a place begin and end, within the image."""
     low = int(max(np.floor(centre - length / 2), 0))
     return low, max(min(int(np.ceil(centre + length / 2)), limit), low + 1)
-
-
-def _as_seen(one: Shown) -> dict[str, np.ndarray]:
-    """The example in the frame of its prediction."""
-    example = dict(one.example)
-    if "taken" in example:
-        height, width = (int(example["canvas"].any(axis=1 - i).sum()) for i in (0, 1))
-        example["image"] = whole(example["image"], example["taken"], height, width)
-    elif not np.array_equal(example["boxes"], one.input["boxes"]):
-        from jaxvision.visualise import style
-
-        # A transform has moved the pixels: what came out of it, as bytes again.
-        stored = example["image"]
-        example = dict(one.input)
-        example["image"] = style.as_bytes(example["image"], stored)
-    return example

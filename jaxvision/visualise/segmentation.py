@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxvision.recipes import SHOWS
 from jaxvision.types import UNKNOWN, Galleries, Show
-from jaxvision.visualise.galleries import Shown, shown, whole
+from jaxvision.visualise.galleries import Shown, as_seen, shown
 from jaxvision.visualise.png import encoded
 
 Arrays = Mapping[str, np.ndarray]
@@ -96,19 +96,13 @@ def segmentation(classes: Sequence[str]) -> Show:
 
 def _as_seen(one: Shown) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """The example in the frame of its prediction, and the prediction."""
-    example, prediction = dict(one.example), dict(one.prediction)
+    prediction = dict(one.prediction)
+    size = one.example["image"].shape[:2]
+    example = as_seen(one, moved=size != prediction["segmentation"].shape)
     if "taken" in example:
-        height, width = (int(example["canvas"].any(axis=1 - i).sum()) for i in (0, 1))
-        example["image"] = whole(example["image"], example["taken"], height, width)
-        example["segmentation"] = example["segmentation"][:height, :width]
-        prediction["segmentation"] = prediction["segmentation"][:height, :width]
-    elif example["image"].shape[:2] != prediction["segmentation"].shape:
-        from jaxvision.visualise import style
-
-        # A transform has moved the pixels: what came out of it, as bytes again.
-        stored = example["image"]
-        example = dict(one.input)
-        example["image"] = style.as_bytes(example["image"], stored)
+        height, width = example["image"].shape[:2]
+        for maps in (example, prediction):
+            maps["segmentation"] = maps["segmentation"][:height, :width]
     return example, prediction
 
 

@@ -38,6 +38,12 @@ BY_GIOU = tasks.retinanet(box_loss="giou")
 
 CASES = [
     ("retinanet_resnet50_fpn_v2", PLAIN, BY_GIOU, (100, 76)),
+    (
+        "yolox_s",
+        dict(encoder=Small, channels=8, num_classes=3),
+        tasks.yolox(),
+        (100, 76),
+    ),
     *(
         pytest.param(*case, marks=pytest.mark.slow)
         for case in (
@@ -52,6 +58,8 @@ CASES = [
             ),
             ("ssd300_vgg16", {}, tasks.ssd(), (300, 300)),
             ("ssd300_vgg16", {"encoder": "vgg11_bn"}, tasks.ssd(), (290, 333)),
+            ("yolox_nano", {}, tasks.yolox(), (99, 75)),
+            ("yolox_s", {"encoder": "mobilenet_v2"}, tasks.yolox(), (64, 95)),
             (SSDLITE, {}, tasks.ssdlite(), (200, 151)),
             (SSDLITE, ON_V2, tasks.ssdlite(), (128, 128)),
         )
@@ -70,7 +78,7 @@ def test_every_anchor_has_scores_and_a_box(name, options, detector, size):
         images,
     )
     anchors = sum(map(len, detector.levels(outputs, size)))  # raises unless they fit
-    classes = options.get("num_classes", 91)
+    classes = options.get("num_classes", 80 if name.startswith("yolox") else 91)
     assert outputs["class_logits"].shape == (2, anchors, classes)
     assert outputs["class_logits"].dtype == outputs["box_codes"].dtype == jnp.float32
     assert {str(outputs[name].dtype) for name in detector.maps} == {"bfloat16"}

@@ -16,8 +16,9 @@ def check_that_the_head_is_the_layer_of_class_scores(name):
     auxiliary = {"aux1/fc2", "aux2/fc2", "AuxLogits/fc", "aux_classifier.4"}
     # FCN scores several maps, and enlarges scores by layers that learn.
     auxiliary |= {layer for layer in layers if layer.startswith(("score_", "upscore"))}
-    # LR-ASPP adds the scores of two maps; SSD has scores of the boxes on each of six.
-    of_maps = {"lraspp": 2, "ssd300": 6, "ssdlite": 6}
+    # LR-ASPP adds the scores of two maps; SSD has scores of the boxes on each of six,
+    # YOLOX on each of three.
+    of_maps = {"lraspp": 2, "ssd300": 6, "ssdlite": 6, "yolox": 3}
     family = next(filter(name.startswith, of_maps), "")
     assert len(layers - auxiliary) == of_maps.get(family, 1)
 

@@ -33,16 +33,16 @@ STRIDES = {
     "deeplabv3plus": (4, 16),
     # By images whose sides are multiples of 128 the coarsest map has 128.
     **dict.fromkeys(("retinanet", "fcos", "ssd300"), (8, 16, 32, 64)),
-    "ssdlite320": (16, 32, 64),
+    "ssdlite320": (16, 32, 64), "yolox": (8, 16, 32),
     **dict.fromkeys(("convnext", "swin"), (4, 8, 16, 32)),
     "vit_b_16": (16,), "vit_l_16": (16,), "vit_tiny_patch16": (16,),
     "vit_small_patch16": (16,), "vit_s16_plain": (16,),
     "vit_b_32": (32,), "vit_l_32": (32,), "vit_small_patch32": (32,),
     "vit_h_14": (14,),
     **dict.fromkeys((
-        "densenet", "efficientnet", "googlenet", "inception", "maxvit", "mnasnet",
-        "mobilenet", "regnet", "resnet", "resnetv2", "resnext", "senet", "seresnet",
-        "shufflenet", "tf_efficientnet_lite", "wide_resnet", "xception",
+        "cspdarknet", "densenet", "efficientnet", "googlenet", "inception", "maxvit",
+        "mnasnet", "mobilenet", "regnet", "resnet", "resnetv2", "resnext", "senet",
+        "seresnet", "shufflenet", "tf_efficientnet_lite", "wide_resnet", "xception",
     ), (2, 4, 8, 16, 32)),
 }  # fmt: skip
 """By the beginning of the model's name; the longest one counts."""

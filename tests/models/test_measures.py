@@ -40,6 +40,23 @@ def test_recorded_multiply_adds_are_the_published_ones():
         assert round(recorded[name].multiply_adds / 1e9, 3) == billions
 
 
+YOLOX = {
+    "nano": (0.91, 1.08), "tiny": (5.06, 6.45), "s": (9.0, 26.8), "m": (25.3, 73.8),
+    "l": (54.2, 155.6), "x": (99.1, 281.9),
+}  # fmt: skip
+"""Millions of parameters and 10⁹ operations, of the table in the authors' repository.
+There a multiply-add is two operations, and a value that is normalised four."""
+
+
+@pytest.mark.parametrize("size", YOLOX)
+def test_yolox_has_the_parameters_and_operations_of_its_table(size):
+    millions, billions = YOLOX[size]
+    found = measures.recorded()[f"yolox_{size}"]
+    operations = 2 * found.multiply_adds + 4 * found.activations
+    assert found.parameters / 1e6 == pytest.approx(millions, abs=0.05)
+    assert operations / 1e9 == pytest.approx(billions, rel=1e-3)
+
+
 def test_every_model_is_recorded():
     assert list(measures.recorded()) == models.names()
 

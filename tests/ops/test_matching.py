@@ -1,5 +1,6 @@
 """Matchers against torchvision, and against their definitions, object by object."""
 
+import functools
 import json
 import math
 from pathlib import Path
@@ -195,14 +196,16 @@ def test_centre_sampling_is_its_definition(objects):
     assert got.tolist() == expected
 
 
-def test_simota_is_its_definition(objects):
+@pytest.mark.parametrize(("radius", "in_boxes"), [(2.5, True), (1.5, False)])
+def test_simota_is_its_definition(objects, radius, in_boxes):
     boxes, valid = objects
     boxes = boxes.at[1].set(boxes[0] + 3)  # two that want the same predictions
     count, classes = len(CELLS), jnp.where(valid, jnp.arange(PADDED) % 3, -1)
     predicted = CELLS + 6 * uniform("moves", CELLS.shape) + np.array([-12, -8, 12, 8])
     predicted = predicted.astype(np.float32)
     logits, objectness = 3 * uniform("logits", (count, 3)), 3 * uniform("o", (count,))
-    got = jax.jit(matching.simota)(
+    match = functools.partial(matching.simota, radius=radius, in_boxes=in_boxes)
+    got = jax.jit(match)(
         predicted, logits, objectness, jnp.asarray(CELLS), boxes, classes, valid
     )
     there = np.flatnonzero(valid)
@@ -214,8 +217,9 @@ def test_simota_is_its_definition(objects):
     for x_min, y_min, x_max, y_max in true:
         inside.append((x > x_min) & (x < x_max) & (y > y_min) & (y < y_max))
         off = np.maximum(abs(x - (x_min + x_max) / 2), abs(y - (y_min + y_max) / 2))
-        near.append(off < 2.5 * side)
+        near.append(off < radius * side)
     inside, near = np.array(inside), np.array(near)
+    inside = inside if in_boxes else near
     p = np.sqrt(1 / (1 + np.exp(-logits)) / (1 + np.exp(-objectness))[:, None])
     names = np.asarray(classes)[there]
     one_hot = np.eye(3)[names][:, None]

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.data.feed.crops import Crop, Size, is_random, side_pair, uncropped
+from jaxvision.data.feed.phases import Phases, phased
 from jaxvision.data.feed.preparation import Preparation
 from jaxvision.data.feed.streaming import (
     PADDING,
@@ -43,7 +44,7 @@ def train(
     source: Source,
     batch_size: int,
     *,
-    transform: Transform,
+    transform: Transform | Phases,
     seed: int,
     crop: Crop | None = None,
     repeats: int = 1,
@@ -60,7 +61,7 @@ def train(
       source: what is trained on.
       batch_size: rows of a batch, over all processes and devices.
       transform: `(key, batch) -> batch`, from bytes to what the model takes; runs on
-        the device, with a key of the step.
+        the device, with a key of the step.  Or several of them, see `phases`.
       seed: not negative.
       crop: such as `crops.random_resized_crop(224)`; None: images as they are, which
         then have to be of one size.
@@ -121,7 +122,12 @@ def train(
             get = stream(source, shown, plan, rows, workers=workers, prefetch=prefetch)
         return TrainItems(get, num_batches, identity)
 
-    return _pipeline(source, batch_size, num_batches, chosen, shown, items, transform)
+    of = functools.partial(
+        _pipeline, source, batch_size, num_batches, chosen, shown, items
+    )
+    if isinstance(transform, Phases):
+        return phased(of(transform.transforms[0]), transform)
+    return of(transform)
 
 
 def evaluation(

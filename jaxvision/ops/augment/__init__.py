@@ -19,7 +19,7 @@ which may be traced where it says so, and so can grow during training.
 - blur and noise: `gaussian_blur`, `gaussian_noise`
 - covering: `cutout`, `random_erasing`
 - policies: `rand_augment`, `trivial_augment`, `auto_augment`
-- mixing examples: `mixup`, `cutmix`
+- mixing examples: `mixup`, `cutmix`; with objects `mosaic`
 - transforms as data: `recipe_of`, `from_recipe`
 
 `geometry` has the rules for masks, boxes and keypoints.  Label smoothing is an option
@@ -47,6 +47,7 @@ from jaxvision.ops.augment.elastic import random_elastic
 from jaxvision.ops.augment.erase import cutout, random_erasing
 from jaxvision.ops.augment.flip import horizontal_flip, random_flip, vertical_flip
 from jaxvision.ops.augment.mix import cutmix, mixup
+from jaxvision.ops.augment.mosaic import mosaic
 from jaxvision.ops.augment.normalisation import normalise
 from jaxvision.ops.augment.object_crop import random_expansion, random_iou_crop
 from jaxvision.ops.augment.policies import auto_augment, rand_augment, trivial_augment
@@ -75,6 +76,7 @@ __all__ = [
     "gaussian_noise",
     "horizontal_flip",
     "mixup",
+    "mosaic",
     "normalise",
     "of_images",
     "one_of",

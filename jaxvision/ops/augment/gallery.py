@@ -96,6 +96,11 @@ def gallery(batch: Batch, num_classes: int) -> dict[str, Shown]:
     }
     if "boxes" in batch:
         shown |= {
+            "mosaic": Shown(
+                lambda zoom: augment.mosaic(zoom=(zoom, zoom)),
+                (0.5, 1.0, 2.0),
+                " times",
+            ),
             "random_expansion": Shown(
                 lambda most: augment.random_expansion(most, probability=1),
                 (1.5, 2.0, 4.0),

@@ -18,6 +18,7 @@ sees inside of them is `ops.roi_align`.
 
 from jaxvision.ops.boxes.detections import (
     Detections,
+    best_of_anchors,
     best_of_classes,
     best_of_levels,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "Encoding",
     "Kept",
     "area",
+    "best_of_anchors",
     "best_of_classes",
     "best_of_levels",
     "centre_form",

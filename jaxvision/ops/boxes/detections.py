@@ -1,8 +1,9 @@
 """From scores and codes of all anchors to the few boxes that an image is said to have.
 
-Each function is for one image, in fixed shapes, and does what torchvision's
-`postprocess_detections` of the detector does: it leaves out low scores, keeps so many
-of the best, and lets boxes suppress others of their class.
+Each function is for one image, in fixed shapes, and does what the reference of its
+detector does, torchvision's `postprocess_detections` or YOLOX's `postprocess`: it
+leaves out low scores, keeps so many of the best, and lets boxes suppress others of
+their class.
 """
 
 from collections.abc import Callable, Sequence
@@ -92,6 +93,34 @@ def best_of_classes(
     number = jnp.arange(classes, dtype=jnp.int32)[:, None]
     number = jnp.broadcast_to(number, places.shape).ravel()
     return _kept(boxes[places.ravel()], best.ravel(), number, least, threshold, outputs)
+
+
+def best_of_anchors(
+    scores: Array,
+    boxes: Array,
+    frame: Array,
+    *,
+    least: float,
+    candidates: int,
+    threshold: float,
+    outputs: int,
+) -> Detections:
+    """YOLOX's: every anchor may be of the class that has its highest score alone.
+
+    Boxes suppress others as they are, and are clipped to the frame afterwards.
+
+    Args:
+      scores: [A,K].
+      boxes: [A,4].
+      candidates: of an image, at most, before suppression.
+      frame, least, threshold, outputs: see `best_of_levels`.
+    """
+    highest, classes = jnp.max(scores, axis=1), jnp.argmax(scores, axis=1)
+    best, places = lax.top_k(highest, min(candidates, len(highest)))
+    found = _kept(boxes[places], best, classes[places], least, threshold, outputs)
+    clipped = clip_to(found.boxes, frame)
+    there = (found.classes >= 0)[:, None]
+    return found._replace(boxes=jnp.where(there, clipped, 0))
 
 
 def _kept(

@@ -34,6 +34,7 @@ def simota(
     valid: Array,
     *,
     radius: float = 2.5,
+    in_boxes: bool = True,
     most: int = 10,
     box_weight: float = 3.0,
 ) -> SimOTA:
@@ -55,6 +56,8 @@ def simota(
       cells: [N,4], see `ops.boxes.anchors.cells`.
       boxes, classes, valid: [M,4], int [M] and bool [M]: the objects.
       radius: near is less than so many cells from the centre, along both axes.
+      in_boxes: whether it matters that the centre is in the object; False: only that it
+        is near, as in the authors' code since 2022, whose radius is 1.5.
       most: predictions whose IoU is added, and so the largest k.
       box_weight: see above.
     """
@@ -65,8 +68,8 @@ def simota(
     x, y, side, _ = (each[None] for each in corners(centre_form(cells)))
     gx, gy, _, _ = (each[:, None] for each in corners(centre_form(boxes)))
     x_min, y_min, x_max, y_max = (each[:, None] for each in corners(boxes))
-    inside = (x > x_min) & (x < x_max) & (y > y_min) & (y < y_max)
     near = jnp.maximum(jnp.abs(x - gx), jnp.abs(y - gy)) < radius * side
+    inside = (x > x_min) & (x < x_max) & (y > y_min) & (y < y_max) if in_boxes else near
     candidate = jnp.any((inside | near) & valid[:, None], axis=0)
 
     overlap = pairwise(iou)(boxes, predicted)

@@ -5,6 +5,7 @@ from jaxvision.tasks.detectors.detector import Detector, Objects
 from jaxvision.tasks.detectors.fcos import fcos
 from jaxvision.tasks.detectors.retinanet import retinanet
 from jaxvision.tasks.detectors.ssd import ssd, ssdlite
+from jaxvision.tasks.detectors.yolox import yolox
 
 __all__ = [
     "Detector",
@@ -14,4 +15,5 @@ __all__ = [
     "retinanet",
     "ssd",
     "ssdlite",
+    "yolox",
 ]

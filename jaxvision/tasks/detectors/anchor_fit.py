@@ -14,6 +14,9 @@ from jaxvision.types import Batch, Outputs
 FEW = 0.1
 """Share of objects that may be without a fitting anchor before it is said."""
 
+LISTED = 12
+"""Kinds of anchors that are named."""
+
 
 def fit_of_anchors(
     detector: Detector, outputs: Outputs, batches: Sequence[Batch]
@@ -51,7 +54,8 @@ def fit_of_anchors(
             "network larger images"
         )
     if not used.all():
-        idle = ", ".join(f"{w:.0f}×{h:.0f}" for w, h in kinds[~used])
+        idle = ", ".join(f"{w:.0f}×{h:.0f}" for w, h in kinds[~used][:LISTED])
+        idle += " …" * bool(np.sum(~used) > LISTED)
         said.append(
             f"{(~used).sum()} of {len(kinds)} kinds of anchors match no object in "
             f"{images:,} training images, those of {idle} pixels (width × height): the "

@@ -47,11 +47,12 @@ class Detector(NamedTuple):
     match: Callable[[Outputs, Levels, Objects], Array]
     """`(outputs, levels, objects) -> int32 [A]`, see `ops.matching`."""
     losses: Callable[
-        [Outputs, Levels, Objects, Array], tuple[Mapping[str, Array], Array]
+        [Outputs, Levels, Objects, Array, Array], tuple[Mapping[str, Array], Array]
     ]
-    """`(outputs, levels, objects, matches) -> (totals by name, their weight)`: the loss
-    of a batch is the sum of all totals by that of all weights, see `types.Task.loss`.
-    Nothing depends on what objects that are not valid hold."""
+    """`(outputs, levels, objects, matches, step) -> (totals by name, their weight)`:
+    the loss of a batch is the sum of all totals by that of all weights, see
+    `types.Task.loss`.  Nothing depends on what objects that are not valid hold.  The
+    step is that of the training, for losses that come and go with it."""
     decode: Callable[[Outputs, Levels, Array], Detections]
     """`(outputs, levels, frame) -> boxes in the frame`, a box [4]."""
     background: int = 0

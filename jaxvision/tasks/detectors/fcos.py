@@ -61,7 +61,8 @@ def fcos(
             references, reach, objects.boxes, objects.valid, radius=radius
         )
 
-    def losses(outputs, levels, objects, matches):
+    def losses(outputs, levels, objects, matches, step):
+        del step
         logits, codes = outputs["class_logits"], outputs["box_codes"]
         references = jnp.asarray(np.concatenate(levels))
         positive = matches >= 0

@@ -77,7 +77,8 @@ def retinanet(
             overlaps, objects.valid, high=high, low=low, low_quality=True
         )
 
-    def losses(outputs, levels, objects, matches):
+    def losses(outputs, levels, objects, matches, step):
+        del step
         logits, codes, references = (
             outputs["class_logits"],
             outputs["box_codes"],

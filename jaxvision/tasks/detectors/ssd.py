@@ -82,7 +82,8 @@ def ssd(
         overlaps = box_ops.pairwise(box_ops.iou)(objects.boxes, references)
         return matching.best_and_above(overlaps, objects.valid, threshold=threshold)
 
-    def losses(outputs, levels, objects, matches):
+    def losses(outputs, levels, objects, matches, step):
+        del step
         references = jnp.asarray(np.concatenate(levels))
         positive = matches >= 0
         classes = matching.gather(objects.classes + 1, matches)
