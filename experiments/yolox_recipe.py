@@ -195,11 +195,11 @@ SMOKE = dict(
     dataset="scenes:64x64x3:64:16",
     model="yolox_nano",
     size=(64, 64),
-    epochs=3,
+    epochs=2,
     warmup_epochs=0.5,
     plain_epochs=1,
-    batch_size=8,
+    batch_size=16,
     average=0.9,
-    validations=3,
+    validations=1,
 )
-"""Small values for the experiments that share this."""
+"""Small values for the experiments that share this: each phase is compiled once."""

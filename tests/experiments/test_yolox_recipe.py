@@ -13,7 +13,8 @@ from jaxvision.engine import sharding
 from jaxvision.engine.loop import Interrupted, fit
 from tests.engine.test_loop import fingerprints, interrupting
 
-SMALL = scenes_yolox.Config(**yolox_recipe.SMOKE | dict(size=None))
+LONGER = dict(size=None, epochs=3, batch_size=8, validations=3)
+SMALL = scenes_yolox.Config(**yolox_recipe.SMOKE | LONGER)
 
 
 def test_the_recipe_of_coco_stands_beside_its_number_and_no_other(monkeypatch):
