@@ -31,7 +31,6 @@ from benchmarks import cli, records
 from benchmarks.timing import timer
 from jaxvision.errors import check, unknown
 from jaxvision.ops import filters
-from jaxvision.ops.augment import tone
 
 RECORD = records.COMMITTED / "filters.json"
 SECONDS = 0.2
@@ -87,11 +86,11 @@ FILTERS = {
         {
             "scipy": both_derivatives(
                 lambda x, order: ndimage.sobel(
-                    np.float32(x), axis=order[1], mode="mirror"
+                    np.float32(x), axis=order[0], mode="mirror"
                 )
             ),
             "skimage": both_derivatives(
-                lambda x, order: skimage("filters.sobel", axis=order[1])(x)
+                lambda x, order: skimage("filters.sobel", axis=order[0])(x)
             ),
             "opencv": both_derivatives(
                 lambda x, order: cv2.Sobel(x, cv2.CV_32F, *order)
@@ -143,9 +142,6 @@ FILTERS = {
                 "feature.canny", sigma=2.0, low_threshold=15, high_threshold=30
             )
         },
-    ),
-    "equalise": Row(
-        lambda x: tone.look_up(x, tone.equalize(x)), {"opencv": cv2.equalizeHist}
     ),
 }  # fmt: skip
 

@@ -12,6 +12,8 @@ from jaxvision.errors import UsageError
 # What the others do otherwise: SciPy cuts fractions after each direction, OpenCV has
 # weights of eight bits and a table of exponentials.
 TOLERANCE = {"mean 9×9": 2, "gaussian 2": 2, "bilateral 7×7": 2}
+# OpenCV's median repeats the pixels at the edge, where all others are mirrored.
+EDGE = {("median 3×3", "opencv"): 1, ("median 5×5", "opencv"): 2}
 
 
 def test_all_sides_compute_the_same():
@@ -26,7 +28,10 @@ def test_all_sides_compute_the_same():
                 for a, b in zip(ours, theirs, strict=True):
                     a, b = np.float64(a[0, ..., 0]), np.float64(b)
                     b = b > 0 if name == "canny" else b
-                    away = np.abs(a - b).max()
+                    edge = EDGE.get((name, side), 0)
+                    away = np.abs(a - b)[
+                        edge : len(a) - edge, edge : a.shape[1] - edge
+                    ].max()
                     assert away <= TOLERANCE.get(name, 1e-3), (name, side, away)
 
 
