@@ -62,15 +62,27 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 QUICK = ("mnist_lenet5", "edge_detector")
 """The others are in `make test-all`."""
+ALIKE = (
+    "bccd_yolox", "cifar100_resnet18", "cityscapes_deeplabv3", "coco_yolox_s",
+    "coco_retinanet_resnet50", "voc2012_deeplabv3",
+)  # fmt: skip
+"""Of these CI runs another one that shares their recipe."""
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
-        for name in RUNS
-    ],
-)
+def smoke_runs(names):
+    """The names, each with its mark."""
+
+    def marks(name):
+        if name in QUICK:
+            return ()
+        if name in ALIKE:
+            return (pytest.mark.slow, pytest.mark.exhaustive)
+        return (pytest.mark.slow,)
+
+    return [pytest.param(name, marks=marks(name)) for name in names]
+
+
+@pytest.mark.parametrize("name", smoke_runs(RUNS))
 def test_smoke(name, tmp_path):
     done = launch(name, "--smoke", "--workdir", tmp_path / "run")
     assert done.returncode == 0, done.stderr
@@ -99,13 +111,7 @@ def test_smoke(name, tmp_path):
         assert list((file.parent / "tensorboard").glob("events.out.tfevents.*"))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
-        for name in STUDIES
-    ],
-)
+@pytest.mark.parametrize("name", smoke_runs(STUDIES))
 def test_a_study_leaves_a_record_and_pictures(capsys, name, tmp_path):
     code, out, err = call(capsys, name, "--smoke", "--workdir", tmp_path)
     assert code == 0, err
