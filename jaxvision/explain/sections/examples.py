@@ -101,5 +101,8 @@ def _projected(
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=110, facecolor="white")
     shown = page.image(stream.getvalue(), "test images as points in a plane")
-    words = f"of {len(labels):,} test images, in the colours of their classes."
+    words = (
+        f"of {len(labels):,} test images, in the colours of their classes: along the "
+        "two directions of most variance, and with neighbours kept together (t-SNE)."
+    )
     return page.figures([captioned(shown, FEATURES, words)])
