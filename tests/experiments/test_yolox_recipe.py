@@ -52,6 +52,7 @@ def test_images_are_plain_at_the_end_and_every_digit_is_one_class():
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive  # `data.feed.test_phases` and `test_detection_runs` resume too
 def test_an_interrupted_run_ends_in_the_same_bits(tmp_path):
     def train(name, experiment):
         (tmp_path / name).mkdir(exist_ok=True)
