@@ -73,12 +73,12 @@ class YOLOX(OnEncoder):
         classes, boxes, objectness = [], [], []
         for i, level in enumerate(levels):
             x = make(self.channels, 1, name=f"head.stems.{i}")(level)
-            y = self._branch(x, spatial, f"head.cls_convs.{i}")
             names = f"head.cls_preds.{i}", f"head.reg_preds.{i}", f"head.obj_preds.{i}"
-            classes.append(score(self.num_classes, bias_init=rare, name=names[0])(y))
             y = self._branch(x, spatial, f"head.reg_convs.{i}")
             boxes.append(score(4, name=names[1])(y))
             objectness.append(score(1, bias_init=rare, name=names[2])(y))
+            y = self._branch(x, spatial, f"head.cls_convs.{i}")
+            classes.append(score(self.num_classes, bias_init=rare, name=names[0])(y))
         outputs["box_codes"] = by_anchor(boxes, 4)
         outputs["objectness"] = by_anchor(objectness, 1)[..., 0]
         outputs["class_logits"] = by_anchor(classes, self.num_classes)
