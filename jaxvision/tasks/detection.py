@@ -15,6 +15,7 @@ from jaxvision.ops import matching
 from jaxvision.recipes import TASKS
 from jaxvision.tasks import frames
 from jaxvision.tasks.detectors import Detector, Objects, fit_of_anchors
+from jaxvision.tasks.detectors.detector import joined
 from jaxvision.tasks.mask import mask_of
 from jaxvision.types import Array, Batch, Measure, Outputs, Task
 
@@ -89,7 +90,7 @@ def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> T
         def of_image(outputs, objects, crowd):
             matches = detector.match(outputs, levels, objects)
             if crowd is not None:
-                references = jnp.asarray(np.concatenate(levels))
+                references = joined(levels)
                 inside = matching.in_crowd(references, objects.boxes, crowd)
                 unclear = (matches == matching.BACKGROUND) & inside
                 matches = jnp.where(unclear, matching.IGNORED, matches)

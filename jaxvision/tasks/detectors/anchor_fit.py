@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxvision.ops import boxes as box_ops
 from jaxvision.ops import matching
-from jaxvision.tasks.detectors.detector import Detector, Levels, Objects
+from jaxvision.tasks.detectors.detector import Detector, Levels, Objects, joined
 from jaxvision.types import Batch, Outputs
 
 FEW = 0.1
@@ -71,7 +71,7 @@ def _annotations(batch: Batch) -> Batch:
 def _matched(detector: Detector, outputs: Outputs, levels: Levels, batch: Batch):
     """The matches int32 [B,A], which of them fit, bool [B,A], and which objects are to
     be found, bool [B,M]; image after image, since all pairs of a batch are many."""
-    references = jnp.asarray(np.concatenate(levels))
+    references = joined(levels)
     crowd = batch.get("crowd", jnp.zeros_like(batch["classes"]))
 
     def of_image(one):

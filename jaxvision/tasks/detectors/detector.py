@@ -8,9 +8,13 @@ here has parameters.
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.errors import check, unknown
+from jaxvision.losses import sigmoid_focal
+from jaxvision.ops import matching
 from jaxvision.ops.boxes import Detections
 from jaxvision.types import Array, Outputs
 
@@ -83,6 +87,32 @@ class Detector(NamedTuple):
             )
         )
         return levels
+
+
+def joined(levels: Levels) -> Array:
+    """The references of all maps, float32 [A,4]."""
+    return jnp.asarray(np.concatenate(levels))
+
+
+def boxes_to_find(objects: Objects, matches: Array, references: Array) -> Array:
+    """The box of what each reference is to find, float32 [A,4].
+
+    Where that is nothing the reference stands for it, so that codes and losses are
+    finite; they are not to be added up there.
+    """
+    boxes = matching.gather(objects.boxes, matches)
+    return jnp.where((matches >= 0)[:, None], boxes, references)
+
+
+def focal_of_classes(
+    logits: Array, objects: Objects, matches: Array, *, alpha: float, gamma: float
+) -> Array:
+    """The sum of `losses.sigmoid_focal` of `class_logits` [A,K], without references
+    that are ignored."""
+    classes = matching.gather(objects.classes, matches, -1)
+    targets = jax.nn.one_hot(classes, logits.shape[-1], dtype=logits.dtype)
+    focal = sigmoid_focal(logits, targets, alpha=alpha, gamma=gamma)
+    return jnp.sum(jnp.where((matches != matching.IGNORED)[:, None], focal, 0))
 
 
 def check_decoding(

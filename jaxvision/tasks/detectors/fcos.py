@@ -4,16 +4,21 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
-from jaxvision.losses import giou_loss, sigmoid_focal
+from jaxvision.losses import giou_loss
 from jaxvision.ops import boxes as box_ops
 from jaxvision.ops import matching
 from jaxvision.ops.boxes import anchors as anchor_ops
 from jaxvision.ops.matching.centre_sampling import reaches
 from jaxvision.recipes import DETECTORS
-from jaxvision.tasks.detectors.detector import Detector, check_decoding
+from jaxvision.tasks.detectors.detector import (
+    Detector,
+    boxes_to_find,
+    check_decoding,
+    focal_of_classes,
+    joined,
+)
 from jaxvision.tasks.detectors.retinanet import LEVELS
 
 STRIDES = (8, 16, 32, 64, 128)
@@ -55,7 +60,7 @@ def fcos(
 
     def match(outputs, levels, objects):
         del outputs
-        references = jnp.asarray(np.concatenate(levels))
+        references = joined(levels)
         reach = reaches(references, [len(level) for level in levels])
         return matching.centre_sampling(
             references, reach, objects.boxes, objects.valid, radius=radius
@@ -64,21 +69,16 @@ def fcos(
     def losses(outputs, levels, objects, matches, step):
         del step
         logits, codes = outputs["class_logits"], outputs["box_codes"]
-        references = jnp.asarray(np.concatenate(levels))
+        references = joined(levels)
         positive = matches >= 0
-        classes = matching.gather(objects.classes, matches, -1)
-        targets = jax.nn.one_hot(classes, logits.shape[-1], dtype=logits.dtype)
-        focal = sigmoid_focal(logits, targets, alpha=alpha, gamma=gamma)
-        focal = jnp.where((matches != matching.IGNORED)[:, None], focal, 0)
-        # Where there is no object the cell stands for it, and nothing is added up.
-        boxes = matching.gather(objects.boxes, matches)
-        boxes = jnp.where(positive[:, None], boxes, references)
+        focal = focal_of_classes(logits, objects, matches, alpha=alpha, gamma=gamma)
+        boxes = boxes_to_find(objects, matches, references)
         errors = giou_loss(coder.decode(codes, references), boxes)
         central = optax.sigmoid_binary_cross_entropy(
             outputs["centredness"], _centredness(coder.encode(boxes, references))
         )
         totals = {
-            "classification": jnp.sum(focal),
+            "classification": focal,
             "boxes": jnp.sum(jnp.where(positive, errors, 0)),
             "centredness": jnp.sum(jnp.where(positive, central, 0)),
         }

@@ -5,15 +5,20 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxvision.errors import check, unknown
-from jaxvision.losses import giou_loss, sigmoid_focal
+from jaxvision.losses import giou_loss
 from jaxvision.ops import boxes as box_ops
 from jaxvision.ops import matching
 from jaxvision.ops.boxes import anchors as anchor_ops
 from jaxvision.recipes import DETECTORS
-from jaxvision.tasks.detectors.detector import Detector, check_decoding
+from jaxvision.tasks.detectors.detector import (
+    Detector,
+    boxes_to_find,
+    check_decoding,
+    focal_of_classes,
+    joined,
+)
 
 LEVELS = ("p3", "p4", "p5", "p6", "p7")
 """Maps of a feature pyramid."""
@@ -72,7 +77,7 @@ def retinanet(
 
     def match(outputs, levels, objects):
         del outputs
-        overlaps = box_ops.pairwise(box_ops.iou)(objects.boxes, _joined(levels))
+        overlaps = box_ops.pairwise(box_ops.iou)(objects.boxes, joined(levels))
         return matching.max_iou(
             overlaps, objects.valid, high=high, low=low, low_quality=True
         )
@@ -82,23 +87,18 @@ def retinanet(
         logits, codes, references = (
             outputs["class_logits"],
             outputs["box_codes"],
-            _joined(levels),
+            joined(levels),
         )
         positive = matches >= 0
-        classes = matching.gather(objects.classes, matches, -1)
-        targets = jax.nn.one_hot(classes, logits.shape[-1], dtype=logits.dtype)
-        focal = sigmoid_focal(logits, targets, alpha=alpha, gamma=gamma)
-        focal = jnp.where((matches != matching.IGNORED)[:, None], focal, 0)
-        # Where there is no object the anchor stands for it, and nothing is added up.
-        boxes = matching.gather(objects.boxes, matches)
-        boxes = jnp.where(positive[:, None], boxes, references)
+        focal = focal_of_classes(logits, objects, matches, alpha=alpha, gamma=gamma)
+        boxes = boxes_to_find(objects, matches, references)
         if box_loss == "l1":
             errors = jnp.sum(jnp.abs(codes - coder.encode(boxes, references)), axis=-1)
         else:
             errors = giou_loss(coder.decode(codes, references), boxes)
         count = jnp.maximum(jnp.sum(positive, dtype=jnp.float32), 1)
         totals = {
-            "classification": jnp.sum(focal) / count,
+            "classification": focal / count,
             "boxes": jnp.sum(jnp.where(positive, errors, 0)) / count,
         }
         return totals, jnp.ones((), jnp.float32)
@@ -117,7 +117,3 @@ def retinanet(
         )
 
     return Detector(LEVELS, anchors, match, losses, decode, close=high)
-
-
-def _joined(levels: Sequence[np.ndarray]) -> jax.Array:
-    return jnp.asarray(np.concatenate(levels))

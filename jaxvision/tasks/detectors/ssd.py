@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from jaxvision.errors import check
@@ -13,7 +12,12 @@ from jaxvision.ops import boxes as box_ops
 from jaxvision.ops import matching
 from jaxvision.ops.boxes import anchors as anchor_ops
 from jaxvision.recipes import DETECTORS
-from jaxvision.tasks.detectors.detector import Detector, check_decoding
+from jaxvision.tasks.detectors.detector import (
+    Detector,
+    boxes_to_find,
+    check_decoding,
+    joined,
+)
 
 MAPS = ("map1", "map2", "map3", "map4", "map5", "map6")
 
@@ -78,13 +82,13 @@ def ssd(
 
     def match(outputs, levels, objects):
         del outputs
-        references = jnp.asarray(np.concatenate(levels))
+        references = joined(levels)
         overlaps = box_ops.pairwise(box_ops.iou)(objects.boxes, references)
         return matching.best_and_above(overlaps, objects.valid, threshold=threshold)
 
     def losses(outputs, levels, objects, matches, step):
         del step
-        references = jnp.asarray(np.concatenate(levels))
+        references = joined(levels)
         positive = matches >= 0
         classes = matching.gather(objects.classes + 1, matches)
         entropy = optax.softmax_cross_entropy_with_integer_labels(
@@ -93,9 +97,7 @@ def ssd(
         hard = matching.hard_negatives(
             jax.lax.stop_gradient(entropy), matches, ratio=negatives
         )
-        # Where there is no object the default box stands for it, and nothing is added.
-        boxes = matching.gather(objects.boxes, matches)
-        boxes = jnp.where(positive[:, None], boxes, references)
+        boxes = boxes_to_find(objects, matches, references)
         errors = smooth_l1(outputs["box_codes"], coder.encode(boxes, references))
         totals = {
             "classification": jnp.sum(jnp.where(positive | hard, entropy, 0)),
@@ -104,7 +106,7 @@ def ssd(
         return totals, jnp.sum(positive, dtype=jnp.float32)
 
     def decode(outputs, levels, frame):
-        references = jnp.asarray(np.concatenate(levels))
+        references = joined(levels)
         boxes = coder.decode(outputs["box_codes"], references)
         return box_ops.best_of_classes(
             jax.nn.softmax(outputs["class_logits"])[:, 1:],

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import lax
 
@@ -14,7 +13,12 @@ from jaxvision.ops import boxes as box_ops
 from jaxvision.ops import matching
 from jaxvision.ops.boxes import anchors as anchor_ops
 from jaxvision.recipes import DETECTORS
-from jaxvision.tasks.detectors.detector import Detector, check_decoding
+from jaxvision.tasks.detectors.detector import (
+    Detector,
+    boxes_to_find,
+    check_decoding,
+    joined,
+)
 
 LEVELS = ("p3", "p4", "p5")
 STRIDES = (8, 16, 32)
@@ -68,7 +72,7 @@ def yolox(
         return anchor_ops.cells(maps, strides)
 
     def match(outputs, levels, objects):
-        cells = jnp.asarray(np.concatenate(levels))
+        cells = joined(levels)
         return matching.simota(
             coder.decode(outputs["box_codes"], cells),
             outputs["class_logits"],
@@ -83,12 +87,10 @@ def yolox(
 
     def losses(outputs, levels, objects, matches, step):
         logits, codes = outputs["class_logits"], outputs["box_codes"]
-        cells = jnp.asarray(np.concatenate(levels))
+        cells = joined(levels)
         positive = matches >= 0
         found = positive.astype(jnp.float32)
-        # Where there is no object its place stands for it, and nothing is added up.
-        boxes = matching.gather(objects.boxes, matches)
-        boxes = jnp.where(positive[:, None], boxes, cells)
+        boxes = boxes_to_find(objects, matches, cells)
         codes = jnp.where(positive[:, None], codes, 0)
         predicted = coder.decode(codes, cells)
         errors = squared_iou_loss(predicted, boxes, eps=1e-16)
@@ -109,7 +111,7 @@ def yolox(
 
     def decode(outputs, levels, frame):
         there = jax.nn.sigmoid(outputs["objectness"])[:, None]
-        cells = jnp.asarray(np.concatenate(levels))
+        cells = joined(levels)
         return box_ops.best_of_anchors(
             jax.nn.sigmoid(outputs["class_logits"]) * there,
             coder.decode(outputs["box_codes"], cells),
