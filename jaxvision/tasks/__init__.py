@@ -3,6 +3,14 @@
 from jaxvision.tasks.classification import classification
 from jaxvision.tasks.detection import Rule, detection
 from jaxvision.tasks.detectors import Detector, fcos, retinanet, ssd, ssdlite, yolox
+from jaxvision.tasks.keypoints import keypoints
+from jaxvision.tasks.localisers import (
+    Localiser,
+    coordinates,
+    heatmaps,
+    mean_with_mirror_image,
+    soft_argmax,
+)
 from jaxvision.tasks.map_views import with_scales, with_windows
 from jaxvision.tasks.multilabel import multilabel
 from jaxvision.tasks.regression import regression
@@ -17,17 +25,23 @@ from jaxvision.tasks.views import (
 
 __all__ = [
     "Detector",
+    "Localiser",
     "Rule",
     "classification",
+    "coordinates",
     "detection",
     "fcos",
     "five_crops",
+    "heatmaps",
+    "keypoints",
     "mean_of_classes",
+    "mean_with_mirror_image",
     "mirrored",
     "multilabel",
     "regression",
     "retinanet",
     "segmentation",
+    "soft_argmax",
     "ssd",
     "ssdlite",
     "ten_crops",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxvision.visualise.classification import classification
 from jaxvision.visualise.detection import detection
+from jaxvision.visualise.keypoints import keypoints
 from jaxvision.visualise.multilabel import multilabel
 from jaxvision.visualise.regression import regression
 from jaxvision.visualise.segmentation import segmentation
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from jaxvision.visualise.comparison_grid import comparison, shares_by_class
     from jaxvision.visualise.confusion_matrix import confusion
     from jaxvision.visualise.contact_sheet import card
+    from jaxvision.visualise.error_curve import error_curve
     from jaxvision.visualise.heat_map import (
         enlarged,
         filter_sheet,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from jaxvision.visualise.reliability_diagram import reliability
     from jaxvision.visualise.scatter import agreement
     from jaxvision.visualise.seen_pixels import Seen, receptive_field
+    from jaxvision.visualise.skeleton import skeleton
     from jaxvision.visualise.style import save
     from jaxvision.visualise.trajectories import animated_trajectories, trajectories
 
@@ -68,10 +71,12 @@ __all__ = [
     "detection",
     "encoded",
     "enlarged",
+    "error_curve",
     "filter_sheet",
     "findings",
     "gif",
     "heat_upon",
+    "keypoints",
     "learning_rates",
     "map_sheet",
     "multilabel",
@@ -87,6 +92,7 @@ __all__ = [
     "segmentation",
     "shares_by_class",
     "sheet",
+    "skeleton",
     "svg",
     "training_batch",
     "trajectories",
@@ -111,6 +117,7 @@ _MODULE_OF = {
     "curves": "learning_curves",
     "encoded": "png",
     "enlarged": "heat_map",
+    "error_curve": "error_curve",
     "filter_sheet": "heat_map",
     "findings": "quality",
     "gif": "animation",
@@ -127,6 +134,7 @@ _MODULE_OF = {
     "save": "style",
     "shares_by_class": "comparison_grid",
     "sheet": "heat_map",
+    "skeleton": "skeleton",
     "svg": "network_diagram",
     "training_batch": "batch_sheet",
     "trajectories": "trajectories",
