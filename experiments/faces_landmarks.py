@@ -15,6 +15,8 @@ eyes (inter-ocular).
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from jaxvision.skeletons import skeleton
+
 from experiments import pose_recipe
 from jaxvision import tasks
 from jaxvision.metrics.landmarks import between
@@ -23,9 +25,9 @@ from jaxvision.runs import run
 from jaxvision.types import Experiment
 
 
-def counterparts() -> list[int]:
+def mirrored() -> list[int]:
     """Of the 68 landmarks of 300-W (https://ibug.doc.ic.ac.uk/resources/300-W/)."""
-    mirrored = list(range(68))
+    others = list(range(68))
     for one, other in (
         *((i, 16 - i) for i in range(8)),  # jaw
         *((17 + i, 26 - i) for i in range(5)),  # brows
@@ -37,8 +39,8 @@ def counterparts() -> list[int]:
         *((60 + i, 64 - i) for i in range(2)),  # inner lips
         (65, 67),
     ):
-        mirrored[one], mirrored[other] = other, one
-    return mirrored
+        others[one], others[other] = other, one
+    return others
 
 
 def limbs() -> list[tuple[int, int]]:
@@ -49,12 +51,9 @@ def limbs() -> list[tuple[int, int]]:
     return [*pairs, (36, 41), (42, 47), (48, 59), (60, 67)]
 
 
-FACE = pose_recipe.Skeleton(
-    names=[str(i) for i in range(68)],
-    counterparts=counterparts(),
-    limbs=limbs(),
-    norm=between(36, 45),  # the outer corners of the eyes
-)
+FACE = skeleton([str(i) for i in range(68)], limbs=limbs(), mirrored=mirrored())
+EYES = between(36, 45)
+"""Their outer corners."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,9 @@ def build(config: Config) -> Experiment:
         config,
         model=model,
         options=options,
-        known=FACE,
         localiser=METHODS[config.method],
+        known=FACE,
+        norms={68: EYES},
         measured=dict(threshold=0.08, headline="nme"),
         moves=[colour_jitter(0.3, 0.3, 0.0, 0.0)],
         published={},

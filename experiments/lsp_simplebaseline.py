@@ -17,7 +17,7 @@ has ImageNet's weights: 10 minutes.
 from dataclasses import dataclass
 
 from experiments import pose_recipe
-from jaxvision import data, tasks
+from jaxvision import tasks
 from jaxvision.metrics.landmarks import between
 from jaxvision.ops.augment import colour_jitter
 from jaxvision.runs import run
@@ -49,7 +49,6 @@ def build(config: Config) -> Experiment:
         options={"encoder": config.encoder, "channels": (config.channels,) * 3},
         localiser=tasks.heatmaps(),
         norms={14: TORSO},
-        crop=data.object_crop,
         margin=1.4,
         moves=[colour_jitter(0.3, 0.3, 0.3, 0.05)],
         published={},

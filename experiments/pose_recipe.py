@@ -7,12 +7,14 @@ object; what is found is measured in the pixels of the originals.
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any
 
-from jaxvision import data, models, optim, runs, tasks, visualise
-from jaxvision.data.feed.crops import Crop
+from jaxvision.skeletons import Skeleton
+
+from jaxvision import data, models, optim, runs, skeletons, tasks, visualise
 from jaxvision.errors import UsageError, check
 from jaxvision.metrics.landmarks import Norm, box
 from jaxvision.ops.augment import (
@@ -23,19 +25,6 @@ from jaxvision.ops.augment import (
     random_affine,
 )
 from jaxvision.types import Experiment, Reference
-
-
-class Skeleton(NamedTuple):
-    """What the keypoints of an object are."""
-
-    names: Sequence[str]
-    counterparts: Sequence[int] | None = None
-    """For each the number of that which stands in its place in the mirror image; None:
-    not known, so that nothing is mirrored."""
-    limbs: Sequence[tuple[int, int]] = ()
-    """Pairs that are drawn as lines."""
-    norm: Norm = box()
-    """The length of an object in which errors are measured."""
 
 
 @dataclass(frozen=True)
@@ -70,16 +59,21 @@ class Config:
     """Decides the initial weights, the order of the images and their augmentation."""
 
 
+PADDING = 1.25
+"""Sides of crops around objects by those of their boxes, as in the authors' release."""
+
+
 def build(
     config: Config,
     *,
     model: str,
     options: Mapping[str, Any],
-    known: Skeleton,
     localiser: tasks.Localiser,
-    measured: Mapping[str, Any],
-    crop: Callable[[tuple[int, int]], Crop] = data.letterbox,
-    margin: float = 1.0,
+    known: Skeleton | None = None,
+    norms: Mapping[int, Norm] = MappingProxyType({}),
+    measured: Mapping[str, Any] = MappingProxyType({}),
+    similarity: bool = False,
+    margin: float | None = None,
     moves: Sequence[Transform] = (),
     drops: Sequence[float] | None = None,
     published: Mapping[str, Reference],
@@ -89,12 +83,16 @@ def build(
     Args:
       model: its name, and `options` those of `models.create`, but for the number of
         its outputs.
-      known: the skeleton of objects with as many keypoints.
       localiser: how keypoints are learned and found.
+      known: the skeleton of objects with as many keypoints; else it is what the set
+        says.
+      norms: the length of an object in which errors are measured, by how many keypoints
+        it has; for others it is the longer side of the box.
       measured: further arguments of `tasks.keypoints`: how they are measured.
-      crop: such as `data.letterbox`, or `data.object_crop` around objects.
-      margin: how much wider than `config.size` training images are before they are
-        turned and zoomed, so that there is something to be seen beyond.
+      similarity: whether COCO's average precision is measured, and comes first.
+      margin: the network sees crops around objects, which in training are so many times
+        as wide before they are turned and zoomed, so that there is something to be seen
+        beyond; None: it sees images whole.
       moves: further transforms of bytes, in training.
       drops: shares of the run at which Adam's rate falls tenfold; None: AdamW, whose
         rate rises and falls once.
@@ -114,10 +112,14 @@ def build(
     mean, std = models.normalisation(model, **fields)
     channels = train.image_shape[2]
     prepare = normalise(mean[:channels], std[:channels])
-    wide = [round(side * margin / 2) * 2 for side in config.size]
+    seen = wide = data.letterbox(config.size)
+    if margin is not None:
+        height, width = (round(side * margin) for side in config.size)
+        seen = data.object_crop(config.size, padding=PADDING)
+        wide = data.object_crop((height, width), padding=PADDING * margin)
     mirror = []
-    if skeleton.counterparts is not None:
-        mirror = [horizontal_flip(mirrored_keypoints=skeleton.counterparts)]
+    if skeleton.mirrored is not None:
+        mirror = [horizontal_flip(mirrored_keypoints=skeleton.mirrored)]
     train_data = data.train(
         train,
         config.batch_size,
@@ -131,19 +133,22 @@ def build(
             *moves,
             prepare,
         ),
-        crop=crop((wide[0], wide[1])),
+        crop=wide,
         seed=config.seed,
     )
     evaluation = functools.partial(
         data.evaluation,
         batch_size=config.batch_size,
         transform=prepare,
-        crop=crop(config.size),
+        crop=seen,
         canvas="largest",
     )
-    task = tasks.keypoints(count, localiser, norm=skeleton.norm, **measured)
-    if config.flip_test and skeleton.counterparts is not None:
-        merge = tasks.mean_with_mirror_image(localiser, skeleton.counterparts)
+    if similarity:
+        measured = {**measured, "sigmas": skeleton.sigmas, "headline": "ap"}
+    norm = norms.get(count, box())
+    task = tasks.keypoints(count, localiser, norm=norm, **measured)
+    if config.flip_test and skeleton.mirrored is not None:
+        merge = tasks.mean_with_mirror_image(localiser, skeleton.mirrored)
         task = tasks.with_views(task, tasks.mirrored, merge)
     steps = train_data.steps(config.epochs)
     every = max(1, steps // config.validations)
@@ -175,8 +180,29 @@ def build(
     )
 
 
-def skeleton_of(source: data.Source, known: Skeleton) -> Skeleton:
-    """`known` where the objects have as many keypoints, else one of numbers."""
+def coco(
+    config: Config,
+    model: str,
+    options: Mapping[str, Any],
+    *,
+    drops: Sequence[float],
+    published: Mapping[str, Reference],
+) -> Experiment:
+    """What the authors' release does on COCO, but for its crops of half bodies."""
+    return build(
+        config,
+        model=model,
+        options=options,
+        localiser=tasks.heatmaps(),
+        similarity=True,
+        margin=1.5,
+        drops=drops,
+        published=published,
+    )
+
+
+def skeleton_of(source: data.Source, known: Skeleton | None) -> Skeleton:
+    """`known` where the objects have as many keypoints, else what the set says."""
     targets = source.targets() if source.targets else source.read()
     if "keypoints" not in targets:
         raise UsageError(
@@ -184,9 +210,10 @@ def skeleton_of(source: data.Source, known: Skeleton) -> Skeleton:
             "choose a set that has some, such as landmarks:PATH"
         )
     count = targets["keypoints"].shape[2]
-    if count == len(known.names):
-        return known
-    return Skeleton(tuple(map(str, range(count))))
+    for found in (known, source.skeleton):
+        if found is not None and len(found.names) == count:
+            return found
+    return skeletons.skeleton([str(k) for k in range(count)])
 
 
 SMOKE = dict(

@@ -10,7 +10,7 @@ of the box.  From scratch: 10 minutes on two cores.
 from dataclasses import dataclass
 
 from experiments import pose_recipe
-from jaxvision import data, tasks
+from jaxvision import tasks
 from jaxvision.runs import run
 from jaxvision.types import Experiment
 
@@ -40,7 +40,7 @@ def build(config: Config) -> Experiment:
         options={"encoder": config.encoder, "channels": (config.channels,) * 3},
         localiser=tasks.soft_argmax(),
         measured={"threshold": 0.1},
-        crop=data.object_crop,
+        margin=1.0,
         published={},
     )
 

@@ -4,12 +4,14 @@ N objects with K keypoints each.  Distances are measured in a length that belong
 each object, its *norm*: the distance between the eyes of a face, the side of a box.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from jaxvision.errors import check, unknown
+from jaxvision.metrics import coco, detection
+from jaxvision.metrics.detection import ranks
 from jaxvision.recipes import NORMS
 
 Norm = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -149,3 +151,49 @@ def _mean_of_columns(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
     number = counted.sum(axis=0)
     total = np.where(counted, values, 0).sum(axis=0)
     return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+
+
+def average_precision(
+    rows: Mapping[str, np.ndarray], sigmas: Sequence[float]
+) -> dict[str, float]:
+    """COCO's average precision of the keypoints of N objects that were looked at one by
+    one: `ap`, `ap50`, `ap75`, `ap_medium`, `ap_large` and `ar_20`, see `metrics.coco`.
+
+    An object's score is the mean of those of its keypoints.
+
+    Args:
+      rows: `found` [N,K,2], `scores` [N,K], `true` [N,K,3], `boxes` [N,4]; `area` [N]
+        in pixels, where it is known, else it is that of the box; and `origin` [N], the
+        number of the image of each, where several are of one.
+      sigmas: of each keypoint, see `metrics.keypoints`.
+    """
+    count = len(rows["true"])
+    origin = rows["origin"] if "origin" in rows else np.arange(count)
+    _, image = np.unique(origin, return_inverse=True)
+    order = np.argsort(image, kind="stable")
+    place = np.empty(count, np.int64)
+    place[order] = ranks(image[order])
+    shape = (image.max(initial=-1) + 1, place.max(initial=-1) + 1)
+
+    def by_image(array: np.ndarray, nothing: float = 0) -> np.ndarray:
+        array = np.asarray(array)
+        padded = np.full((*shape, *array.shape[1:]), nothing, array.dtype)
+        padded[image, place] = array
+        return padded
+
+    boxes, there = by_image(rows["boxes"]), by_image(np.zeros(count, np.int64), -1)
+    of_images = {
+        "found_boxes": boxes,
+        "found_scores": by_image(np.mean(rows["scores"], axis=-1, dtype=np.float64)),
+        "found_classes": there,
+        "found_keypoints": by_image(rows["found"]),
+        "boxes": boxes,
+        "classes": there,
+        "keypoints": by_image(rows["true"]),
+    }
+    if "area" in rows:
+        of_images["area"] = by_image(rows["area"])
+    found = coco.measure(
+        detection.keypoints_from_rows(of_images, sigmas), 1, coco.OF_KEYPOINTS
+    )
+    return {name: value for name, value in found.items() if np.ndim(value) == 0}

@@ -11,7 +11,7 @@ https://arxiv.org/abs/1902.09212
 What heatmaps mean, and losses, is said by `tasks.heatmaps` and `tasks.soft_argmax`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -32,6 +32,48 @@ Array = jax.Array
 
 DEPTH = 4
 """Blocks of a branch in each module, and of the first stage."""
+
+
+class Exchange(nn.Module):
+    """Residual blocks in each branch, and then for the first of them the sum of all."""
+
+    conv: Callable[..., nn.Module]
+    norm: Callable[..., nn.Module]
+    kept: int
+    """Branches that there are sums for."""
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, maps: Sequence[Array]) -> list[Array]:
+        maps = [self._branch(x, f"branches.{i}") for i, x in enumerate(maps)]
+        return [self._sum(i, maps, f"fuse_layers.{i}") for i in range(self.kept)]
+
+    def _branch(self, x: Array, name: str) -> Array:
+        for i in range(DEPTH):
+            x = BasicBlock(x.shape[-1], self.conv, self.norm, name=f"{name}.{i}")(x)
+        return x
+
+    def _sum(self, i: int, maps: Sequence[Array], name: str) -> Array:
+        """Of all branches, at the size and with the channels of branch i."""
+        layer = partial(conv_norm, norm=self.norm, dtype=self.dtype, activation=None)
+        total: Any = 0
+        for j, x in enumerate(maps):
+            if j > i:
+                names = (f"{name}.{j}.0", f"{name}.{j}.1")
+                x = layer(x, maps[i].shape[-1], 1, names=names)
+                for _ in range(j - i):
+                    x = upsample(x)
+            for step in range(i - j):
+                end = step == i - j - 1
+                x = layer(
+                    x,
+                    maps[i].shape[-1] if end else x.shape[-1],
+                    strides=2,
+                    names=(f"{name}.{j}.{step}.0", f"{name}.{j}.{step}.1"),
+                    activation=None if end else relu,
+                )
+            total = x if j == 0 else total + x
+        return relu(total)
 
 
 class HRNet(nn.Module):
@@ -69,17 +111,12 @@ class HRNet(nn.Module):
         for stage, modules in enumerate(self.modules):
             maps = self._with_a_coarser(maps, layer, f"transition{stage + 1}")
             for module in range(modules):
-                name = f"stage{stage + 2}.{module}"
-                maps = [
-                    self._branch(x, i, conv, norm, f"{name}.branches.{i}")
-                    for i, x in enumerate(maps)
-                ]
                 # Nobody asks for the coarser sums of the last one.
                 end = stage == last and module == modules - 1
-                maps = [
-                    _sum_at(i, maps, layer, f"{name}.fuse_layers.{i}")
-                    for i in range(1 if end else len(maps))
-                ]
+                maps = Exchange(
+                    conv, norm, kept=1 if end else len(maps), dtype=self.dtype,
+                    name=f"stage{stage + 2}.{module}",
+                )(maps)  # fmt: skip
             outputs[f"stage{stage + 2}"] = maps[0]
             if stage == last - 1:
                 for i, x in enumerate(maps[1:], 3):
@@ -108,34 +145,6 @@ class HRNet(nn.Module):
         new = f"{name}.{len(maps)}.0"
         names = (f"{new}.0", f"{new}.1")
         return [*kept, layer(maps[-1], widths[-1], strides=2, names=names)]
-
-    def _branch(self, x: Array, i: int, conv, norm, name: str) -> Array:
-        for block in range(DEPTH):
-            features = self.width * 2**i
-            x = BasicBlock(features, conv=conv, norm=norm, name=f"{name}.{block}")(x)
-        return x
-
-
-def _sum_at(i: int, maps: Sequence[Array], layer, name: str) -> Array:
-    """The sum of all branches at the size, and with the channels, of branch i."""
-    total: Any = 0
-    for j, x in enumerate(maps):
-        if j > i:
-            names = (f"{name}.{j}.0", f"{name}.{j}.1")
-            x = layer(x, maps[i].shape[-1], 1, names=names, activation=None)
-            for _ in range(j - i):
-                x = upsample(x)
-        for step in range(i - j):  # for a finer branch
-            end = step == i - j - 1
-            x = layer(
-                x,
-                maps[i].shape[-1] if end else x.shape[-1],
-                strides=2,
-                names=(f"{name}.{j}.{step}.0", f"{name}.{j}.{step}.1"),
-                activation=None if end else relu,
-            )
-        total = x if j == 0 else total + x
-    return relu(total)
 
 
 PAPER = "Sun et al. 2019, https://arxiv.org/abs/1902.09212"

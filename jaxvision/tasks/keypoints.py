@@ -1,6 +1,6 @@
 """Keypoints: where are the K named points of the object that the image shows?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxvision.errors import check, unknown
 from jaxvision.metrics import landmarks as metrics
+from jaxvision.metrics.keypoints import check_sigmas
 from jaxvision.metrics.landmarks import Norm
 from jaxvision.recipes import TASKS
 from jaxvision.tasks import frames
@@ -15,7 +16,7 @@ from jaxvision.tasks.localisers import Localiser
 from jaxvision.tasks.mask import mask_of
 from jaxvision.types import Array, Batch, Measure, Task
 
-Headline = Literal["pck", "nme", "mean_error", "auc", "failure_rate"]
+Headline = Literal["pck", "nme", "mean_error", "auc", "failure_rate", "ap"]
 
 MEASURES = {
     measure.name: measure
@@ -27,6 +28,11 @@ MEASURES = {
         Measure("failure_rate", "%", "lower", 2),
     )
 }
+BY_SIMILARITY = {
+    name: Measure(name, "%", "higher", 2)
+    for name in ("ap", "ap50", "ap75", "ap_medium", "ap_large", "ar_20")
+}
+"""What is measured besides where there are sigmas."""
 
 _WHOLE = metrics.box()
 
@@ -39,6 +45,7 @@ def keypoints(
     norm: Norm = _WHOLE,
     threshold: float = 0.2,
     failure: float = 0.08,
+    sigmas: Sequence[float] | None = None,
     headline: Headline = "pck",
 ) -> Task:
     """The task of a model that finds `count` keypoints, on batches with `keypoints`
@@ -57,7 +64,10 @@ def keypoints(
         `metrics.landmarks.between(…)`; by default the longer side of its box.
       threshold: norms up to which a keypoint is found, for PCK.
       failure: norms beyond which an object is failed on, for the failure rate and AUC.
-      headline: which metric comes first.
+      sigmas: of each keypoint, such as `metrics.keypoints.COCO_SIGMAS`, by which COCO's
+        average precision is measured as well; the objects of an image are those with
+        the same `origin`.
+      headline: which metric comes first; `ap` needs sigmas.
     """
     check(
         (count >= 1, f"count of keypoints must be at least 1, got {count}"),
@@ -69,8 +79,11 @@ def keypoints(
         (0 < threshold, f"threshold must be positive, got {threshold}"),
         (0 < failure, f"failure must be positive, got {failure}"),
     )
-    if headline not in MEASURES:
-        raise unknown("headline of keypoints", headline, MEASURES)
+    measures = MEASURES | (BY_SIMILARITY if sigmas is not None else {})
+    if headline not in measures:
+        raise unknown("headline of keypoints", headline, measures)
+    if sigmas is not None:
+        check_sigmas(sigmas, count)
 
     def true_of(batch: Batch) -> Array:
         """[B,K,3], in the pixels of the batch."""
@@ -140,6 +153,11 @@ def keypoints(
         rows = {"found": points, "scores": scores, "true": true_of(batch)}
         if "boxes" in batch:
             rows["boxes"] = batch["boxes"][:, 0]
+        if "origin" in batch:
+            rows["origin"] = batch["origin"]
+        if sigmas is not None and "instances" in batch:
+            pixels = jnp.sum(batch["instances"][:, 0] > 0, (1, 2), dtype=jnp.int32)
+            rows["area"] = pixels.astype(jnp.float32)
         return terms(said, batch), rows
 
     def compute(sums, rows: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -150,9 +168,13 @@ def keypoints(
         true = np.asarray(rows["true"], np.float64)
         boxes = rows["boxes"] if "boxes" in rows else metrics.boxes_around(true)
         norms = norm(true, np.asarray(boxes, np.float64))
-        return measured | metrics.measure(
+        measured |= metrics.measure(
             rows["found"], true, norms, threshold=threshold, failure=failure
         )
+        if sigmas is not None:
+            whole = {**rows, "boxes": boxes}
+            measured |= metrics.average_precision(whole, sigmas)
+        return measured
 
     def predict(forward, batch: Batch, *, keys):
         del keys
@@ -173,12 +195,12 @@ def keypoints(
         mean = total / jnp.maximum(number, 1).astype(jnp.float32)
         return jnp.where(number > 0, mean / extent, 0)
 
-    others = [measure for name, measure in MEASURES.items() if name != headline]
+    others = [measure for name, measure in measures.items() if name != headline]
     return Task(
         loss=train_loss,
         update=update,
         compute=compute,
-        measures=(MEASURES[headline], Measure("loss", better="lower"), *others),
+        measures=(measures[headline], Measure("loss", better="lower"), *others),
         predict=predict,
         difficulty=difficulty,
         reads=("keypoints",),

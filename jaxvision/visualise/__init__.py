@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from jaxvision.visualise.reliability_diagram import reliability
     from jaxvision.visualise.scatter import agreement
     from jaxvision.visualise.seen_pixels import Seen, receptive_field
-    from jaxvision.visualise.skeleton import skeleton
     from jaxvision.visualise.style import save
     from jaxvision.visualise.trajectories import animated_trajectories, trajectories
 
@@ -92,7 +91,6 @@ __all__ = [
     "segmentation",
     "shares_by_class",
     "sheet",
-    "skeleton",
     "svg",
     "training_batch",
     "trajectories",
@@ -134,7 +132,6 @@ _MODULE_OF = {
     "save": "style",
     "shares_by_class": "comparison_grid",
     "sheet": "heat_map",
-    "skeleton": "skeleton",
     "svg": "network_diagram",
     "training_batch": "batch_sheet",
     "trajectories": "trajectories",

@@ -58,37 +58,44 @@ def keypoints(
             }
         }
 
-    def draw(example: Arrays, prediction: Arrays, **options: Any) -> np.ndarray:
-        from jaxvision.visualise.skeleton import skeleton
+    def drawn(
+        image: np.ndarray, points: np.ndarray, seen: np.ndarray, **options: Any
+    ) -> np.ndarray:
+        from jaxvision import visualise
 
+        keypoints = np.concatenate([points, 2 * seen[:, None]], axis=-1)
+        one = {
+            "image": image,
+            "classes": np.zeros(1, int),
+            "keypoints": keypoints[None],
+        }
+        return visualise.overlay(one, ["object"], limbs=pairs, **options)
+
+    def draw(example: Arrays, prediction: Arrays, **options: Any) -> np.ndarray:
         sure = prediction["scores"] >= least
-        return skeleton(
-            example["image"], prediction["points"], sure, limbs=pairs, **options
-        )
+        return drawn(example["image"], prediction["points"], sure, **options)
 
     def files(example: Arrays, prediction: Arrays) -> dict[str, bytes]:
         longest = max(example["image"].shape[:2])
         return {"_keypoints.png": encoded(draw(example, prediction, side=longest))}
 
     def row(one: Shown) -> list[np.ndarray]:
-        from jaxvision.visualise.skeleton import skeleton
-
         image, true = one.example["image"], one.example["keypoints"][0]
         labelled = true[:, 2] > 0
         places = _as_seen(one, true[:, :2])
         found = _as_seen(one, one.prediction["points"])
         return [
-            skeleton(image, places, labelled, limbs=pairs),
-            skeleton(image, found, labelled, limbs=pairs, against=places),
+            drawn(image, places, labelled),
+            drawn(image, found, labelled),
         ]
 
-    def figures(galleries: Galleries, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    def pictures(galleries: Galleries, metrics: Mapping[str, Any]) -> dict[str, Any]:
         from jaxvision import visualise
 
-        drawn = {
+        figures = {
             "predictions.png": visualise.comparison(
                 {one.caption: row(one) for one in shown(galleries)},
-                ("true", "found, and white where it is"),
+                ("true", "found"),
                 title="The images with the largest errors, and a sample",
                 size=2.2,
             )
@@ -101,17 +108,17 @@ def keypoints(
                 for k in (order if len(names) > BARS else range(len(names)))
             }
             few = f", the {BARS} lowest of {len(names)}" if len(names) > BARS else ""
-            drawn["found_keypoints.png"] = visualise.shares_by_class(
+            figures["found_keypoints.png"] = visualise.shares_by_class(
                 shares, f"share of keypoints that are found{few}"
             )
         if "error_curve" in metrics:
             curve = np.asarray(metrics["error_curve"])
-            drawn["error_curve.png"] = visualise.error_curve(
+            figures["error_curve.png"] = visualise.error_curve(
                 curve, curve[0, -1] / 2, metrics["auc"], "mean error in norms"
             )
-        return drawn
+        return figures
 
-    return Show(draw, words, figures, values, files)
+    return Show(draw, words, pictures, values, files)
 
 
 def _as_seen(one: Shown, points: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ import pytest
 
 from jaxvision import recipes, tasks
 from jaxvision.errors import UsageError
+from jaxvision.metrics import coco, landmarks
 from jaxvision.metrics.landmarks import between
 from jaxvision.recipes import recipe_of
 from jaxvision.types import Forward
@@ -15,7 +16,8 @@ SIZE = (32, 48)
 MAPS = (8, 12)
 K = 3
 HEATMAPS = tasks.heatmaps(1.5)
-TASK = tasks.keypoints(K, HEATMAPS, norm=between(0, 1), threshold=0.1)
+SIGMAS = (0.1, 0.2, 0.3)
+TASK = tasks.keypoints(K, HEATMAPS, norm=between(0, 1), threshold=0.1, sigmas=SIGMAS)
 
 
 def make_batch():
@@ -118,6 +120,38 @@ def test_what_is_measured_is_of_the_labelled(found):
     assert float(difficulty[2]) == 0 < float(difficulty[0])
 
 
+def test_objects_of_an_image_are_held_against_each_other():
+    """As where they are found together: a sure guess that is bad stands before one that
+    is good."""
+    random = np.random.default_rng(0)
+    true = np.concatenate(
+        [random.uniform(5, 95, (12, K, 2)), np.full((12, K, 1), 2)], axis=-1
+    )
+    rows = {
+        "true": true,
+        "found": true[..., :2] + random.normal(0, 8, (12, K, 2)),
+        "scores": random.uniform(0, 1, (12, K)),
+        "boxes": np.tile([0.0, 0, 100, 100], (12, 1)),
+        "origin": np.repeat([5, 9, 2], 4),
+    }
+    got = landmarks.average_precision(rows, SIGMAS)
+    classes = np.zeros((3, 4), int)
+    together = {
+        "classes": classes,
+        "found_classes": classes,
+        "found_scores": rows["scores"].mean(-1).reshape(3, 4),
+        "keypoints": true.reshape(3, 4, K, 3),
+        "found_keypoints": rows["found"].reshape(3, 4, K, 2),
+        **dict.fromkeys(("boxes", "found_boxes"), rows["boxes"].reshape(3, 4, 4)),
+    }
+    expected = coco.compute_others(together, 1, sigmas=SIGMAS)
+    assert 0.2 < got["ap"] < 0.9
+    for name in ("ap", "ap50", "ap75", "ar_20"):
+        assert got[name] == expected[f"keypoint_{name}"]
+    exact = landmarks.average_precision({**rows, "found": true[..., :2]}, SIGMAS)
+    assert exact["ap"] == 1
+
+
 TARGETS = BATCH["keypoints"][:2, 0]
 
 
@@ -178,7 +212,8 @@ def test_a_mirror_image_says_the_same():
             pairs = np.asarray(said).reshape(2, K, 2)[:, order] * np.array([-1, 1])
             turned = jnp.asarray(pairs.reshape(2, -1), jnp.float32)
         both = [{localiser.output: said}, {localiser.output: turned}]
-        np.testing.assert_allclose(merge(both)[localiser.output], said, rtol=1e-6)
+        merged = jax.jit(merge)(both)[localiser.output]
+        np.testing.assert_allclose(merged, said, rtol=1e-6)
     # Cells of the release stand for their first pixel: a whole cell is between them.
     release = tasks.heatmaps(place=1 / 8)
     back = release.turned(SAID[:, :, ::-1])

@@ -168,7 +168,7 @@ def _rows(
 ) -> tuple[tuple[str, ...], list[list[Object]]]:
     """The paths from the root, and the objects; what is wrong is added."""
     first: dict[str, int] = {}
-    objects = []
+    objects: list[list[Object]] = []
     for line, row in table.rows:
         where = f"{table.path.name}, line {line}"
         path = os.path.normpath(table.folder / row[table.file].strip())
