@@ -44,14 +44,9 @@ class Localiser(NamedTuple):
     decode: Callable[[Array, Size], tuple[Array, Array]]
     """`(said, size) -> (points float32 [B,K,2], scores float32 [B,K])`, in pixels of
     what the network sees."""
-    turned: Callable[[Array], Array]
-    """`said` of mirror images, as it would be of the images, but for the order of the
-    keypoints."""
-    keypoint_axis: int
-    """Of `said`, after the keypoints have an axis of their own (`apart`)."""
-    apart: Callable[[Array], Array]
-    """`said` with an axis for the keypoints; `joined` is its inverse."""
-    joined: Callable[[Array], Array]
+    turned: Callable[[Array, Array], Array]
+    """`(said, counterparts int32 [K]) ->` what is said of mirror images, as it would be
+    of the images."""
 
 
 @LOCALISERS.recorded
@@ -199,9 +194,10 @@ def coordinates(
         points = (0.5 + spread * pairs(said)) * sides(size)
         return points, jnp.ones(points.shape[:2], jnp.float32)
 
-    def turned(said):
-        signs = [[-1, 1] * (said.shape[-1] // 2)]
-        return said * jnp.array(signs, said.dtype)
+    def turned(said, counterparts):
+        signs = jnp.array([[[-1, 1]]], said.dtype)
+        pairs = said.reshape(len(said), -1, 2)[:, counterparts]
+        return (pairs * signs).reshape(said.shape)
 
     return Localiser(
         output="logits",
@@ -209,9 +205,6 @@ def coordinates(
         losses=losses,
         decode=decode,
         turned=turned,
-        keypoint_axis=1,
-        apart=lambda said: said.reshape(len(said), -1, 2),
-        joined=lambda said: said.reshape(len(said), -1),
     )
 
 
@@ -243,10 +236,8 @@ def mean_with_mirror_image(
                 f"{straight.shape[-1]} {localiser.output} for them and not {columns}",
             )
         )
-        turned = localiser.apart(localiser.turned(mirrored))
-        order = jnp.array(tuple(counterparts))
-        turned = jnp.take(turned, order, axis=localiser.keypoint_axis)
-        return {localiser.output: (straight + localiser.joined(turned)) / 2}
+        turned = localiser.turned(mirrored, jnp.array(tuple(counterparts)))
+        return {localiser.output: (straight + turned) / 2}
 
     return merge
 
@@ -254,8 +245,8 @@ def mean_with_mirror_image(
 def _of_maps(losses, decode, shift: int = 0) -> Localiser:
     """shift: columns by which maps of mirror images are off when turned back."""
 
-    def turned(said):
-        back = said[:, :, ::-1]
+    def turned(said, counterparts):
+        back = said[:, :, ::-1, counterparts]
         if shift == 0:
             return back
         return jnp.concatenate([back[:, :, :shift], back[:, :, :-shift]], axis=2)
@@ -266,9 +257,6 @@ def _of_maps(losses, decode, shift: int = 0) -> Localiser:
         losses=losses,
         decode=decode,
         turned=turned,
-        keypoint_axis=3,
-        apart=lambda said: said,
-        joined=lambda said: said,
     )
 
 

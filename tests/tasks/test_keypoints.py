@@ -216,7 +216,7 @@ def test_a_mirror_image_says_the_same():
         np.testing.assert_allclose(merged, said, rtol=1e-6)
     # Cells of the release stand for their first pixel: a whole cell is between them.
     release = tasks.heatmaps(place=1 / 8)
-    back = release.turned(SAID[:, :, ::-1])
+    back = release.turned(SAID[:, :, ::-1], jnp.arange(K))
     np.testing.assert_array_equal(back[:, :, 1:], SAID[:, :, :-1])
 
 

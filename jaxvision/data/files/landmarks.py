@@ -14,6 +14,7 @@ from jaxvision.data.files.problems import refuse, some
 from jaxvision.data.names import Name
 from jaxvision.data.source import Splits
 from jaxvision.errors import UsageError
+from jaxvision.skeletons import skeleton
 
 _FILES = ("path", "file", "image")
 """What the column of the image files may be called."""
@@ -76,6 +77,7 @@ def load(name: Name) -> Splits:
         class_names=_CLASSES,
         remedy=remedy,
         known=frozenset(table.path.name for table in tables),
+        skeleton=skeleton(names),
     )
 
 
