@@ -4,9 +4,9 @@
     python -m experiments.scenes_yolox --dataset coco:PATH --size 128 128
 
 Where the digits are is asked, and not which they are: the ten classes are one.  They
-lie side by side; in `--dataset scenes:64x64x3` they are heaped, and up to half of one is
-hidden by others.  The network is YOLOX-nano, whose convolutions are not those of single
-channels: these learn more slowly, and CPUs compute them no faster.
+lie side by side; in `--dataset scenes:64x64x3` they are heaped, and up to half of one
+is hidden by others.  The network is YOLOX-nano, whose convolutions are not those of
+single channels: these learn more slowly, and CPUs compute them no faster.
 
 Measured: not yet.
 """
