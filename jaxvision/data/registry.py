@@ -111,7 +111,6 @@ KINDS: dict[str, Kind] = {
                 name.text, load(name.rest, data_dir=data_dir)
             ),
             "the objects of another set",
-            examples=("objects:scenes",),
         ),
         _own("sounds", sounds.load, origin=_SIGNALS, examples=("sounds:drums",)),
         _own("series", series.load, origin=_SIGNALS, examples=("series:GunPoint",)),
