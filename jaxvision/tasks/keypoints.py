@@ -8,9 +8,9 @@ import numpy as np
 
 from jaxvision.errors import check, unknown
 from jaxvision.metrics import landmarks as metrics
-from jaxvision.metrics.keypoints import check_sigmas
 from jaxvision.metrics.landmarks import Norm
 from jaxvision.recipes import TASKS
+from jaxvision.skeletons import check_sigmas
 from jaxvision.tasks import frames
 from jaxvision.tasks.localisers import Localiser
 from jaxvision.tasks.mask import mask_of
@@ -64,9 +64,9 @@ def keypoints(
         `metrics.landmarks.between(…)`; by default the longer side of its box.
       threshold: norms up to which a keypoint is found, for PCK.
       failure: norms beyond which an object is failed on, for the failure rate and AUC.
-      sigmas: of each keypoint, such as `metrics.keypoints.COCO_SIGMAS`, by which COCO's
-        average precision is measured as well; the objects of an image are those with
-        the same `origin`.
+      sigmas: of each keypoint, as `Source.skeleton` has them, by which COCO's average
+        precision is measured as well; the objects of an image are those with the same
+        `origin`.
       headline: which metric comes first; `ap` needs sigmas.
     """
     check(

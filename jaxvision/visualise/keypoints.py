@@ -86,7 +86,7 @@ def keypoints(
         found = _as_seen(one, one.prediction["points"])
         return [
             drawn(image, places, labelled),
-            drawn(image, found, labelled),
+            drawn(image, found, one.prediction["scores"] >= least),
         ]
 
     def pictures(galleries: Galleries, metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,5 +41,5 @@ def test_the_mirror_image_of_a_face_is_a_face():
 
 def test_sets_without_keypoints_are_refused():
     config = faces_landmarks.Config(dataset="synthetic:32x32x3:4")
-    with pytest.raises(UsageError, match="has no keypoints, only label"):
+    with pytest.raises(UsageError, match="has no keypoints, only image, label"):
         faces_landmarks.build(config)

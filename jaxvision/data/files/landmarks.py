@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxvision.data.files import fields, image_files, reading, split_names
-from jaxvision.data.files.objects import Listed, Object, annotate
+from jaxvision.data.files.objects import Listed, Object, annotate, box_around
 from jaxvision.data.files.problems import refuse, some
 from jaxvision.data.names import Name
 from jaxvision.data.source import Splits
@@ -29,10 +29,6 @@ expected tables of image files and points:
   PATH/test/2.jpg"""
 
 _CLASSES = ("object",)
-
-_MARGIN = 0.5
-"""Pixels by which a box is larger than its points on every side, so that one point
-has a box as well."""
 
 
 def load(name: Name) -> Splits:
@@ -193,12 +189,8 @@ def _rows(
                 problems.append(f"{where}, the point {point}: {error}")
                 both = []
             points.append((*both, 2.0) if both else (0.0, 0.0, 0.0))
-        labelled = [each for each in points if each[2]]
-        if not labelled:
-            objects.append([])
-            continue
-        x, y, _ = zip(*labelled, strict=True)
-        box = min(x) - _MARGIN, min(y) - _MARGIN, max(x) + _MARGIN, max(y) + _MARGIN
         flat = [number for point in points for number in point]
-        objects.append([Object(f"line {line}", 0, box, keypoints=flat)])
+        box = box_around(flat)
+        found = [] if box is None else [Object(f"line {line}", 0, box, keypoints=flat)]
+        objects.append(found)
     return tuple(first), objects
