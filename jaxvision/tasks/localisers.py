@@ -47,6 +47,8 @@ class Localiser(NamedTuple):
     turned: Callable[[Array, Array], Array]
     """`(said, counterparts int32 [K]) ->` what is said of mirror images, as it would be
     of the images."""
+    mean: Callable[[Array, Array], Array]
+    """What stands for two that are said of the same images."""
 
 
 @LOCALISERS.recorded
@@ -131,9 +133,18 @@ def soft_argmax(sharpness: float = 1.0) -> Localiser:
         (0 < sharpness <= 1e4, f"sharpness must be in (0, 10⁴], got {sharpness}"),
     )
 
+    def logs(said):
+        """Of the shares of the cells."""
+        scores = said.astype(jnp.float32) * sharpness
+        return jax.nn.log_softmax(scores, axis=(1, 2))
+
     def shares(said):
-        flat = said.astype(jnp.float32).reshape(len(said), -1, said.shape[-1])
-        return jax.nn.softmax(flat * sharpness, axis=1).reshape(said.shape)
+        return jnp.exp(logs(said))
+
+    def mean(one, other):
+        # Of distributions.  Half the sum of maps would be flat where their peaks are
+        # a cell apart, and the mean place then that of all cells.
+        return (jnp.logaddexp(logs(one), logs(other)) - jnp.log(2.0)) / sharpness
 
     def places(shares):
         """Along x and y, in cells, [B,K,2]."""
@@ -158,7 +169,7 @@ def soft_argmax(sharpness: float = 1.0) -> Localiser:
         found = shares(said)
         return places(found) * _stride(said, size), jnp.max(found, axis=(1, 2))
 
-    return _of_maps(losses, decode)
+    return _of_maps(losses, decode, mean)
 
 
 @LOCALISERS.recorded
@@ -205,6 +216,7 @@ def coordinates(
         losses=losses,
         decode=decode,
         turned=turned,
+        mean=_half_the_sum,
     )
 
 
@@ -237,12 +249,16 @@ def mean_with_mirror_image(
             )
         )
         turned = localiser.turned(mirrored, jnp.array(tuple(counterparts)))
-        return {localiser.output: (straight + turned) / 2}
+        return {localiser.output: localiser.mean(straight, turned)}
 
     return merge
 
 
-def _of_maps(losses, decode, shift: int = 0) -> Localiser:
+def _half_the_sum(one: Array, other: Array) -> Array:
+    return (one + other) / 2
+
+
+def _of_maps(losses, decode, mean=_half_the_sum, shift: int = 0) -> Localiser:
     """shift: columns by which maps of mirror images are off when turned back."""
 
     def turned(said, counterparts):
@@ -257,6 +273,7 @@ def _of_maps(losses, decode, shift: int = 0) -> Localiser:
         losses=losses,
         decode=decode,
         turned=turned,
+        mean=mean,
     )
 
 

@@ -213,11 +213,22 @@ def test_a_mirror_image_says_the_same():
             turned = jnp.asarray(pairs.reshape(2, -1), jnp.float32)
         both = [{localiser.output: said}, {localiser.output: turned}]
         merged = jax.jit(merge)(both)[localiser.output]
-        np.testing.assert_allclose(merged, said, rtol=1e-6)
+        points, same = (localiser.decode(each, SIZE)[0] for each in (said, merged))
+        np.testing.assert_allclose(same, points, rtol=1e-5)
     # Cells of the release stand for their first pixel: a whole cell is between them.
     release = tasks.heatmaps(place=1 / 8)
     back = release.turned(SAID[:, :, ::-1], jnp.arange(K))
     np.testing.assert_array_equal(back[:, :, 1:], SAID[:, :, :-1])
+
+
+def test_between_two_guesses_is_the_mean_place():
+    moved = TARGETS + jnp.float32([[[6, 4, 0]]])
+    soft = tasks.soft_argmax(2.0)
+    maps = [bumps(np.asarray(each)) / 2 for each in (TARGETS, moved)]
+    points, _ = soft.decode(soft.mean(*maps), SIZE)
+    labelled = np.asarray(TARGETS)[..., 2] > 0
+    middle = np.asarray(TARGETS + moved)[..., :2] / 2
+    np.testing.assert_allclose(np.asarray(points)[labelled], middle[labelled], atol=0.1)
 
 
 def test_a_task_is_data():
