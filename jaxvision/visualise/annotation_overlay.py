@@ -107,8 +107,8 @@ def captioned(
 
 def class_colour(number: int) -> tuple[int, int, int]:
     """RGB of a class: those of `style` first, then hues at the golden angle."""
-    if number < len(style.CYCLE) - 1:  # black is no colour to draw on images with
-        code = style.CYCLE[number]
+    if number < len(style.CLASSES):
+        code = style.CLASSES[number]
         return int(code[1:3], 16), int(code[3:5], 16), int(code[5:7], 16)
     hue = number * 0.618034 % 1
     red, green, blue = colorsys.hsv_to_rgb(hue, 0.55 + 0.4 * (number % 2), 0.9)
