@@ -140,6 +140,7 @@ def make(
         return JSONResponse(plain(answer))
 
     async def picture(request: Request) -> Response:
+        assert show is not None  # or there is no such path
         given, found = await predicted(request)
         drawn = await asyncio.to_thread(_drawn, show, given.image, found)
         return Response(drawn, media_type="image/png")

@@ -115,6 +115,7 @@ def scores_of_objects(detector: Detector) -> Explained:
     """
 
     def of(outputs: Outputs, part: Part) -> Array:
+        assert detector.scores is not None
         # Of this anchor alone: the others' derivatives need not be finite.
         own = {
             name: jnp.take(outputs[name], part.place, axis=1)[:, None]
@@ -123,6 +124,11 @@ def scores_of_objects(detector: Detector) -> Explained:
         return jnp.take(jax.vmap(detector.scores)(own)[:, 0], part.number, axis=-1)
 
     def choose(outputs: Outputs, size: Size, number=None, pixel=None) -> Part:
+        if detector.scores is None or detector.boxes is None:
+            raise UsageError(
+                "objects of this detector are not found by an anchor each, whose score "
+                "could be explained: take a detector of one stage"
+            )
         with_axis = {name: jnp.asarray(each)[None] for name, each in outputs.items()}
         levels = detector.levels(with_axis, size)
         scores = np.array(detector.scores(outputs))

@@ -124,6 +124,8 @@ def test_what_there_is_not_is_named():
     classes = tasks.scores_of_classes(jax.nn.softmax)
     regions = tasks.scores_of_regions()
     objects = tasks.scores_of_objects(tasks.yolox())
+    regions_first = tasks.yolox()._replace(scores=None)
+    staged = tasks.scores_of_objects(regions_first)
     vector, empty = {"logits": SCORES[0, 0]}, raw(tasks.yolox(), 2)
     for call, message in (
         (lambda: classes.choose({"maps": SCORES}, (2, 4)), "activation 'logits'"),
@@ -138,6 +140,7 @@ def test_what_there_is_not_is_named():
         ),
         (lambda: objects.choose(vector, (64, 64)), "unknown output of the model 'p3'"),
         (lambda: objects.choose(empty, (64, 64), number=2), "not among the 2"),
+        (lambda: staged.choose(empty, (64, 64)), "take a detector of one stage"),
         (lambda: objects.choose(empty, (64, 64), pixel=(64, 0)), "not in the image"),
     ):
         with pytest.raises(UsageError, match=message):

@@ -110,8 +110,8 @@ def fcos(
         match,
         losses,
         decode,
-        scores,
-        boxes,
+        scores=scores,
+        boxes=boxes,
         judged=("class_logits", "centredness"),
     )
 

@@ -122,4 +122,6 @@ def retinanet(
             outputs=most,
         )
 
-    return Detector(LEVELS, anchors, match, losses, decode, scores, boxes, close=high)
+    return Detector(
+        LEVELS, anchors, match, losses, decode, close=high, scores=scores, boxes=boxes
+    )

@@ -127,8 +127,8 @@ def ssd(
         match,
         losses,
         decode,
-        scores,
-        boxes,
+        scores=scores,
+        boxes=boxes,
         background=1,
         close=threshold,
     )

@@ -133,7 +133,7 @@ def yolox(
         match,
         losses,
         decode,
-        scores,
-        boxes,
+        scores=scores,
+        boxes=boxes,
         judged=("class_logits", "objectness"),
     )
