@@ -8,6 +8,7 @@ import numpy as np
 from jaxvision.data.made.scenes.composition import (
     CLASS_NAMES,
     DEFAULT,
+    SKELETON,
     Arrays,
     Layout,
     check_layout,
@@ -81,6 +82,7 @@ def load(name: Name) -> Splits:
             targets=functools.partial(read, without=("image", *MAPS)),
             encoded=functools.partial(_encoded, layout=layout, split=split),
             maps=functools.partial(_maps, layout=layout, split=split),
+            skeleton=SKELETON,
             annotations=tuple(scene(0, layout, split=split)),
             choice="drawn apart, of the test digits" if split == "test" else "",
         )
