@@ -9,9 +9,13 @@ import jaxvision
 from experiments import transfer
 from experiments.transfer import Config, build
 from jaxvision import data, models, optim, pretrained
+from jaxvision.errors import UsageError
+from jaxvision.export import safetensors
 from jaxvision.ops.augment import normalise
 from jaxvision.paths import named_leaves
+from jaxvision.recipes import recipe_of
 from jaxvision.runs import cached, load_variables, run
+from tests import predictors
 
 pytestmark = pytest.mark.slow
 
@@ -196,13 +200,35 @@ def test_bad_input_is_refused_before_any_work(
     assert not (tmp_path / "run").exists()
 
 
+def test_images_are_prepared_as_the_weights_expect(weights, tmp_path):
+    bicubic = data.central_crop(24, method="bicubic")
+    theirs = predictors.make("resnet", crop=bicubic)
+    safetensors.write(tmp_path / "theirs", theirs, {"experiment": "tiny"})
+
+    def prepared(weights, **options):
+        return transfer.preparation(
+            Config(model=NETWORK, weights=weights and str(weights), **options)
+        ).save()
+
+    expected = theirs.preparation.save()
+    assert prepared(tmp_path / "theirs") == expected
+    at_32 = {**expected, "crop": recipe_of(data.central_crop(32, method="bicubic"))}
+    assert prepared(tmp_path / "theirs", crop=32) == at_32
+    # Of a file of no known name nothing is guessed, but for what the command says.
+    with pytest.raises(UsageError, match="a guess would cost accuracy"):
+        prepared(weights)
+    usual = recipe_of(normalise(*models.normalisation(NETWORK)))
+    assert prepared(weights, crop=32)["transform"] == usual != expected["transform"]
+    assert prepared(None)["transform"] == usual
+
+
 def test_rates_differ_by_depth():
     def rates(**options):
         """Of the first layer, of the last before the head, and of the head."""
         config = Config(**SMALL, weights="gone.pth", **options)
         model = models.create(NETWORK, num_classes=10)
         rule = optim.sgd(optim.constant(1.0))
-        transform = transfer.tuned(config, model, rule, 4)[1].transform
+        transform = transfer.tuned(config, model, rule, 4, (32, 32, 3))[1].transform
         params = jax.tree.map(jnp.ones_like, drawn(NETWORK, 10)["params"])
         with jax.numpy_dtype_promotion("standard"):
             updates, _ = transform.update(params, transform.init(params), params)
