@@ -235,6 +235,7 @@ def test_a_workdir_that_cannot_be_written_is_refused(capsys, tmp_path):
     assert "cannot be written" in err and "--workdir" in err
 
 
+@pytest.mark.slow
 def test_finished_changed_and_busy_workdirs(capsys, tmp_path):
     workdir = tmp_path / "run"
     arguments = [
@@ -268,6 +269,7 @@ def test_finished_changed_and_busy_workdirs(capsys, tmp_path):
     assert code == 2 and "another process" in err
 
 
+@pytest.mark.slow
 def test_a_mistake_does_not_claim_the_workdir(capsys, tmp_path):
     workdir = ["--workdir", tmp_path / "run"]
     arguments = ["mnist_perceptron", "--smoke", "--devices", 1, *workdir]

@@ -3,6 +3,11 @@
 from jaxvision.tasks.classification import classification
 from jaxvision.tasks.detection import Rule, detection
 from jaxvision.tasks.detectors import Detector, fcos, retinanet, ssd, ssdlite, yolox
+from jaxvision.tasks.explained import (
+    scores_of_classes,
+    scores_of_objects,
+    scores_of_regions,
+)
 from jaxvision.tasks.map_views import with_scales, with_windows
 from jaxvision.tasks.multilabel import multilabel
 from jaxvision.tasks.regression import regression
@@ -27,6 +32,9 @@ __all__ = [
     "multilabel",
     "regression",
     "retinanet",
+    "scores_of_classes",
+    "scores_of_objects",
+    "scores_of_regions",
     "segmentation",
     "ssd",
     "ssdlite",

@@ -330,6 +330,7 @@ def test_dropout_draws_from_the_key_and_only_in_training():
     assert jnp.array_equal(logits(False), logits(False))
 
 
+@pytest.mark.slow
 def test_batch_norm_learns_its_statistics_only_in_training():
     model = models.create("resnet20", width=2)
     images = jax.random.normal(jax.random.key(0), (4, 8, 8, 3)) + 3
