@@ -13,7 +13,7 @@ import pytest
 from jaxvision import models, optim
 from jaxvision.engine.state import count
 from jaxvision.errors import UsageError
-from jaxvision.models import detectors, measures, registry, shapes
+from jaxvision.models import detectors, measures, pose, registry, shapes
 
 PARAMETERS = {
     # 784·10 + 10
@@ -45,7 +45,7 @@ DENSE = {
 ON_ENCODERS = [
     name
     for name in models.names()
-    if models.encoder_of(name) and name not in detectors.VARIANTS
+    if models.encoder_of(name) and name not in {**detectors.VARIANTS, **pose.VARIANTS}
 ]
 """Models with a class for every pixel on an encoder of the zoo."""
 
