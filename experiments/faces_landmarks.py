@@ -18,13 +18,12 @@ Measured: not yet.
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from jaxvision.skeletons import skeleton
-
 from experiments import pose_recipe
 from jaxvision import tasks
 from jaxvision.metrics.landmarks import between
 from jaxvision.ops.augment import colour_jitter
 from jaxvision.runs import run
+from jaxvision.skeletons import skeleton
 from jaxvision.types import Experiment
 
 

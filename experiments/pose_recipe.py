@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from jaxvision.skeletons import Skeleton
-
 from jaxvision import data, models, optim, runs, skeletons, tasks, visualise
 from jaxvision.errors import UsageError, check
 from jaxvision.metrics.landmarks import Norm, box
@@ -24,6 +22,7 @@ from jaxvision.ops.augment import (
     normalise,
     random_affine,
 )
+from jaxvision.skeletons import Skeleton
 from jaxvision.types import Experiment, Reference
 
 

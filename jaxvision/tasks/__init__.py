@@ -3,6 +3,11 @@
 from jaxvision.tasks.classification import classification
 from jaxvision.tasks.detection import Rule, detection
 from jaxvision.tasks.detectors import Detector, fcos, retinanet, ssd, ssdlite, yolox
+from jaxvision.tasks.explained import (
+    scores_of_classes,
+    scores_of_objects,
+    scores_of_regions,
+)
 from jaxvision.tasks.keypoints import keypoints
 from jaxvision.tasks.localisers import (
     Localiser,
@@ -40,6 +45,9 @@ __all__ = [
     "multilabel",
     "regression",
     "retinanet",
+    "scores_of_classes",
+    "scores_of_objects",
+    "scores_of_regions",
     "segmentation",
     "soft_argmax",
     "ssd",
