@@ -1,10 +1,12 @@
 """Tasks: what is to be learned, as values made of functions."""
 
+from jaxvision.tasks.adversarial import adversarial
 from jaxvision.tasks.classification import classification
 from jaxvision.tasks.detection import Rule, detection
 from jaxvision.tasks.detectors import Detector, fcos, retinanet, ssd, ssdlite, yolox
 from jaxvision.tasks.map_views import with_scales, with_windows
 from jaxvision.tasks.multilabel import multilabel
+from jaxvision.tasks.reconstruction import reconstruction
 from jaxvision.tasks.regression import regression
 from jaxvision.tasks.segmentation import segmentation
 from jaxvision.tasks.views import (
@@ -18,6 +20,7 @@ from jaxvision.tasks.views import (
 __all__ = [
     "Detector",
     "Rule",
+    "adversarial",
     "classification",
     "detection",
     "fcos",
@@ -25,6 +28,7 @@ __all__ = [
     "mean_of_classes",
     "mirrored",
     "multilabel",
+    "reconstruction",
     "regression",
     "retinanet",
     "segmentation",
