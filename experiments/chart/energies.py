@@ -27,7 +27,7 @@ from .parts import (
 
 FLIPPED = 0.25
 """Share of the pixels of a pattern that are disturbed before it is recalled."""
-COARSE = 4
+COARSE = 2
 """Pixels to a side of a unit of the Boltzmann machine."""
 
 
@@ -181,26 +181,26 @@ def boltzmann(digits: Digits) -> Learned:
     seen = pixels.shape[1]
     visible = jnp.asarray(np.concatenate([pixels, np.eye(classes)[digits.labels]], 1))
     train = jax.jit(
-        functools.partial(learn_machine, hidden=hidden, steps=digits.steps(3000))
+        functools.partial(learn_machine, hidden=hidden, steps=digits.steps(2000))
     )
     machine = train(jax.random.key(digits.seed), visible.astype(jnp.float32))
 
     @jax.jit
     def sampled(machine, states, units, key):
-        """The mean of the states over the last sweeps, and the last of them."""
+        """How often each unit is on, in the last of 60 sweeps."""
 
         def sweep(states, key):
             states = gibbs(machine, states, units, key)
             return states, states
 
-        states, path = jax.lax.scan(sweep, states, jax.random.split(key, 60))
-        return path[20:].mean(0), states
+        _, path = jax.lax.scan(sweep, states, jax.random.split(key, 60))
+        return path[20:].mean(0)
 
     units = seen + classes + hidden
     test = coarse(digits.test_images)
     states = jnp.zeros((len(test), units)).at[:, :seen].set(test)
     unknown = jnp.arange(seen, units)
-    means, _ = sampled(machine, states, unknown, jax.random.key(1))
+    means = sampled(machine, states, unknown, jax.random.key(1))
     answers = means[:, seen : seen + classes].argmax(1)
 
     # Dreams of each class: all but the class is free.
@@ -208,7 +208,7 @@ def boltzmann(digits: Digits) -> Learned:
     states = jnp.zeros((len(labels), units))
     states = states.at[jnp.arange(len(labels)), seen + labels].set(1)
     free = jnp.concatenate([jnp.arange(seen), jnp.arange(seen + classes, units)])
-    dreams, _ = sampled(machine, states, free, jax.random.key(2))
+    dreams = sampled(machine, states, free, jax.random.key(2))
     side = digits.shape[0] // COARSE
     shown = dreams[:, :seen].reshape(classes, 3, side, side).swapaxes(0, 1)
     return Learned(

@@ -125,7 +125,7 @@ def reconstruction(
 
     def update(forward, batch: Batch, *, keys):
         seen = call(forward, batch, keys)
-        return sums_of(seen, mask_of(batch)), seen.rows
+        return sums_of(seen, mask_of(batch)), dict(seen.rows)
 
     def compute(sums, rows: Mapping[str, np.ndarray]):
         del rows
