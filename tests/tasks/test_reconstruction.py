@@ -157,6 +157,7 @@ def test_bad_options_are_refused(make, message):
         make()
 
 
+@pytest.mark.slow
 def test_a_variational_autoencoder_is_trained_by_the_loop():
     from jaxvision.runs import trained
 
