@@ -51,6 +51,8 @@ class Diagram(NamedTuple):
     """x and y of each, in units of the drawing."""
     lines: Sequence[tuple[int, int]]
     """Pairs of cells."""
+    arcs: Sequence[tuple[int, int]] = ()
+    """Pairs that are connected around what is between them."""
 
 
 def layered(
@@ -85,10 +87,12 @@ def layered(
     lines = [
         (i, j) for these, those in pairs for i in these for j in those if near(i, j)
     ]
-    if skips:
-        for these, those in zip(rows[1:], rows[3:], strict=False):
-            lines += zip(these, those, strict=False)
-    return Diagram(kinds, places, lines)
+    arcs = [
+        pair
+        for these, those in zip(rows[1:], rows[3:], strict=False)
+        for pair in zip(these, those, strict=False)
+    ]
+    return Diagram(kinds, places, lines, arcs if skips else ())
 
 
 def ring(*kinds: str) -> Diagram:
@@ -146,6 +150,7 @@ def neurons(diagram: Diagram, title: str) -> Element:
         )
         for i, j in diagram.lines
     ]
+    lines += [_arc(*places[i], *places[j]) for i, j in diagram.arcs]
     cells = [
         each
         for kind, (x, y) in zip(diagram.kinds, places, strict=True)
@@ -162,6 +167,11 @@ def legend(kinds: Sequence[str] = tuple(KINDS)) -> list[tuple[Element, str]]:
         (_picture(kind, side, side, _cell(kind, side / 2, side / 2, loop=False)), kind)
         for kind in kinds
     ]
+
+
+def _arc(x1: float, y1: float, x2: float, y2: float) -> Element:
+    way = f"M{x1:.1f} {y1:.1f}Q{(x1 + x2) / 2:.1f} {(y1 + y2) / 2 - 24:.1f}"
+    return element("path", d=f"{way} {x2:.1f} {y2:.1f}", **{"class": "loop"})
 
 
 def _cell(kind: str, x: float, y: float, *, loop: bool = True) -> list[Element]:

@@ -20,7 +20,9 @@ def test_kernels_reach_neighbours_and_residues_skip_a_layer():
     near = diagrams.layered(3 * ["input"], 3 * ["kernel"], reach=1.0)
     assert (0, 5) not in near.lines and (0, 4) in near.lines
     skipping = diagrams.layered(*(["hidden"] for _ in range(4)), skips=True)
-    assert {*skipping.lines} == {(0, 1), (1, 2), (2, 3), (1, 3)}
+    assert {*skipping.lines} == {(0, 1), (1, 2), (2, 3)}
+    assert [*skipping.arcs] == [(1, 3)]
+    assert svg(diagrams.neurons(skipping, "")).count("<path") == 1
 
 
 def test_all_of_a_ring_are_connected():
