@@ -11,6 +11,9 @@ solves is a short pure function.
 
 `chart.html` shows for each what it looks like, its number, and a picture of what it has
 learned, which is also a PNG by itself.
+
+Measured: the perceptron, the first of the chart, knows 91.5 % of the test digits of
+mnist_5k.
 """
 
 import time
