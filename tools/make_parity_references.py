@@ -3,7 +3,8 @@
     python tools/make_parity_references.py [NAME …]
 
 Runs where PyTorch, torchvision 0.29, timm, segmentation_models_pytorch 0.6,
-transformers 5.24 and YOLOX 0.3 are installed, and needs nothing of jaxvision.
+transformers 5.24 and YOLOX 0.3 are installed, and needs nothing of jaxvision.  For DETR
+the authors' repository, at 29901c5, is on PYTHONPATH, and SciPy installed.
 `parity_definitions.py` has the networks that none of them has.
 Updates tests/pretrained/references.json, or the file that is named by
 PARITY_REFERENCES in the environment: for each name the size of the images, the number
@@ -140,7 +141,7 @@ DETECTION = {
 }  # fmt: skip
 """Names of torchvision's detectors, and the size of the images."""
 
-SIZES |= DETECTION
+SIZES |= DETECTION | {"detr_resnet50": (75, 100)}
 
 HEADS = {
     "class_logits": "cls_logits",
@@ -421,6 +422,36 @@ def yolox(name):
     return model
 
 
+def detr(name, queries=100):
+    """The authors', with normalisation that could be trained, as ours."""
+    from models import backbone, detr, position_encoding, transformer
+
+    backbone.FrozenBatchNorm2d = torch.nn.BatchNorm2d
+    backbone.is_main_process = lambda: False  # it would load weights
+    encoder = backbone.Backbone(name.removeprefix("detr_"), True, False, False)
+    joined = backbone.Joiner(
+        encoder, position_encoding.PositionEmbeddingSine(128, normalize=True)
+    )
+    joined.num_channels = encoder.num_channels
+    decoder = transformer.Transformer(256, 8, return_intermediate_dec=True)
+    model, said = detr.DETR(joined, decoder, 91, queries), {}
+    for ours, layer in (("class_logits", "class_embed"), ("box_codes", "bbox_embed")):
+        getattr(model, layer).register_forward_hook(
+            lambda layer, given, output, ours=ours: said.update(
+                {ours: output.transpose(0, 1).flatten(1, 2)}
+            )
+        )
+    forward = model.forward
+
+    def scores(images):
+        forward(images)
+        model.said = said
+        return said["class_logits"]
+
+    model.forward = scores
+    return model
+
+
 def smp(name):
     """Of segmentation_models_pytorch, without what the network never calls."""
     import segmentation_models_pytorch
@@ -443,6 +474,8 @@ def build(name):
         return detection(name)
     if name in YOLOX_NAMES:
         return yolox(name)
+    if name.startswith("detr_"):
+        return detr(name)
     if name.partition("/")[0] in SMP:
         return smp(name)
     if name in ("alexnet_2012", "alexnet_fcn"):
@@ -654,7 +687,7 @@ def rounded(number):
 def main(names):
     all_names = torchvision.models.list_models(module=torchvision.models)
     twice = [f"timm/{name}" for name in ALSO_TIMM]
-    dense = [*SEGMENTATION, *DETECTION, *YOLOX_NAMES, *SMP, *ENCODERS]
+    dense = [*SEGMENTATION, *DETECTION, *YOLOX_NAMES, *SMP, *ENCODERS, "detr_resnet50"]
     others = [
         "alexnet_2012",
         "alexnet_fcn",

@@ -2,7 +2,15 @@
 
 from jaxvision.tasks.classification import classification
 from jaxvision.tasks.detection import Rule, detection
-from jaxvision.tasks.detectors import Detector, fcos, retinanet, ssd, ssdlite, yolox
+from jaxvision.tasks.detectors import (
+    Detector,
+    detr,
+    fcos,
+    retinanet,
+    ssd,
+    ssdlite,
+    yolox,
+)
 from jaxvision.tasks.map_views import with_scales, with_windows
 from jaxvision.tasks.multilabel import multilabel
 from jaxvision.tasks.regression import regression
@@ -20,6 +28,7 @@ __all__ = [
     "Rule",
     "classification",
     "detection",
+    "detr",
     "fcos",
     "five_crops",
     "mean_of_classes",

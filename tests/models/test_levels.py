@@ -34,6 +34,7 @@ STRIDES = {
     # By images whose sides are multiples of 128 the coarsest map has 128.
     **dict.fromkeys(("retinanet", "fcos", "ssd300"), (8, 16, 32, 64)),
     "ssdlite320": (16, 32, 64), "yolox": (8, 16, 32),
+    "detr": (32,),
     **dict.fromkeys(("convnext", "swin"), (4, 8, 16, 32)),
     "vit_b_16": (16,), "vit_l_16": (16,), "vit_tiny_patch16": (16,),
     "vit_small_patch16": (16,), "vit_s16_plain": (16,),
