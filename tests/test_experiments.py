@@ -63,8 +63,8 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 QUICK = ("mnist_lenet5", "edge_detector")
 """The others are in `make test-all`."""
 ALIKE = (
-    "bccd_yolox", "cifar100_resnet18", "cityscapes_deeplabv3", "coco_yolox_s",
-    "coco_retinanet_resnet50", "voc2012_deeplabv3",
+    "bccd_yolox", "cifar100_resnet18", "cityscapes_deeplabv3", "coco_detr_resnet50",
+    "coco_yolox_s", "coco_retinanet_resnet50", "voc2012_deeplabv3",
 )  # fmt: skip
 """Of these CI runs another one that shares their recipe."""
 

@@ -81,8 +81,9 @@ class Attention(nn.Module):
 class Layer(nn.Module):
     """A layer of the transformer, normalised after each of its parts.
 
-    `x` [B,N,D] attends to itself and then, if there is one, to a `memory` [B,M,D].
-    Positions, which broadcast to these, are added to queries and keys alone.
+    `x` [B,N,D] attends to itself and then, if there is one, to a memory [B,M,D], which
+    `seen` has with its positions.  Positions, which broadcast to what has them, are
+    added to queries and keys alone.
     """
 
     heads: int
@@ -96,21 +97,20 @@ class Layer(nn.Module):
         self,
         x: Array,
         positions: Array,
-        memory: Array | None = None,
-        memory_positions: Array | None = None,
+        seen: tuple[Array, Array] | None = None,
     ) -> Array:
         attention = partial(Attention, self.heads, self.dtype)
         dense = partial(nn.Dense, dtype=self.dtype, kernel_init=xavier)
         placed = x + positions
         y = attention(name="self_attn")(placed, placed, x)
         x = self._after("norm1", x, y)
-        if memory is not None:
-            keys = memory + memory_positions
-            y = attention(name="multihead_attn")(x + positions, keys, memory)
+        if seen is not None:
+            memory, places = seen
+            y = attention(name="multihead_attn")(x + positions, memory + places, memory)
             x = self._after("norm2", x, y)
         y = self.dropout(relu(dense(self.hidden, name="linear1")(x)))
         y = dense(x.shape[-1], name="linear2")(y)
-        return self._after("norm2" if memory is None else "norm3", x, y)
+        return self._after("norm3" if seen else "norm2", x, y)
 
     def _after(self, norm: str, x: Array, y: Array) -> Array:
         return layer_norm(dtype=self.dtype, name=norm)(x + self.dropout(y))
@@ -178,7 +178,7 @@ class DETR(OnEncoder):
         y, found = jnp.zeros((batch, *queries.shape[1:]), self.dtype), []
         for i in range(self.decoder_layers):
             name = f"transformer.decoder.layers.{i}"
-            y = layer(name=name)(y, queries, x, places)
+            y = layer(name=name)(y, queries, (x, places))
             found.append(norm(y))
         seen = jnp.concatenate(found, axis=1)
         dense = partial(nn.Dense, dtype=self.dtype)

@@ -79,7 +79,7 @@ def mosaic(
     )
 
     def transform(key, batch):
-        batch = joining.withjoining.objects(batch, NAMES, "mosaic")
+        batch = joining.with_objects(batch, NAMES, "mosaic")
         around, window, beside, happens = jax.random.split(key, 4)
         count, height, width, _ = batch["image"].shape
         matrices = _window(

@@ -59,7 +59,7 @@ def detr(
 
     def anchors(image, maps):
         del maps
-        whole = np.float32([[0, 0, image[1], image[0]]])
+        whole = np.array([[0, 0, image[1], image[0]]], np.float32)
         return [np.repeat(whole, queries, axis=0)] * layers
 
     def match(outputs, levels, objects):
