@@ -41,8 +41,8 @@ def batch():
 def made(batch):
     """By one device, and by eight."""
     paste = jax.jit(augment.copy_paste(share=0.8, zoom=(1.0, 1.6), min_visible=LEAST))
-    devices = jax.make_mesh((8,), ("data",))
-    split = jax.device_put(batch, NamedSharding(devices, PartitionSpec("data")))
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    split = jax.device_put(batch, NamedSharding(mesh, PartitionSpec("data")))
     one, eight = (jax.tree.map(np.asarray, paste(KEY, each)) for each in (batch, split))
     jax.tree.map(np.testing.assert_array_equal, one, eight)
     return one

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 
 from jaxvision.errors import UsageError, check
 from jaxvision.ops.augment import joining
-from jaxvision.ops.augment.geometry import drop, mask_boxes, visible_rule
+from jaxvision.ops.augment.geometry import drop, visible_rule
 from jaxvision.ops.augment.recipes import Transform, with_recipe
 from jaxvision.ops.augment.rules import in_order, within
+from jaxvision.ops.masks import boxes_around
 
 NAMES = ("image", "boxes", "classes", "crowd", "instances")
 
@@ -75,7 +76,7 @@ def copy_paste(
             jnp.sum(masks["instances"] > 0, axis=(2, 3), dtype=jnp.float32)
             for masks in (batch, below)
         )
-        tight = mask_boxes(below["instances"]).astype(batch["boxes"].dtype)
+        tight = boxes_around(below["instances"]).astype(batch["boxes"].dtype)
         covered = after < before
         below["boxes"] = jnp.where(covered[..., None], tight, batch["boxes"])
         enough = (after > 0) & (after >= least * before)
