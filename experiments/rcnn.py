@@ -105,8 +105,9 @@ def rcnn(num_classes: int, config: Config) -> Task:
         """int32 [P]: the object of each proposal of an image."""
         overlaps = box_ops.pairwise(box_ops.iou)(boxes, proposals)
         overlaps = jnp.where((classes >= 0)[:, None], overlaps, 0)
-        best, place = matching.best(overlaps, 0)
-        matches = jnp.where(best >= HIT, place, matching.BACKGROUND)
+        place = jnp.argmax(overlaps, axis=0).astype(jnp.int32)
+        hit = jnp.max(overlaps, axis=0) >= HIT
+        matches = jnp.where(hit, place, matching.BACKGROUND)
         there = jnp.any(proposals != 0, axis=-1)
         return jnp.where(there, matches, matching.IGNORED)
 
