@@ -16,6 +16,7 @@ from jaxvision.recipes import TASKS
 from jaxvision.tasks import frames
 from jaxvision.tasks.detectors import Detector, Objects, fit_of_anchors
 from jaxvision.tasks.detectors.detector import joined
+from jaxvision.tasks.explained import scores_of_objects
 from jaxvision.tasks.mask import mask_of
 from jaxvision.types import Array, Batch, Measure, Outputs, Task
 
@@ -196,4 +197,5 @@ def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> T
         difficulty=difficulty,
         reads=("boxes", "classes"),
         advice=advice,
+        explained=scores_of_objects(detector),
     )

@@ -13,7 +13,7 @@ import pytest
 from jaxvision import models, optim
 from jaxvision.engine.state import count
 from jaxvision.errors import UsageError
-from jaxvision.models import detectors, measures, registry, shapes
+from jaxvision.models import detectors, measures, pose, registry, shapes
 
 PARAMETERS = {
     # 784·10 + 10
@@ -45,7 +45,7 @@ DENSE = {
 ON_ENCODERS = [
     name
     for name in models.names()
-    if models.encoder_of(name) and name not in detectors.VARIANTS
+    if models.encoder_of(name) and name not in {**detectors.VARIANTS, **pose.VARIANTS}
 ]
 """Models with a class for every pixel on an encoder of the zoo."""
 
@@ -60,6 +60,8 @@ SMALLEST = (
 
 QUICK = (*PARAMETERS, "resnet18", "vit_tiny_patch16_224", "mobilenetv1_100")
 """The others are in `make test-all`."""
+
+EXHAUSTIVE = (pytest.mark.slow, pytest.mark.exhaustive)
 
 
 def trained(name, batch=2, **options):
@@ -115,7 +117,7 @@ def test_weight_decay_shrinks_kernels_alone(name):
         "unet_small",
         "pspnet",
         *(
-            pytest.param(name, marks=pytest.mark.slow)
+            pytest.param(name, marks=EXHAUSTIVE)
             for name in ON_ENCODERS
             if name != "pspnet"
         ),
@@ -154,7 +156,7 @@ def test_every_parameter_count_is_the_published_one():
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        pytest.param(name, marks=() if name in QUICK else EXHAUSTIVE)
         for name in (*PARAMETERS, *SMALLEST)
     ],
 )
@@ -330,6 +332,7 @@ def test_dropout_draws_from_the_key_and_only_in_training():
     assert jnp.array_equal(logits(False), logits(False))
 
 
+@pytest.mark.slow
 def test_batch_norm_learns_its_statistics_only_in_training():
     model = models.create("resnet20", width=2)
     images = jax.random.normal(jax.random.key(0), (4, 8, 8, 3)) + 3
