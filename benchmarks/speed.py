@@ -24,7 +24,7 @@ That tolerates a busy machine and still notices when an optimisation is lost.
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,7 +86,8 @@ def main(config: Config) -> int:
         numbers["version_torch"] = torch("version")
         for row in config.rows:
             sides = evaluation if row in EVALUATIONS else training
-            numbers |= measure(row, sides(row, torch), torch, config)
+            turns = Turns(config.rounds, config.seconds)
+            numbers |= measure(row, sides(row, torch), torch, turns)
     records.write(numbers, config.output)
     print_table(config.rows, numbers)
     return records.regressions(numbers, RECORD) if config.compare else 0
@@ -163,16 +164,23 @@ def evaluation(row: str, torch: Callable[..., Any]) -> Sides:
     return Sides(shape[0], seconds, 1, compile_seconds, *theirs)
 
 
+class Turns(NamedTuple):
+    """How often, and for about how many seconds, each side takes its turn."""
+
+    rounds: int
+    seconds: float
+
+
 def measure(
-    row: str, sides: Sides, torch: Callable[..., Any], config: Config
+    row: str, sides: Sides, torch: Callable[..., Any], turns: Turns
 ) -> dict[str, Any]:
     """Images per second of both sides, and the median of the ratios of each round."""
     ours, theirs = sides.ours, sides.theirs
-    dispatches = max(1, round(config.seconds / (sides.in_dispatch * ours(1))))
-    steps = max(1, round(config.seconds / theirs))
+    dispatches = max(1, round(turns.seconds / (sides.in_dispatch * ours(1))))
+    steps = max(1, round(turns.seconds / theirs))
 
     rates, ratios = [], []
-    for _ in range(config.rounds):
+    for _ in range(turns.rounds):
         before = ours(dispatches)
         theirs = torch("steps", steps)
         around = (before + ours(dispatches)) / 2
@@ -251,8 +259,9 @@ def timed(
     return seconds, compile_seconds
 
 
-def print_table(rows: tuple[str, ...], numbers: dict[str, Any]) -> None:
-    print(f"{'':16}{'ours':>10}{'PyTorch':>10}{'ratio':>8}{'compile':>9}")
+def print_table(rows: Sequence[str], numbers: dict[str, Any]) -> None:
+    wide = max(16, *map(len, rows)) if rows else 16
+    print(f"{'':{wide}}{'ours':>10}{'PyTorch':>10}{'ratio':>8}{'compile':>9}")
     for row in rows:
         ours, theirs, ratio, compiling = (
             numbers[f"{row}_{name}"]
@@ -263,7 +272,7 @@ def print_table(rows: tuple[str, ...], numbers: dict[str, Any]) -> None:
                 "compile_seconds",
             )
         )
-        print(f"{row:16}{ours:10,.0f}{theirs:10,.0f}{ratio:8.2f}{compiling:7.1f} s")
+        print(f"{row:{wide}}{ours:10,.0f}{theirs:10,.0f}{ratio:8.2f}{compiling:7.1f} s")
 
 
 if __name__ == "__main__":

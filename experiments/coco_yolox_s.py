@@ -12,7 +12,7 @@ of 480 to 800 pixels; the moving average is tested at 640.  Published are 40.5 %
 precision on val2017.
 
 Departures: images are of five sizes, and not eleven; each tile of a window is an image
-with its black borders; objects of which less than a tenth is visible are left out;
+with its borders; objects of which less than a tenth is visible are left out;
 colours change by factors; the average starts as the mean of the first steps; a tenth of
 the training images chooses the checkpoint.
 
@@ -29,6 +29,7 @@ from jaxvision.types import Experiment, Reference
 @dataclass(frozen=True)
 class Config(yolox_recipe.Config):
     dataset: str = "coco:coco2017"
+    grey: bool = True
     sizes: tuple[int, ...] = (480, 576, 640, 704, 800)
     zoom: tuple[float, float] = (0.1, 2.0)
     mixup: bool = True

@@ -1,8 +1,9 @@
 """Finding objects in photographs: a class and a box for each.
 
-This is the recipe that `bccd_retinanet`, `bccd_ssdlite`, `coco_retinanet_resnet50` and
-`voc0712_ssd300` share, and no experiment of its own.  Images of any size are brought to
-one, whole; what is found is measured in the pixels of the originals.
+This is the recipe that `bccd_retinanet`, `bccd_ssdlite`, `coco_detr_resnet50`,
+`coco_retinanet_resnet50` and `voc0712_ssd300` share, and no experiment of its own.
+Images of any size are brought to one, whole; what is found is measured in the pixels of
+the originals.
 """
 
 import functools

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from jaxvision import data, models, optim, tasks, visualise
 from jaxvision.errors import check
 from jaxvision.ops import augment
+from jaxvision.ops.augment.mosaic import GREY
 from jaxvision.types import Experiment, Optimizer, Reference
 
 
@@ -30,6 +31,9 @@ class Config:
     size: tuple[int, int] | None = (640, 640)
     """Height and width in pixels of the frame into which images are fitted; None: all
     have one size, and stay as they are."""
+    grey: bool = False
+    """Images lie in the upper left corner of the frame, on grey, as those that the
+    authors train and test on; else in its centre, on black."""
     sizes: tuple[int, ...] = ()
     """Sides in pixels of the squares that training images become, one drawn for every
     ten batches; each is compiled.  None given: as they are."""
@@ -101,7 +105,10 @@ def build(
     train, validation = data.train_and_validation(splits, config.validation)
     classes = train.class_names
     prepare = augment.normalise(*models.normalisation(config.model))
-    crop = None if config.size is None else data.letterbox(config.size)
+    crop = None
+    if config.size is not None:
+        fill = GREY if config.grey else 0
+        crop = data.letterbox(config.size, corner=config.grey, fill=fill)
 
     def train_on(transform) -> Any:
         return data.train(

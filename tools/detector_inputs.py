@@ -34,8 +34,12 @@ SHAPES = {
         (6,) * 6,
     ),
     "yolox_s": ((96, 128), FPN[:3], (1,) * 3),
+    "detr_resnet50": ((96, 128), ((3, 4),), (5,)),
 }
 """Sizes of the image and of the maps, and anchors of a place on each."""
+
+LAYERS = 3
+"""Of queries, which are a third of DETR's anchors, wherever they are."""
 
 
 def spread(name, shape):
@@ -62,6 +66,8 @@ def said(name, background):
             "box_codes": codes + np.array([0.5, 0.5, 0.8, 0.8], np.float32),
             "objectness": 3 * objectness,
         }
+    if name.startswith("detr"):
+        return {"class_logits": 3 * logits, "box_codes": 2 * codes}
     if not name.startswith("fcos"):
         return {"class_logits": 3 * logits - 1, "box_codes": 0.5 * codes}
     return {

@@ -1,14 +1,17 @@
-"""What detectors of torchvision, and YOLOX, make of outputs of heads.
+"""What detectors of torchvision, YOLOX and DETR make of outputs of heads.
 
-    python tools/make_detector_references.py
+    python tools/make_detector_references.py [NAME …]
 
-Runs where PyTorch, torchvision, with its operators, and YOLOX 0.3 are installed.  The
-outputs are those of `detector_inputs.py`.  Writes tests/tasks/detectors.json: for each
-detector its losses, their gradients, and what it finds, or where these are many numbers
-some entries, as `make_parity_references` has them.
+Runs where PyTorch, torchvision, with its operators, YOLOX 0.3 and SciPy are installed,
+and DETR's repository is on PYTHONPATH.  The outputs are those of `detector_inputs.py`.
+Writes tests/tasks/detectors.json: for each detector its losses, their gradients, and
+what it finds, or where these are many numbers some entries, as `make_parity_references`
+has them.
 """
 
 import json
+import re
+import sys
 from pathlib import Path
 
 import detector_inputs as inputs
@@ -154,10 +157,63 @@ def yolox(name):
 MOST = 100
 
 
-if __name__ == "__main__":
-    found = {
-        name: yolox(name) if name.startswith("yolox") else reference(name)
-        for name in inputs.SHAPES
+def detr(name):
+    """Of DETR, whose queries are all found."""
+    from models.detr import PostProcess, SetCriterion
+    from models.matcher import HungarianMatcher
+    from util.box_ops import box_xyxy_to_cxcywh
+
+    (height, width), _, _ = inputs.SHAPES[name]
+    sides = torch.tensor([width, height] * 2)
+    leaves = {
+        key: torch.from_numpy(value).requires_grad_()
+        for key, value in inputs.said(name, 1).items()
     }
+    logits, boxes = (
+        leaves[key].unflatten(1, (inputs.LAYERS, -1)).unbind(1)
+        for key in ("class_logits", "box_codes")
+    )
+    *others, last = (
+        {"pred_logits": scores, "pred_boxes": codes.sigmoid()}
+        for scores, codes in zip(logits, boxes, strict=True)
+    )
+    targets = [
+        {
+            "boxes": box_xyxy_to_cxcywh(torch.from_numpy(boxes)) / sides,
+            "labels": torch.from_numpy(classes),
+        }
+        for boxes, classes in inputs.objects(name)
+    ]
+    criterion = SetCriterion(
+        inputs.CLASSES, HungarianMatcher(1, 5, 2), {}, 0.1, ["labels", "boxes"]
+    )
+    said = criterion({**last, "aux_outputs": others}, targets)
+    weights = {"classification": 1, "bbox_regression": 5, "giou": 2}
+    names = dict(zip(("loss_ce", "loss_bbox", "loss_giou"), weights, strict=True))
+    losses = dict.fromkeys(weights, 0.0)
+    for key, value in said.items():
+        if ours := names.get(re.sub(r"_\d+$", "", key)):
+            losses[ours] += weights[ours] * value
+    sum(losses.values()).backward()
+    sizes = torch.tensor([[height, width]] * len(targets))
+    found = []
+    for one in PostProcess()(last, sizes):
+        order = one["scores"].argsort(descending=True)
+        clipped = torch.minimum(one["boxes"].clamp(min=0), sides)
+        found.append(
+            described(clipped[order], one["scores"][order], one["labels"][order])
+        )
+    return {
+        "losses": {key: value.item() for key, value in losses.items()},
+        "gradients": {key: entries(leaf.grad) for key, leaf in leaves.items()},
+        "found": found,
+    }
+
+
+if __name__ == "__main__":
+    families = {"yolox": yolox, "detr": detr}
+    found = json.loads(FILE.read_text()) if FILE.exists() else {}
+    for name in sys.argv[1:] or inputs.SHAPES:
+        found[name] = families.get(name.partition("_")[0], reference)(name)
     lines = [f'"{name}": {json.dumps(value)}' for name, value in found.items()]
     FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n")

@@ -5,7 +5,8 @@
 Runs where PyTorch, torchvision 0.29, timm, segmentation_models_pytorch 0.6,
 transformers 5.24 and YOLOX 0.3 are installed, and needs nothing of jaxvision.  For
 `hrnet_…` and `simplebaseline_…` the folder lib/ of the authors' release
-(leoxiaobin/deep-high-resolution-net.pytorch) is on PYTHONPATH.
+(leoxiaobin/deep-high-resolution-net.pytorch) is on PYTHONPATH, and for `detr_…` that of
+its authors (facebookresearch/detr at 29901c5), which wants SciPy: not both at once.
 `parity_definitions.py` has the networks that none of them has.
 Updates tests/pretrained/references.json, or the file that is named by
 PARITY_REFERENCES in the environment: for each name the size of the images, the number
@@ -142,7 +143,7 @@ DETECTION = {
 }  # fmt: skip
 """Names of torchvision's detectors, and the size of the images."""
 
-SIZES |= DETECTION
+SIZES |= DETECTION | {"detr_resnet50": (75, 100)}
 
 HEADS = {
     "class_logits": "cls_logits",
@@ -428,6 +429,36 @@ def yolox(name):
     return model
 
 
+def detr(name, queries=100):
+    """The authors', with normalisation that could be trained, as ours."""
+    from models import backbone, detr, position_encoding, transformer
+
+    backbone.FrozenBatchNorm2d = torch.nn.BatchNorm2d
+    backbone.is_main_process = lambda: False  # it would load weights
+    encoder = backbone.Backbone(name.removeprefix("detr_"), True, False, False)
+    joined = backbone.Joiner(
+        encoder, position_encoding.PositionEmbeddingSine(128, normalize=True)
+    )
+    joined.num_channels = encoder.num_channels
+    decoder = transformer.Transformer(256, 8, return_intermediate_dec=True)
+    model, said = detr.DETR(joined, decoder, 91, queries), {}
+    for ours, layer in (("class_logits", "class_embed"), ("box_codes", "bbox_embed")):
+        getattr(model, layer).register_forward_hook(
+            lambda layer, given, output, ours=ours: said.update(
+                {ours: output.transpose(0, 1).flatten(1, 2)}
+            )
+        )
+    forward = model.forward
+
+    def scores(images):
+        forward(images)
+        model.said = said
+        return said["class_logits"]
+
+    model.forward = scores
+    return model
+
+
 class Settings(dict):
     """Entries that are attributes as well, as the authors' release asks for them."""
 
@@ -494,6 +525,8 @@ def build(name):
         return detection(name)
     if name in YOLOX_NAMES:
         return yolox(name)
+    if name.startswith("detr_"):
+        return detr(name)
     if name in POSE:
         return pose(name)
     if name.partition("/")[0] in SMP:
@@ -708,6 +741,7 @@ def main(names):
     all_names = torchvision.models.list_models(module=torchvision.models)
     twice = [f"timm/{name}" for name in ALSO_TIMM]
     dense = [*SEGMENTATION, *DETECTION, *YOLOX_NAMES, *POSE, *SMP, *ENCODERS]
+    dense.append("detr_resnet50")
     others = [
         "alexnet_2012",
         "alexnet_fcn",

@@ -1,11 +1,14 @@
-"""What the PyTorch side of `benchmarks.speed` makes of given weights and images.
+"""What the PyTorch sides of `benchmarks.speed` and `benchmarks.detection` make of given
+weights and images.
 
-    python tools/make_peer_references.py
+    python tools/make_peer_references.py [networks|detection]
 
-Runs where PyTorch and torchvision are installed.  tests/benchmarks/networks.json gets
-for each row the names of the parameters in their order, and a selection of the logits
-of a training pass.  The names are those of the network's reference, torchvision's or
-that of `parity_definitions.py`, or for networks without one the peer's own.
+Runs where PyTorch and torchvision are installed, and for detectors YOLOX 0.3.
+tests/benchmarks/networks.json gets for each row the names of the parameters in their
+order, and a selection of the logits of a training pass.  The names are those of the
+network's reference, torchvision's or that of `parity_definitions.py`, or for networks
+without one the peer's own.  detection.json beside it gets the loss of a training pass
+of each detector, and what it finds in each image.
 """
 
 import json
@@ -22,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks" / "peers"))
 import speed_torch as peer  # noqa: E402
 
-FILE = ROOT / "tests" / "benchmarks" / "networks.json"
+TESTS = ROOT / "tests" / "benchmarks"
 CLASSES = 10
 
 
@@ -62,6 +65,30 @@ def reference(row):
     return {"side": side, "names": list(shapes), "logits": entries(logits)}
 
 
+SHAPE = (2, 128, 160, 3)
+"""Of the images of detectors."""
+
+
+def detection(row):
+    import detection_torch as peer
+    from make_detector_references import described
+
+    peer.compile_suppression()
+    model, images, targets = peer.detector(row, SHAPE)
+    with torch.no_grad():
+        found = [described(*one) for one in model.found(images)]
+    return {"loss": model.loss(images, targets).item(), "found": found}
+
+
+def write(file, row_of, rows):
+    lines = [f'"{row}": {json.dumps(row_of(row))}' for row in rows]
+    (TESTS / file).write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
 if __name__ == "__main__":
-    lines = [f'"{row}": {json.dumps(reference(row))}' for row in peer.NETWORKS]
-    FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    asked = sys.argv[1:] or ["networks", "detection"]
+    if "networks" in asked:
+        write("networks.json", reference, peer.NETWORKS)
+    if "detection" in asked:
+        rows = ("retinanet_resnet18", "ssdlite320", "yolox_nano")
+        write("detection.json", detection, rows)

@@ -1,9 +1,10 @@
 """Every detector by its name."""
 
-from jaxvision.models import fcos, retinanet, ssd, ssdlite, yolox
+from jaxvision.models import detr, fcos, retinanet, ssd, ssdlite, yolox
 from jaxvision.models.variant import Variant
 
 VARIANTS: dict[str, Variant] = {
+    **detr.VARIANTS,
     **fcos.VARIANTS,
     **retinanet.VARIANTS,
     **ssd.VARIANTS,

@@ -200,6 +200,8 @@ def _layer(
         kind += f" {height}×{width}"
         kind += f" / {layer.strides}" if layer.strides != 1 else ""
         kind += f", {layer.groups} groups" if layer.groups > 1 else ""
+    elif "kernel" in own and own["kernel"].ndim == 2:
+        multiply_adds = math.prod(output_shape) * own["kernel"].shape[0]
     elif "kernel" in own:  # every position of the input meets all of it
         multiply_adds = math.prod(input_shape[:-1]) * own["kernel"].size
     # Where a map is cut into windows, they take the place of the batch.

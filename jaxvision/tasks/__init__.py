@@ -3,7 +3,15 @@
 from jaxvision.tasks.adversarial import adversarial
 from jaxvision.tasks.classification import classification
 from jaxvision.tasks.detection import Rule, detection
-from jaxvision.tasks.detectors import Detector, fcos, retinanet, ssd, ssdlite, yolox
+from jaxvision.tasks.detectors import (
+    Detector,
+    detr,
+    fcos,
+    retinanet,
+    ssd,
+    ssdlite,
+    yolox,
+)
 from jaxvision.tasks.explained import (
     scores_of_classes,
     scores_of_objects,
@@ -38,6 +46,7 @@ __all__ = [
     "classification",
     "coordinates",
     "detection",
+    "detr",
     "fcos",
     "five_crops",
     "heatmaps",

@@ -99,11 +99,13 @@ def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> T
 
         totals, weights = jax.vmap(of_image)(outputs, objects, crowd)
         mask = mask_of(batch)
-        weight = jnp.sum(jnp.where(mask, weights, 0))
-        total = {
-            name: jnp.sum(jnp.where(mask, each, 0)) for name, each in totals.items()
-        }
-        return total, dict.fromkeys(total, weight)
+        if not isinstance(weights, Mapping):
+            weights = dict.fromkeys(totals, weights)
+        total, weight = (
+            {name: jnp.sum(jnp.where(mask, each, 0)) for name, each in of.items()}
+            for of in (totals, weights)
+        )
+        return total, weight
 
     def train_loss(forward, batch: Batch, *, key):
         del key

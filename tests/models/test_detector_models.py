@@ -36,6 +36,11 @@ SSDLITE = "ssdlite320_mobilenet_v3_large"
 ON_V2 = dict(encoder="mobilenet_v2", fine_from="stage4", coarse_from="stage5")
 BY_GIOU = tasks.retinanet(box_loss="giou")
 
+TINY_DETR = dict(
+    encoder=Small, features=16, heads=2, hidden=8, encoder_layers=1, decoder_layers=2,
+    queries=6, num_classes=4,
+)  # fmt: skip
+
 CASES = [
     ("retinanet_resnet50_fpn_v2", PLAIN, BY_GIOU, (100, 76)),
     (
@@ -44,6 +49,7 @@ CASES = [
         tasks.yolox(),
         (100, 76),
     ),
+    ("detr_resnet50", TINY_DETR, tasks.detr(queries=6, layers=2), (100, 76)),
     *(
         pytest.param(*case, marks=pytest.mark.slow)
         for case in (
@@ -62,6 +68,7 @@ CASES = [
             ("yolox_s", {"encoder": "mobilenet_v2"}, tasks.yolox(), (64, 95)),
             (SSDLITE, {}, tasks.ssdlite(), (200, 151)),
             (SSDLITE, ON_V2, tasks.ssdlite(), (128, 128)),
+            ("detr_resnet50", {"encoder": "mobilenet_v2"}, tasks.detr(), (64, 95)),
         )
     ),
 ]
@@ -78,7 +85,8 @@ def test_every_anchor_has_scores_and_a_box(name, options, detector, size):
         images,
     )
     anchors = sum(map(len, detector.levels(outputs, size)))  # raises unless they fit
-    classes = options.get("num_classes", 80 if name.startswith("yolox") else 91)
+    columns = {"yolox": 80, "detr": 92}.get(name.partition("_")[0], 91)
+    classes = options.get("num_classes", columns)
     assert outputs["class_logits"].shape == (2, anchors, classes)
     assert outputs["class_logits"].dtype == outputs["box_codes"].dtype == jnp.float32
     assert {str(outputs[name].dtype) for name in detector.maps} == {"bfloat16"}

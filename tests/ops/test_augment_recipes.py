@@ -21,6 +21,7 @@ TRANSFORMS = {
     "central_crop": augment.central_crop((6, 8), share=0.7),
     "colour_jitter": augment.colour_jitter(0.3, hue=0.1, probability=0.9),
     "compose": augment.compose(augment.vertical_flip(0.3), augment.random_shift(2)),
+    "copy_paste": augment.copy_paste(share=0.6, zoom=(0.6, 1.2), most=3),
     "cutmix": augment.cutmix(5, 0.7, probability=0.8),
     "cutout": augment.cutout(5, value=3),
     "gaussian_blur": augment.gaussian_blur((0.5, 3.0), kernel=3, probability=0.9),
@@ -72,7 +73,9 @@ def batch():
 def objects_of(batch):
     count = len(batch["image"])
     boxes = jnp.tile(jnp.asarray([[[2.0, 3.0, 8.0, 9.0]]]), (count, 2, 1))
-    return {**batch, "boxes": boxes, "classes": jnp.ones((count, 2), jnp.int32)}
+    instances = jnp.zeros((count, 2, *SIZE), jnp.uint8).at[:, :, 3:9, 2:8].set(1)
+    classes = jnp.ones((count, 2), jnp.int32)
+    return {**batch, "boxes": boxes, "classes": classes, "instances": instances}
 
 
 def apply(transform, batch):
@@ -89,7 +92,7 @@ def test_every_exported_transform_is_tested_here():
 
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_a_recipe_makes_the_same_transform(name, batch):
-    if name == "mosaic":
+    if name in ("copy_paste", "mosaic"):
         batch = objects_of(batch)
     transform = TRANSFORMS[name]
     if name in OF_OBJECTS:

@@ -267,6 +267,10 @@ def test_what_is_no_detector_is_refused():
         tasks.fcos(least_score=1.5)
     with pytest.raises(UsageError, match=r"an IoU from 0 to 1, got 45"):
         tasks.ssd(overlap=45)
+    with pytest.raises(UsageError, match="num_classes must be at least 1, got 0"):
+        tasks.detection(0, DETECTOR)
+    with pytest.raises(UsageError, match="no_object must be from 0 to 1, got 2"):
+        tasks.detr(no_object=2)
 
 
 def test_anchors_that_fit_no_object_are_named():

@@ -48,6 +48,8 @@ class Crop(NamedTuple):
     resized: Callable[[int, int], tuple[int, int]] | None = None
     """`(height, width) ->` the size to which the whole image is resized, before
     `choose` takes a box of `size` from that; None: what `choose` takes is resized."""
+    fill: int = 0
+    """The byte that pixels beyond the image have."""
     around: Callable[[Mapping[str, np.ndarray]], "Crop"] | None = None
     """`annotations ->` the crop of an image that is annotated so, by the names of
     `types.Batch` without the axis of the examples; None: it depends on none, as that of
@@ -181,11 +183,18 @@ def stretch(size: Size, *, method: Method = "bilinear") -> Crop:
 
 
 @CROPS.recorded
-def letterbox(size: Size, *, method: Method = "bilinear") -> Crop:
-    """The whole image with its aspect ratio, centred, and black on two of the sides.
+def letterbox(
+    size: Size, *, corner: bool = False, fill: int = 0, method: Method = "bilinear"
+) -> Crop:
+    """The whole image with its aspect ratio, and two borders beside it.
 
     The class of the added pixels in a `segmentation` is 255: they do not count.
+
+    Args:
+      corner: whether it lies in the upper left corner; else it is centred.
+      fill: the byte of the added pixels; YOLOX has 114, and the corner.
     """
+    check((0 <= fill <= 255, f"fill must be a byte from 0 to 255, got {fill}"))
     target_height, target_width = side_pair(size)
 
     def choose(height: int, width: int, draws: Iterator[float]) -> Box:
@@ -193,9 +202,11 @@ def letterbox(size: Size, *, method: Method = "bilinear") -> Crop:
         scale = max(height / target_height, width / target_width)
         box_height = max(round(target_height * scale), height)
         box_width = max(round(target_width * scale), width)
+        if corner:
+            return Box(0, 0, box_height, box_width)
         return _centred(height, width, box_height, box_width)
 
-    return _crop(size, choose, method)
+    return _crop(size, choose, method)._replace(fill=fill)
 
 
 @CROPS.recorded

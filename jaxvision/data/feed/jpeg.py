@@ -33,6 +33,7 @@ def decode_box(
     choose: Callable[[int, int], Box],
     out: np.ndarray,
     method: Method = "bilinear",
+    fill: int = 0,
 ) -> tuple[Box, int, int]:
     """Fill `out`, uint8 [S,T,C], with a part of an image, resized to S×T.
 
@@ -43,14 +44,15 @@ def decode_box(
         slower path of `decoding.decode`: other formats, CMYK, and what has to be
         rotated or converted to luma.
       choose: `(height, width) -> Box` of an image of that size; it may be called twice
-        and must return the same.  What lies outside the image becomes black.
+        and must return the same.
       out: where the result is written; C is 1 for luma or 3 for RGB.
       method: how it is resized, see `resizing`.
+      fill: the byte that becomes of what lies outside the image.
 
     Raises `DecodeError` if the image cannot be decoded as far as it is needed.
     """
     image, box, height, width = _decoded(encoded, choose, out.shape[2])
-    cut(image, box, out, method, height)
+    cut(image, box, out, method, height, fill)
     return box, height, width
 
 
@@ -87,6 +89,7 @@ def cut(
     out: np.ndarray,
     method: Method = "bilinear",
     height: int | None = None,
+    fill: int = 0,
 ) -> None:
     """Fill `out` with a part of an image, as `decode_box` does.
 
@@ -96,6 +99,7 @@ def cut(
       out: uint8 [S,T,C].
       method: how it is resized.
       height: H; None: that of `image`.
+      fill: the byte of what lies outside.
     """
     source, target = [], []
     for start, length, limit, side in (
@@ -108,7 +112,7 @@ def cut(
         target.append(slice(low, max(round((last - start) * side / length), low + 1)))
     inside = out[tuple(target)]
     if inside.shape != out.shape:
-        out[:] = 0
+        out[:] = fill
     resize(image[tuple(source)], inside, method)
 
 

@@ -193,9 +193,9 @@ def prepare(
     if isinstance(content, np.ndarray):
         height, width = content.shape[:2]
         box = choose(height, width)
-        cut(content, box, out, crop.method)
+        cut(content, box, out, crop.method, fill=crop.fill)
         return box, height, width
-    return decode_box(content, choose, out, crop.method)
+    return decode_box(content, choose, out, crop.method, crop.fill)
 
 
 def _content(picture: Picture, channels: int) -> bytes | np.ndarray:

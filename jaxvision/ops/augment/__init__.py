@@ -20,7 +20,7 @@ which may be traced where it says so, and so can grow during training.
 - blur and noise: `gaussian_blur`, `gaussian_noise`
 - covering: `cutout`, `random_erasing`
 - policies: `rand_augment`, `trivial_augment`, `auto_augment`
-- mixing examples: `mixup`, `cutmix`; with objects `mosaic`
+- mixing examples: `mixup`, `cutmix`; with objects `mosaic`, `copy_paste`
 - transforms as data: `recipe_of`, `from_recipe`
 
 `geometry` has the rules for masks, boxes and keypoints.  Label smoothing is an option
@@ -36,6 +36,7 @@ from jaxvision.ops.augment.composition import (
     one_of,
     sometimes,
 )
+from jaxvision.ops.augment.copy_paste import copy_paste
 from jaxvision.ops.augment.crop import (
     central_crop,
     pad,
@@ -75,6 +76,7 @@ __all__ = [
     "central_crop",
     "colour_jitter",
     "compose",
+    "copy_paste",
     "cutmix",
     "cutout",
     "from_recipe",

@@ -22,7 +22,8 @@ class Shown(NamedTuple):
 
 def gallery(batch: Batch, num_classes: int) -> dict[str, Shown]:
     """What is shown, by name, of a batch of K classes: mixtures where it has labels,
-    and windows around objects where it has these."""
+    windows around objects where it has these, and objects pasted where it has their
+    pixels."""
     side = batch["image"].shape[1]
     few, some, many = side // 16, side // 8, side // 4
     shown = {
@@ -112,6 +113,10 @@ def gallery(batch: Batch, num_classes: int) -> dict[str, Shown]:
                 " of IoU, at least",
             ),
         }
+    if "instances" in batch:
+        shown["copy_paste"] = Shown(
+            lambda share: augment.copy_paste(share=share), (0.25, 0.5, 1.0), " of them"
+        )
     if "label" in batch:
         shown |= {
             "mixup": Shown(

@@ -1,8 +1,7 @@
 """Several examples in one image, with the objects of all of them.
 
-Each example is joined with those before it in the batch, whose order is random in
-training; on several devices only neighbours exchange images.  Of the batch `image`,
-`boxes`, `classes` and `crowd` are left: nothing else is known of the result.
+Of the batch `image`, `boxes`, `classes` and `crowd` are left: nothing else is known of
+the result.
 """
 
 import math
@@ -11,9 +10,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxvision.errors import UsageError, check
+from jaxvision.errors import check
 from jaxvision.ops import resample
-from jaxvision.ops.augment import warping
+from jaxvision.ops.augment import joining, warping
 from jaxvision.ops.augment.composition import select
 from jaxvision.ops.augment.geometry import Motion, move, visible_rule
 from jaxvision.ops.augment.recipes import Transform, with_recipe
@@ -80,7 +79,7 @@ def mosaic(
     )
 
     def transform(key, batch):
-        batch = _objects_alone(batch)
+        batch = joining.with_objects(batch, NAMES, "mosaic")
         around, window, beside, happens = jax.random.split(key, 4)
         count, height, width, _ = batch["image"].shape
         matrices = _window(
@@ -88,43 +87,20 @@ def mosaic(
         )
         result = _joined(around, batch, matrices, fill, min_visible)
         if mixup is not None:
-            other = _zoomed(beside, _before(batch, 4), mixup, min_visible)
+            other = joining.zoomed(beside, joining.before(batch, 4), mixup, min_visible)
             one, two = (each["image"].astype(jnp.float32) for each in (result, other))
             mean = (one + two) / 2
-            objects = [_objects(result), _objects(other)]
+            objects = [joining.objects(result), joining.objects(other)]
             result = {
                 "image": as_type(mean, batch["image"].dtype),
                 **jax.tree.map(lambda *of: jnp.concatenate(of, 1), *objects),
             }
-        plain = _padded(batch, result["classes"].shape[1])
+        plain = joining.padded(batch, result["classes"].shape[1])
         changed = jax.random.bernoulli(happens, probability, (count,))
         result = {name: select(changed, [plain[name], result[name]]) for name in plain}
-        return result if most is None else _largest(result, most)
+        return joining.largest(result, most)
 
     return transform
-
-
-def _objects_alone(batch: Batch) -> dict[str, Array]:
-    if "boxes" not in batch or "classes" not in batch:
-        raise UsageError(
-            "mosaic joins the objects of several images, and this batch has "
-            f"{', '.join(sorted(batch))} alone: leave it out, or use data with boxes"
-        )
-    if "mask" in batch or "taken" in batch:
-        raise UsageError(
-            "mosaic is for training, and this batch is of an evaluation: leave it out "
-            "there"
-        )
-    return {name: batch[name] for name in NAMES if name in batch}
-
-
-def _objects(batch: Batch) -> dict[str, Array]:
-    return {name: array for name, array in batch.items() if name != "image"}
-
-
-def _before(batch: Batch, places: int) -> dict[str, Array]:
-    """The examples so many places before, from the end on where there are none."""
-    return {name: jnp.roll(array, places, 0) for name, array in batch.items()}
 
 
 def _window(key, size, count, zoom, degrees, translation, shear) -> Array:
@@ -153,7 +129,7 @@ def _joined(
     sides = jnp.array([[width, height]], jnp.float32)
     draws = jax.random.uniform(key, (count, 2), minval=0.5, maxval=1.5)
     point = jnp.floor(draws * sides)  # x and y
-    tiles = [_before(batch, place) for place in range(4)]
+    tiles = [joining.before(batch, place) for place in range(4)]
     # At the upper left, the upper right, the lower left and the lower right.
     steps = jnp.array([[[-1, -1], [0, -1], [-1, 0], [0, 0]]], jnp.float32)
     corners = point[:, None] + steps * sides[:, None]
@@ -182,7 +158,9 @@ def _joined(
             fill=fill,
         )
 
-    objects = jax.tree.map(lambda *of: jnp.concatenate(of, 1), *map(_objects, tiles))
+    objects = jax.tree.map(
+        lambda *of: jnp.concatenate(of, 1), *map(joining.objects, tiles)
+    )
     corners_of = jnp.repeat(corners, objects["boxes"].shape[1] // 4, axis=1)
     there = (objects["classes"] >= 0)[..., None]
     moved = objects["boxes"] + jnp.concatenate([corners_of, corners_of], axis=-1)
@@ -207,47 +185,3 @@ def _joined(
 def _as_it_is(pixels: Array, fill: Array) -> Array:
     del fill
     return pixels
-
-
-def _zoomed(
-    key: Array, batch: Batch, factors: tuple[Any, Any], min_visible: float | None
-) -> Batch:
-    """Each example zoomed, mirrored half of the time, and black where it ends."""
-    count, height, width, _ = batch["image"].shape
-    size, place, mirror = jax.random.split(key, 3)
-    zoom = jax.random.uniform(size, (count,), minval=factors[0], maxval=factors[1])
-    place = jax.random.uniform(place, (count, 2))
-    sides = jnp.array([[width, height]], jnp.float32)
-    start = place * jnp.maximum(zoom[:, None] - 1, 0) * sides
-    mirrored = jax.random.bernoulli(mirror, 0.5, (count,))
-    zero, one = jnp.zeros_like(zoom), jnp.ones_like(zoom)
-    along = jnp.where(mirrored, -zoom, zoom)
-    left = jnp.where(mirrored, zoom * width, 0) - start[:, 0]
-    rows = ((along, zero, left), (zero, zoom, -start[:, 1]), (zero, zero, one))
-    matrices = jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
-    return warping.warp(batch, matrices, min_visible=min_visible)
-
-
-def _padded(batch: Batch, objects: int) -> dict[str, Array]:
-    """The batch with room for so many objects."""
-    padded = {}
-    for name, array in batch.items():
-        if name != "image":
-            more = objects - array.shape[1]
-            border = [(0, 0), (0, more), *[(0, 0)] * (array.ndim - 2)]
-            nothing = -1 if name == "classes" else 0
-            array = jnp.pad(array, border, constant_values=nothing)
-        padded[name] = array
-    return padded
-
-
-def _largest(batch: Batch, most: int) -> dict[str, Array]:
-    """The batch with its largest objects, so many at most."""
-    x_min, y_min, x_max, y_max = (batch["boxes"][..., i] for i in range(4))
-    area = jnp.where(batch["classes"] >= 0, (x_max - x_min) * (y_max - y_min), -1)
-    _, places = jax.lax.top_k(area, min(most, area.shape[1]))
-    kept = {"image": batch["image"]}
-    for name, array in _objects(batch).items():
-        rows = places.reshape(*places.shape, *[1] * (array.ndim - 2))
-        kept[name] = jnp.take_along_axis(array, rows, axis=1)
-    return kept

@@ -51,16 +51,18 @@ class Detector(NamedTuple):
     match: Callable[[Outputs, Levels, Objects], Array]
     """`(outputs, levels, objects) -> int32 [A]`, see `ops.matching`."""
     losses: Callable[
-        [Outputs, Levels, Objects, Array, Array], tuple[Mapping[str, Array], Array]
+        [Outputs, Levels, Objects, Array, Array],
+        tuple[Mapping[str, Array], Array | Mapping[str, Array]],
     ]
     """`(outputs, levels, objects, matches, step) -> (totals by name, their weight)`:
     the loss of a batch is the sum of all totals by that of all weights, see
-    `types.Task.loss`.  Nothing depends on what objects that are not valid hold.  The
-    step is that of the training, for losses that come and go with it."""
+    `types.Task.loss`; totals with different weights have these by name.  Nothing
+    depends on what objects that are not valid hold.  The step is that of the training,
+    for losses that come and go with it."""
     decode: Callable[[Outputs, Levels, Array], Detections]
     """`(outputs, levels, frame) -> boxes in the frame`, a box [4]."""
     background: int = 0
-    """Columns of `class_logits` before those of the classes: 1 where to be nothing is a
+    """Columns of `class_logits` beside those of the classes: 1 where to be nothing is a
     class as well."""
     close: float = 0.0
     """The IoU from which an anchor fits an object, for `fit_of_anchors`; 0: every one

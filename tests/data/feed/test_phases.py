@@ -86,6 +86,29 @@ def test_a_dispatch_ends_where_items_change_their_shape():
     assert found == [[0, 2], [3, 4], [6, 7, 8]]
 
 
+def test_training_at_several_sizes_has_a_handful_of_programs():
+    """Each shape of the items is one: steps of a dispatch, and which transform."""
+    sides = (5, 6, 7, 9, 10)
+    sizes = [augment.compose(augment.resize(side), PLAIN) for side in sides]
+    chosen = data.phases((0, data.in_turn(sizes)), (150, data.in_turn(sizes)))
+    train = pipeline(chosen)
+    feed, programs, steps = Feed(train.items(), set()), {}, 0
+    while steps < 200:
+        items, numbers = feed.take(10)
+        steps += len(numbers)
+        shapes = tuple(sorted((name, x.shape) for name, x in items.items()))
+        programs[shapes] = jax.tree.map(lambda x: x[0], items)
+    drawn = {chosen.which(number) for number in range(200)}
+    assert len(programs) == len(drawn) <= 2 * len(sides)
+    images = {
+        jax.eval_shape(train.fetch, train.resident(), item, jax.random.key(0))[
+            "image"
+        ].shape[1]
+        for item in programs.values()
+    }
+    assert images == set(sides)
+
+
 def phased():
     experiment = build(Config(steps_per_dispatch=3))
     chosen = data.phases((0, data.in_turn([SMALL, LARGE], every=2)), (10, LARGE))

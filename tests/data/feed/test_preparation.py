@@ -22,7 +22,7 @@ from jaxvision.data.feed.crops import (
     stretch,
     uncropped,
 )
-from jaxvision.data.feed.preparation import Preparation
+from jaxvision.data.feed.preparation import Preparation, prepare
 from jaxvision.data.source import Source
 from jaxvision.errors import UsageError
 from jaxvision.ops import augment
@@ -205,13 +205,23 @@ EACH = [
     random_resized_crop((12, 20), scale=(0.3, 0.9), ratio=(0.5, 1.5)),
     central_crop(16, resize=1.1),
     stretch((4, 9)),
-    letterbox(12),
+    letterbox(12, corner=True, fill=114),
     uncropped((60, 80)),
     resized_crop((12, 20), resize=24),
     random_scaled_crop((12, 20), scale=(0.1, 0.9)),
     object_crop((12, 20), zoom=(0.8, 1.2)),
     padded((64, 90)),
 ]
+
+
+def test_borders_of_a_letterbox_are_where_and_what_they_should_be():
+    tall, out = np.full((8, 4, 1), 200, np.uint8), np.zeros((8, 8, 1), np.uint8)
+    prepare(tall, letterbox(8, corner=True, fill=114), (), out)
+    assert (out[:, :4] == 200).all() and (out[:, 4:] == 114).all()
+    prepare(tall, letterbox(8), (), out)
+    assert (out[:, 2:6] == 200).all() and not out[:, [0, 1, 6, 7]].any()
+    with pytest.raises(UsageError, match="fill must be a byte"):
+        letterbox(8, fill=256)
 
 
 def test_every_crop_has_a_recipe():

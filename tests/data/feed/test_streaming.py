@@ -317,6 +317,8 @@ def test_what_is_taken_in_evaluation():
     assert stretch(8).choose(30, 40, iter(())) == Box(0, 0, 30, 40)
     assert letterbox((50, 100)).choose(30, 80, iter(())) == Box(-5, 0, 40, 80)
     assert letterbox((50, 100)).choose(40, 20, iter(())) == Box(0, -30, 40, 80)
+    cornered = letterbox((50, 100), corner=True)
+    assert cornered.choose(40, 20, iter(())) == Box(0, 0, 40, 80)
 
 
 # --- decoding -------------------------------------------------------------------------
