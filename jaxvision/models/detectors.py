@@ -1,10 +1,11 @@
 """Every detector by its name."""
 
-from jaxvision.models import fcos, retinanet, ssd, ssdlite, yolox
+from jaxvision.models import fcos, rcnn, retinanet, ssd, ssdlite, yolox
 from jaxvision.models.variant import Variant
 
 VARIANTS: dict[str, Variant] = {
     **fcos.VARIANTS,
+    **rcnn.VARIANTS,
     **retinanet.VARIANTS,
     **ssd.VARIANTS,
     **ssdlite.VARIANTS,

@@ -2,7 +2,19 @@
 
 from jaxvision.tasks.classification import classification
 from jaxvision.tasks.detection import Rule, detection
-from jaxvision.tasks.detectors import Detector, fcos, retinanet, ssd, ssdlite, yolox
+from jaxvision.tasks.detectors import (
+    Detector,
+    RegionHead,
+    faster_rcnn,
+    faster_rcnn_mobile,
+    fcos,
+    keypoint_rcnn,
+    mask_rcnn,
+    retinanet,
+    ssd,
+    ssdlite,
+    yolox,
+)
 from jaxvision.tasks.map_views import with_scales, with_windows
 from jaxvision.tasks.multilabel import multilabel
 from jaxvision.tasks.regression import regression
@@ -17,11 +29,16 @@ from jaxvision.tasks.views import (
 
 __all__ = [
     "Detector",
+    "RegionHead",
     "Rule",
     "classification",
     "detection",
+    "faster_rcnn",
+    "faster_rcnn_mobile",
     "fcos",
     "five_crops",
+    "keypoint_rcnn",
+    "mask_rcnn",
     "mean_of_classes",
     "mirrored",
     "multilabel",

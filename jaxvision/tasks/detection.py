@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jaxvision.errors import check, unknown
 from jaxvision.metrics import coco, tide, voc
@@ -15,7 +16,13 @@ from jaxvision.ops import matching
 from jaxvision.recipes import TASKS
 from jaxvision.tasks import frames
 from jaxvision.tasks.detectors import Detector, Objects, fit_of_anchors
-from jaxvision.tasks.detectors.detector import joined
+from jaxvision.tasks.detectors.detector import (
+    RegionHead,
+    Regions,
+    joined,
+    of_heads,
+    without_crowds,
+)
 from jaxvision.tasks.mask import mask_of
 from jaxvision.types import Array, Batch, Measure, Outputs, Task
 
@@ -31,7 +38,10 @@ Rule = Literal["coco", "area", "11 points"]
 def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> Task:
     """The task of a model with `class_logits` [B,A,…] and `box_codes` [B,A,4].
 
-    Batches have `boxes` [B,M,4] and `classes` [B,M].
+    Batches have `boxes` [B,M,4] and `classes` [B,M], and what the heads of the detector
+    read beside them: `instances` for masks, `keypoints` for keypoints.  Predictions are
+    `boxes` [B,D,4], `scores`, `classes` and `valid` [B,D], and of such heads `masks`
+    [B,D,S,S], probabilities within the box, and `keypoints` [B,D,K,3].
 
     What surrounds the model is the `detector` that belongs to it, such as
     `tasks.retinanet()`.  Its losses are sums with their weights, so that the parts of
@@ -60,14 +70,8 @@ def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> T
     if rule not in get_args(Rule):
         raise unknown("rule of average precision", rule, get_args(Rule))
 
-    def look(forward, batch: Batch):
-        """The model's outputs, the anchors, and the model's state."""
-        outputs, model_state = forward(batch["image"])
-        levels = detector.levels(outputs, batch["image"].shape[1:3])
-        columns, wanted = (
-            outputs["class_logits"].shape[-1],
-            num_classes + detector.background,
-        )
+    def fits_classes(outputs: Outputs, name: str) -> None:
+        columns, wanted = outputs[name].shape[-1], num_classes + detector.background
         check(
             (
                 columns == wanted,
@@ -75,57 +79,100 @@ def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> T
                 f"want {wanted}: create the model with num_classes={wanted}",
             )
         )
+
+    def look(forward, batch: Batch):
+        """The model's outputs, the anchors, and the model's state."""
+        outputs, model_state = forward(batch["image"])
+        levels = detector.levels(outputs, batch["image"].shape[1:3])
+        if not detector.heads:
+            fits_classes(outputs, "class_logits")
         return outputs, levels, model_state
 
-    def terms(outputs: Outputs, levels, batch: Batch, step: Array):
-        """Totals and weights by name, of the images that count."""
-        boxes = frames.boxes_as_seen(batch["boxes"], batch)
-        crowd = batch.get("crowd")
-        objects = Objects(
-            boxes,
-            jnp.maximum(batch["classes"], 0),
-            matching.findable(batch["classes"], crowd),
-        )
+    def ask(forward, head: RegionHead, boxes: Array, outputs: Outputs, model_state):
+        """What a head says of boxes [B,R,4], and the model's state."""
+        maps = [outputs[name] for name in detector.maps]
+        said, model_state = forward(boxes, *maps, entry=head.entry, state=model_state)
+        if head.of_classes is not None:
+            fits_classes(said, head.of_classes)
+        return said, model_state
 
-        def of_image(outputs, objects, crowd):
-            matches = detector.match(outputs, levels, objects)
-            if crowd is not None:
-                references = joined(levels)
-                inside = matching.in_crowd(references, objects.boxes, crowd)
-                unclear = (matches == matching.BACKGROUND) & inside
-                matches = jnp.where(unclear, matching.IGNORED, matches)
-            return detector.losses(outputs, levels, objects, matches, step)
-
-        totals, weights = jax.vmap(of_image)(outputs, objects, crowd)
-        mask = mask_of(batch)
-        weight = jnp.sum(jnp.where(mask, weights, 0))
-        total = {
-            name: jnp.sum(jnp.where(mask, each, 0)) for name, each in totals.items()
-        }
-        return total, dict.fromkeys(total, weight)
-
-    def train_loss(forward, batch: Batch, *, key):
-        del key
-        outputs, levels, model_state = look(forward, batch)
-        total, weight = terms(outputs, levels, batch, forward.step)
-        return (total, weight), (model_state, {"total": total, "weight": weight})
-
-    def found(outputs: Outputs, levels, batch: Batch) -> dict[str, Array]:
-        """`boxes` [B,D,4], `scores` and `classes` [B,D], for the original images."""
+    def boxes_of(decode, outputs: Outputs, levels, batch: Batch):
+        """`Detections` of each image, where the network sees them."""
 
         def of_image(outputs, frame):
-            return detector.decode(outputs, levels, frame)
+            return decode(outputs, levels, frame)
 
-        seen = jax.vmap(of_image)(outputs, frames.original_as_seen(batch))
-        boxes = frames.boxes_in_original(seen.boxes, batch)
-        boxes = jnp.where((seen.classes >= 0)[..., None], boxes, 0)
-        return {"boxes": boxes, "scores": seen.scores, "classes": seen.classes}
+        return jax.vmap(of_image)(outputs, frames.original_as_seen(batch))
+
+    def terms(look, forward, batch: Batch, keys: Array, propose):
+        """Totals and weights by name, of the images that count, and the model's state.
+
+        Args:
+          keys: [B], of what is drawn.
+          propose: what makes the proposals, where there are heads.
+        """
+        outputs, levels, model_state = look
+        objects = _objects(batch, annotations)
+        mask = mask_of(batch)
+        total: dict[str, Array] = {}
+        weight: dict[str, Array] = {}
+
+        def add(totals, weights):
+            whole = jnp.sum(jnp.where(mask, weights, 0))
+            for name, each in totals.items():
+                total[name] = jnp.sum(jnp.where(mask, each, 0))
+                weight[name] = whole
+
+        def of_image(outputs, objects, key):
+            matches = detector.match(outputs, levels, objects)
+            matches = without_crowds(matches, joined(levels), objects)
+            if detector.draw is not None:
+                matches = detector.draw(key, matches)
+            return detector.losses(outputs, levels, objects, matches, forward.step)
+
+        add(*jax.vmap(of_image)(outputs, objects, keys))
+        if detector.heads:
+            proposed = boxes_of(propose, lax.stop_gradient(outputs), levels, batch)
+            there = proposed.classes >= 0
+            matches = jnp.where(there, matching.BACKGROUND, matching.IGNORED)
+            regions = Regions(proposed.boxes, matches)
+        for number, head in enumerate(detector.heads, 1):
+            own = jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)  # noqa: B023
+            regions = jax.vmap(head.choose)(own, regions, objects)
+            annotated = frames.boxes_in_original(regions.boxes, batch)
+            regions = regions._replace(annotated=annotated)
+            said, model_state = ask(forward, head, regions.boxes, outputs, model_state)
+            add(*jax.vmap(head.losses)(said, regions, objects))
+        return total, weight, model_state
+
+    def train_loss(forward, batch: Batch, *, key):
+        keys = jax.random.split(key, len(batch["image"]))
+        propose = detector.propose or detector.decode
+        seen = look(forward, batch)
+        total, weight, model_state = terms(seen, forward, batch, keys, propose)
+        return (total, weight), (model_state, {"total": total, "weight": weight})
+
+    def found(look, forward, batch: Batch) -> dict[str, Array]:
+        """`boxes` [B,D,4], `scores` and `classes` [B,D], and what heads add to them,
+        for the original images."""
+        outputs, levels, model_state = look
+        seen = boxes_of(detector.decode, outputs, levels, batch)._asdict()
+        for head in detector.heads:
+            said, _ = ask(forward, head, seen["boxes"], outputs, model_state)
+            frame = frames.original_as_seen(batch)
+            seen |= jax.vmap(head.decode)(said, seen, frame)
+        there = seen["classes"] >= 0
+        boxes = frames.boxes_in_original(seen["boxes"], batch)
+        moved = {"boxes": jnp.where(there[..., None], boxes, 0)}
+        if "keypoints" in seen:
+            points = frames.points_in_original(seen["keypoints"], batch)
+            moved["keypoints"] = jnp.where(there[..., None, None], points, 0)
+        return {**seen, **moved}
 
     def update(forward, batch: Batch, *, keys):
-        del keys
-        outputs, levels, _ = look(forward, batch)
-        total, weight = terms(outputs, levels, batch, forward.step)
-        rows = metrics.rows(found(outputs, levels, batch), batch)
+        seen = look(forward, batch)
+        total, weight, _ = terms(seen, forward, batch, keys, detector.decode)
+        rows = metrics.rows(found(seen, forward, batch), batch)
         return {"total": total, "weight": weight}, rows
 
     def compute(sums, rows: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -150,14 +197,15 @@ def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> T
             measured["per_class_voc_ap"] = by_voc["per_class_ap"]
         return measured
 
+    annotations = of_heads(detector.heads)
+
     def advice(outputs: Outputs, batches: Sequence[Batch]) -> list[str]:
         return fit_of_anchors(detector, outputs, batches)
 
     def predict(forward, batch: Batch, *, keys):
         del keys
-        outputs, levels, _ = look(forward, batch)
-        boxes = found(outputs, levels, batch)
-        return {**boxes, "valid": boxes["classes"] >= 0}
+        seen = found(look(forward, batch), forward, batch)
+        return {**seen, "valid": seen["classes"] >= 0}
 
     def difficulty(batch: Batch, predictions):
         # Scores of boxes where nothing is, and what scores of objects lack to 1.
@@ -192,6 +240,21 @@ def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> T
         ),
         predict=predict,
         difficulty=difficulty,
-        reads=("boxes", "classes"),
+        reads=("boxes", "classes", *annotations),
         advice=advice,
+    )
+
+
+def _objects(batch: Batch, annotations: Sequence[str]) -> Objects:
+    """The objects of a batch where the network sees them, with what heads read."""
+    more = {name: batch[name] for name in annotations}
+    if "keypoints" in more:
+        more["keypoints"] = frames.points_as_seen(more["keypoints"], batch)
+    crowd = batch.get("crowd")
+    return Objects(
+        frames.boxes_as_seen(batch["boxes"], batch),
+        jnp.maximum(batch["classes"], 0),
+        matching.findable(batch["classes"], crowd),
+        crowd,
+        **more,
     )
