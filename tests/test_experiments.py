@@ -64,7 +64,8 @@ QUICK = ("mnist_lenet5", "edge_detector")
 """The others are in `make test-all`."""
 ALIKE = (
     "bccd_yolox", "cifar100_resnet18", "cityscapes_deeplabv3", "coco_yolox_s",
-    "coco_retinanet_resnet50", "voc2012_deeplabv3",
+    "coco_fasterrcnn_resnet50", "coco_maskrcnn_resnet50", "coco_retinanet_resnet50",
+    "pennfudan_maskrcnn", "voc2012_deeplabv3",
 )  # fmt: skip
 """Of these CI runs another one that shares their recipe."""
 

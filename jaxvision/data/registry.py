@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxvision.data import exclusion, folds, rows
-from jaxvision.data.files import arrays, coco, fields, folder, masks, table, voc, yolo
+from jaxvision.data.files import (
+    arrays,
+    coco,
+    fields,
+    folder,
+    instances,
+    masks,
+    table,
+    voc,
+    yolo,
+)
 from jaxvision.data.made import embedded, scenes, synthetic
 from jaxvision.data.made.signals import binaries, series, sounds, tracks
 from jaxvision.data.names import Fold, Name
@@ -90,6 +100,7 @@ KINDS: dict[str, Kind] = {
         _own("jsonl", table.load),
         _own("npz", arrays.load),
         _own("masks", masks.load),
+        _own("instances", instances.load),
         _own("coco", coco.load, namesake=True),
         _own("voc", voc.load, namesake=True),
         _own("yolo", yolo.load),

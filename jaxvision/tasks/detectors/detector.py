@@ -109,6 +109,14 @@ class Detector(NamedTuple):
     close: float = 0.0
     """The IoU from which an anchor fits an object, for `fit_of_anchors`; 0: every one
     that is matched does."""
+    draw: Callable[[Array, Array], Array] | None = None
+    """`(key, matches) -> matches` for the losses, where those that are not drawn are
+    `IGNORED`; None: all teach."""
+    heads: Sequence[RegionHead] = ()
+    """What is asked about regions, in this order."""
+    propose: Callable[[Outputs, Levels, Array], Detections] | None = None
+    """Like `decode`: the boxes from which the regions of a training are chosen; None:
+    those of `decode`."""
 
     def levels(self, outputs: Outputs, image: Sequence[int]) -> Levels:
         """The anchors for the outputs of a network, with the axis of the batch.
