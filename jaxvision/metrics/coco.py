@@ -9,23 +9,28 @@ thresholds and sizes at once:
   of equal ones the last; only where there is none, one that does not count.
 - Crowds and objects of other sizes do not count: whoever takes one is no mistake.  A
   crowd can be taken by many.  A box of another size that takes nothing is no mistake.
+- An object without a labelled keypoint does not count where keypoints are measured;
+  it can be taken once.
 - Precision at a recall is the highest at that recall or more, averaged over 101
   recalls from 0 to 1, over ten thresholds of IoU, and over the classes that are there.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxvision.errors import check
 from jaxvision.metrics.detection import (
+    KEYPOINTS,
+    MASKS,
     Found,
     Pairs,
     Set,
-    Truth,
     from_rows,
     in_order,
+    keypoints_from_rows,
+    masks_from_rows,
     pairs,
     ranks,
 )
@@ -44,52 +49,105 @@ MOST = (1, 10, 100)
 precision counts the last."""
 
 
+class Limits(NamedTuple):
+    """What of the found and the true counts."""
+
+    sizes: Mapping[str, tuple[float, float]] = SIZES
+    """Areas by name, all of them first."""
+    most: Sequence[int] = MOST
+    """Found ones of a class and an image."""
+
+
+OF_KEYPOINTS = Limits({k: v for k, v in SIZES.items() if k != "_small"}, (20,))
+"""In COCO no small object has labelled keypoints; of an image, 20 found ones count."""
+OF_AREAS = Limits()
+"""Those of boxes and masks."""
+
+
 def compute(rows: Mapping[str, np.ndarray], num_classes: int) -> dict[str, Any]:
     """Metrics of the rows of an evaluation, see `detection.from_rows` and `measure`."""
     return measure(from_rows(rows), num_classes)
 
 
-def measure(of: Set, num_classes: int) -> dict[str, Any]:
-    """The twelve numbers of COCO, and those of each class.
+def compute_others(
+    rows: Mapping[str, np.ndarray],
+    num_classes: int,
+    *,
+    sigmas: Sequence[float] | None = None,
+) -> dict[str, Any]:
+    """What rows tell beside boxes: `measure` of masks, where they have them, as
+    `mask_ap`, `mask_ap50`, …, and of keypoints as `keypoint_ap`, `keypoint_ap50`, ….
+
+    sigmas: of each keypoint, see `metrics.keypoints`.
+
+    Raises `UsageError` for keypoints without sigmas.
+    """
+    measured: dict[str, Any] = {}
+    if {*MASKS} <= rows.keys():
+        masks = measure(masks_from_rows(rows), num_classes)
+        measured |= {_prefixed("mask", name): value for name, value in masks.items()}
+    if {*KEYPOINTS} <= rows.keys():
+        check(
+            (
+                sigmas is not None,
+                "keypoints are measured with a sigma for each: give sigmas, such as "
+                "metrics.keypoints.COCO_SIGMAS for the 17 of COCO's people",
+            )
+        )
+        assert sigmas is not None
+        of = keypoints_from_rows(rows, sigmas)
+        points = measure(of, num_classes, OF_KEYPOINTS)
+        measured |= {_prefixed("keypoint", k): value for k, value in points.items()}
+    return measured
+
+
+def measure(of: Set, num_classes: int, limits: Limits = OF_AREAS) -> dict[str, Any]:
+    """The numbers of COCO's tables, and those of each class.
 
     `ap`, `ap50`, `ap75`, `ap_small`, `ap_medium`, `ap_large`; `ar_1`, `ar_10`,
-    `ar_100`, `ar_small`, `ar_medium`, `ar_large`, floats, NaN where nothing is to be
-    found (COCO prints -1).  `per_class_ap`, `per_class_ap50` and `per_class_ar_100` are
-    [K], NaN for classes that are not there.  `per_class_precision` [K,101] is the
-    precision at IoU 0.5 for each of the recalls 0, 0.01, …, 1.
+    `ar_100`, `ar50`, `ar75`, `ar_small`, `ar_medium`, `ar_large`, floats, NaN where
+    nothing is to be found (COCO prints -1).  `per_class_ap`, `per_class_ap50` and
+    `per_class_ar_100` are [K], NaN for classes that are not there.
+    `per_class_precision` [K,101] is the precision at IoU 0.5 for each of the recalls 0,
+    0.01, …, 1.
+
+    Of keypoints (`OF_KEYPOINTS`) there is no `_small` one, and recall is `ar_20`.
 
     Raises `UsageError` for classes outside of 0 to `num_classes` - 1.
     """
-    precision, recall = curves(of, num_classes)
-    whole = precision[0]
-    means = {f"ap{name}": _mean(precision[s]) for s, name in enumerate(SIZES)}
+    precision, recall = curves(of, num_classes, limits)
+    whole, last = precision[0], limits.most[-1]
+    means = {f"ap{name}": _mean(precision[s]) for s, name in enumerate(limits.sizes)}
     means |= {"ap50": _mean(whole[:, 0]), "ap75": _mean(whole[:, 5])}
-    means |= {f"ar_{most}": _mean(recall[0, m]) for m, most in enumerate(MOST)}
-    means |= {f"ar{n}": _mean(recall[s, -1]) for s, n in enumerate(SIZES) if n}
+    means |= {f"ar_{most}": _mean(recall[0, m]) for m, most in enumerate(limits.most)}
+    means |= {"ar50": _mean(recall[0, -1, :, 0]), "ar75": _mean(recall[0, -1, :, 5])}
+    means |= {f"ar{n}": _mean(recall[s, -1]) for s, n in enumerate(limits.sizes) if n}
     return means | {
         "per_class_ap": whole.mean((1, 2)),
         "per_class_ap50": whole[:, 0].mean(1),
-        "per_class_ar_100": recall[0, -1].mean(1),
+        f"per_class_ar_{last}": recall[0, -1].mean(1),
         "per_class_precision": whole[:, 0],
     }
 
 
-def curves(of: Set, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+def curves(
+    of: Set, num_classes: int, limits: Limits = OF_AREAS
+) -> tuple[np.ndarray, np.ndarray]:
     """Precision [S,K,T,R] and recall [S,L,K,T], float64.
 
-    By size, limit of found boxes (`MOST`), class, threshold and recall; NaN for classes
+    By size, limit of found boxes, class, threshold and recall; NaN for classes
     that have no object of the size.
     """
     check_classes(of, num_classes)
-    found, rank = that_count(of.found)
-    limits = np.array([*SIZES.values()])
-    ignored = of.truth.crowd | _outside(of.truth.area, limits)
-    strange = _outside(found.boxes.area(), limits)
+    found, rank = that_count(of.found, limits.most[-1])
+    sizes = np.array([*limits.sizes.values()])
+    ignored = of.truth.ignored | _outside(of.truth.area, sizes)
+    strange = _outside(found.area, sizes)
 
     # Each [S,T,n].  A box may be right, wrong, or neither, which does not count.
-    shape = (len(SIZES), len(THRESHOLDS), len(rank))
+    shape = (len(sizes), len(THRESHOLDS), len(rank))
     right, neither = np.zeros(shape, bool), np.repeat(strange[:, None], shape[1], 1)
-    for taken in matches(found, of.truth, ignored, THRESHOLDS):
+    for taken in matches(of._replace(found=found), ignored, THRESHOLDS):
         idle = ignored[taken.size, taken.true]
         right[taken.size, taken.threshold, taken.found] = ~idle
         neither[taken.size, taken.threshold, taken.found] = idle
@@ -99,8 +157,8 @@ def curves(of: Set, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
 
     ends = np.searchsorted(found.boxes.cls[order], np.arange(num_classes + 1))
     kinds = (num_classes, len(THRESHOLDS))
-    precision = np.full((len(SIZES), *kinds, len(RECALLS)), np.nan)
-    recall = np.full((len(SIZES), len(MOST), *kinds), np.nan)
+    precision = np.full((len(sizes), *kinds, len(RECALLS)), np.nan)
+    recall = np.full((len(sizes), len(limits.most), *kinds), np.nan)
     objects = np.stack(
         [
             np.bincount(of.truth.boxes.cls[~idle], minlength=num_classes)
@@ -111,19 +169,19 @@ def curves(of: Set, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
         here, count = slice(ends[k], ends[k + 1]), objects[size, k]
         hits = right[size, :, here]
         mistakes = np.cumsum(wrong[size, :, here], axis=-1, dtype=np.int32)
-        for place, most in enumerate(MOST):
+        for place, most in enumerate(limits.most):
             recall[size, place, k] = hits[:, rank[here] < most].sum(1) / count
         for t in range(len(THRESHOLDS)):
             precision[size, k, t] = interpolated(hits[t], mistakes[t], count)
     return precision, recall
 
 
-def that_count(found: Found) -> tuple[Found, np.ndarray]:
-    """Found boxes by image, class and falling score, the first 100 of each image and
-    class, and their place among these [n]."""
+def that_count(found: Found, most: int = MOST[-1]) -> tuple[Found, np.ndarray]:
+    """Found boxes by image, class and falling score, the first so many of each image
+    and class, and their place among these [n]."""
     found = found.taken(in_order(found))
     rank = ranks(found.boxes.image, found.boxes.cls)
-    first = np.flatnonzero(rank < MOST[-1])
+    first = np.flatnonzero(rank < most)
     return found.taken(first), rank[first]
 
 
@@ -138,23 +196,21 @@ class Taken(NamedTuple):
     true: np.ndarray
 
 
-def matches(
-    found: Found, truth: Truth, ignored: np.ndarray, thresholds: np.ndarray
-) -> Iterator[Taken]:
+def matches(of: Set, ignored: np.ndarray, thresholds: np.ndarray) -> Iterator[Taken]:
     """The true box that each found one takes, by the rules above.
 
     Goes through the boxes of all images side by side: in each turn every image and
     class has at most one box that chooses.  Those that reach no threshold do not.
 
     Args:
-      found: in the order of `that_count`.
-      truth: what there is.
+      of: with `found` in the order of `that_count`.
       ignored: bool [S,m], which of it does not count, in S ways.
       thresholds: of the IoU, [T], rising.
     """
+    found, truth = of.found, of.truth
     limits = np.minimum(thresholds, 1 - 1e-10)[:, None]
     free = np.ones((len(ignored), len(limits), len(truth.crowd)), bool)
-    near = pairs(found.boxes, truth)
+    near = pairs(found, truth, of.meet)
     near = near.where(near.iou >= limits[0])
     for turn in _turns(near, found):
         # Of each box the pair with the highest IoU, the last of equal ones, is last.
@@ -223,3 +279,9 @@ def _outside(area: np.ndarray, limits: np.ndarray) -> np.ndarray:
 def _mean(values: np.ndarray) -> float:
     there = values[~np.isnan(values)]
     return float(there.mean()) if there.size else float("nan")
+
+
+def _prefixed(kind: str, name: str) -> str:
+    """`mask_ap` of `ap`, and `per_class_mask_ap` of `per_class_ap`."""
+    of_class = "per_class_" if name.startswith("per_class_") else ""
+    return f"{of_class}{kind}_{name.removeprefix(of_class)}"

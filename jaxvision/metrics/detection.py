@@ -1,23 +1,32 @@
-"""Found and true boxes of a whole set on the host, flat, and which of them meet.
+"""Found and true objects of a whole set on the host, flat, and which of them meet.
 
 The metrics of finding objects (`coco`, `voc`, `tide`) are computed from the rows of an
-evaluation, which have a fixed number of boxes for each image.  `Boxes` has all boxes of
-all images behind each other, and what is computed of them is computed for all at once.
+evaluation, which have a fixed number of objects for each image.  A `Set` has all
+objects of all images behind each other, and what is computed of them is computed for
+all at once.  How well two objects meet is a function of the set: of their boxes, their
+masks or their keypoints.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.errors import check, unknown
+from jaxvision.metrics import keypoints as similar
+from jaxvision.ops import masks as mask_ops
 from jaxvision.types import Batch, Rows
 
 Array = jax.Array
 
 FOUND = ("boxes", "scores", "classes")
 TRUE = ("boxes", "classes", "crowd", "area")
+MASKS = ("mask_both", "found_mask_area", "mask_area")
+"""Rows of masks: `mask_both` int32 [B,D,M] are the pixels that a found and a true one
+have in common, and the others those of each, [B,D] and [B,M]."""
+KEYPOINTS = ("found_keypoints", "keypoints")
 
 
 class Boxes(NamedTuple):
@@ -45,9 +54,13 @@ class Found(NamedTuple):
     boxes: Boxes
     score: np.ndarray
     """float64 [n]."""
+    area: np.ndarray
+    """float64 [n]: of the box, the mask, or the box around the keypoints."""
+    slot: np.ndarray
+    """int64 [n]: which of its image it is, in the rows."""
 
     def taken(self, places: np.ndarray) -> "Found":
-        return Found(self.boxes.taken(places), self.score[places])
+        return Found(self.boxes.taken(places), *(array[places] for array in self[1:]))
 
 
 class Truth(NamedTuple):
@@ -55,12 +68,26 @@ class Truth(NamedTuple):
 
     boxes: Boxes
     crowd: np.ndarray
-    """bool [m]: neither to be found nor a mistake if it is."""
+    """bool [m]: neither to be found nor a mistake if it is, however often."""
+    ignored: np.ndarray
+    """bool [m]: crowds, and what else is not to be found and no mistake if it is."""
     area: np.ndarray
     """float64 [m]: the pixels of the object, by which it is small or large."""
+    slot: np.ndarray
+    """int64 [m]: which of its image it is, in the rows."""
 
     def taken(self, places: np.ndarray) -> "Truth":
-        return Truth(self.boxes.taken(places), self.crowd[places], self.area[places])
+        return Truth(self.boxes.taken(places), *(array[places] for array in self[1:]))
+
+
+Meet = Callable[[Found, Truth, np.ndarray, np.ndarray], np.ndarray]
+"""`(found, truth, f, t) -> float64 [p]`: how well each pair of places meets, from 0 to
+1; of a crowd, the share of the found one that lies in it."""
+
+
+def boxes_meet(found: Found, truth: Truth, f: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """IoU of boxes."""
+    return overlap(found.boxes.box[f], truth.boxes.box[t], truth.crowd[t])
 
 
 class Set(NamedTuple):
@@ -69,6 +96,7 @@ class Set(NamedTuple):
     found: Found
     truth: Truth
     num_images: int
+    meet: Meet = boxes_meet
 
 
 def rows(found: Mapping[str, Array], batch: Batch) -> Rows:
@@ -76,15 +104,35 @@ def rows(found: Mapping[str, Array], batch: Batch) -> Rows:
 
     Args:
       found: `boxes` [B,D,4], `scores` [B,D] and `classes` [B,D], -1 where there is
-        none, in the pixels of the batch's boxes.
-      batch: with `boxes`, `classes` and, where a set has them, `crowd` and `area`.
+        none, in the pixels of the batch's boxes; and where the model has them, `masks`
+        [B,D,S,S], probabilities within the box, and `keypoints` [B,D,K,3].
+      batch: with `boxes`, `classes` and, where a set has them, `crowd` and `area`; with
+        `instances` for masks and `keypoints` for keypoints.
+
+    Masks are pasted and compared on the device, in blocks of rows: what is kept are
+    counts of pixels.  Where there are masks or keypoints to be measured, `area` are the
+    pixels of `instances`, unless the batch has it.
     """
-    true = {name: batch[name] for name in TRUE if name in batch}
-    return {f"found_{name}": found[name] for name in FOUND} | true
+    kept = {name: batch[name] for name in TRUE if name in batch}
+    kept |= {f"found_{name}": found[name] for name in FOUND}
+    measured = {"masks", "keypoints"} & found.keys()
+    if measured and "instances" in batch:
+        seen = jnp.sum(batch["instances"] > 0, axis=(2, 3), dtype=jnp.int32)
+        kept.setdefault("area", seen.astype(jnp.float32))
+    if "masks" in found and "instances" in batch:
+        overlap = jax.vmap(mask_ops.pasted_overlap)(
+            found["masks"], found["boxes"], batch["instances"], batch.get("canvas")
+        )
+        kept |= dict(zip(MASKS, overlap, strict=True))
+    if "keypoints" in found and "keypoints" in batch:
+        kept |= dict(
+            zip(KEYPOINTS, (found["keypoints"], batch["keypoints"]), strict=True)
+        )
+    return kept
 
 
 def from_rows(rows: Mapping[str, np.ndarray]) -> Set:
-    """A set from the rows of an evaluation, in the order of its N images.
+    """A set of boxes from the rows of an evaluation, in the order of its N images.
 
     Args:
       rows: those of `rows`.  `area` [N,M] are the pixels of each object, where a set
@@ -92,38 +140,92 @@ def from_rows(rows: Mapping[str, np.ndarray]) -> Set:
 
     Raises `UsageError` for rows that are missing, or differ in their number of images.
     """
-    for name in (*(f"found_{name}" for name in FOUND), "boxes", "classes"):
-        if name not in rows:
-            raise unknown("row", name, rows)
-    lengths = {name: len(array) for name, array in rows.items()}
-    check(
-        (
-            len(set(lengths.values())) == 1,
-            f"rows must be of the same images, got so many of each: {lengths}",
-        )
-    )
+    _check_rows(rows, (*(f"found_{name}" for name in FOUND), "boxes", "classes"))
 
     def flat(boxes, classes):
         there = np.asarray(classes) >= 0
-        image, _ = np.nonzero(there)
+        image, slot = np.nonzero(there)
         box = np.asarray(boxes)[there].astype(np.float64)
-        return there, Boxes(image, box, np.asarray(classes)[there].astype(np.int64))
+        return (
+            there,
+            Boxes(image, box, np.asarray(classes)[there].astype(np.int64)),
+            slot,
+        )
 
-    there, boxes = flat(rows["found_boxes"], rows["found_classes"])
+    there, boxes, slot = flat(rows["found_boxes"], rows["found_classes"])
     score = np.asarray(rows["found_scores"])[there].astype(np.float64)
-    there, true = flat(rows["boxes"], rows["classes"])
+    found = Found(boxes, score, boxes.area(), slot)
+    there, true, slot = flat(rows["boxes"], rows["classes"])
     crowd, area = np.zeros(len(true.cls), bool), true.area()
     if "crowd" in rows:
         crowd = np.asarray(rows["crowd"])[there] == 1
     if "area" in rows:
         area = np.asarray(rows["area"])[there].astype(np.float64)
-    return Set(Found(boxes, score), Truth(true, crowd, area), len(rows["classes"]))
+    return Set(found, Truth(true, crowd, crowd, area, slot), len(rows["classes"]))
+
+
+def masks_from_rows(rows: Mapping[str, np.ndarray]) -> Set:
+    """A set of masks: `from_rows`, of which the masks meet."""
+    _check_rows(rows, MASKS)
+    of = from_rows(rows)
+    both, mine, theirs = (np.asarray(rows[name]) for name in MASKS)
+
+    def meet(found, truth, f, t):
+        image = found.boxes.image[f]
+        common = both[image, found.slot[f], truth.slot[t]].astype(np.float64)
+        alone = mine[image, found.slot[f]]
+        union = alone + theirs[image, truth.slot[t]] - common
+        whole = np.where(truth.crowd[t], alone, union)
+        return np.divide(common, whole, out=np.zeros_like(common), where=common > 0)
+
+    area = mine[of.found.boxes.image, of.found.slot].astype(np.float64)
+    return of._replace(found=of.found._replace(area=area), meet=meet)
+
+
+def keypoints_from_rows(rows: Mapping[str, np.ndarray], sigmas: Sequence[float]) -> Set:
+    """A set of keypoints: `from_rows`, which meet by their OKS (`metrics.keypoints`).
+
+    Objects without a labelled keypoint are ignored.
+
+    Raises `UsageError` also unless there is one of `sigmas` for each keypoint.
+    """
+    _check_rows(rows, KEYPOINTS)
+    of = from_rows(rows)
+    said, true = (np.asarray(rows[name]) for name in KEYPOINTS)
+    check(
+        (
+            said.shape[2] == true.shape[2],
+            f"{said.shape[2]} keypoints were found of each object, and the set has "
+            f"{true.shape[2]}",
+        )
+    )
+    similar.check_sigmas(sigmas, true.shape[2])
+    image = of.found.boxes.image
+    area = similar.extent(said[image, of.found.slot])
+    labelled = true[of.truth.boxes.image, of.truth.slot, :, 2] > 0
+
+    def meet(found, truth, f, t):
+        image = found.boxes.image[f]
+        return similar.similarity(
+            said[image, found.slot[f]],
+            true[image, truth.slot[t]],
+            truth.boxes.box[t],
+            truth.area[t],
+            sigmas,
+        )
+
+    ignored = of.truth.crowd | ~labelled.any(-1)
+    return of._replace(
+        found=of.found._replace(area=area),
+        truth=of.truth._replace(ignored=ignored),
+        meet=meet,
+    )
 
 
 def from_images(
     found: Sequence[Mapping[str, np.ndarray]], truth: Sequence[Mapping[str, np.ndarray]]
 ) -> Set:
-    """A set from the arrays of each image, without padding.
+    """A set of boxes from the arrays of each image, without padding.
 
     Args:
       found: of each image, `boxes` [n,4], `scores` [n] and `classes` [n].
@@ -142,13 +244,11 @@ def from_images(
     def flat(images):
         lengths = [len(image["classes"]) for image in images]
         boxes = [np.asarray(image["boxes"]).reshape(-1, 4) for image in images]
-        return Boxes(
-            np.repeat(np.arange(len(images)), lengths),
-            _joined(boxes, np.zeros((0, 4))),
-            _joined([image["classes"] for image in images], np.zeros(0, np.int64)),
-        )
+        image = np.repeat(np.arange(len(images)), lengths)
+        classes = _joined([image["classes"] for image in images], np.zeros(0, np.int64))
+        return Boxes(image, _joined(boxes, np.zeros((0, 4))), classes), ranks(image)
 
-    boxes, true = flat(found), flat(truth)
+    (boxes, slot), (true, true_slot) = flat(found), flat(truth)
     score = _joined([image["scores"] for image in found], np.zeros(0))
     crowd = [i.get("crowd", np.zeros(len(i["classes"]))) for i in truth]
     crowd = _joined(crowd, np.zeros(0)) == 1
@@ -157,7 +257,11 @@ def from_images(
     ]
     area = _joined(areas, np.zeros(0))
     area = np.where(np.isnan(area), true.area(), area)
-    return Set(Found(boxes, score), Truth(true, crowd, area), len(found))
+    return Set(
+        Found(boxes, score, boxes.area(), slot),
+        Truth(true, crowd, crowd, area, true_slot),
+        len(found),
+    )
 
 
 def in_order(found: Found) -> np.ndarray:
@@ -183,27 +287,29 @@ class Pairs(NamedTuple):
     true: np.ndarray
     """int64 [p]: the place of the true one, rising for each found box."""
     iou: np.ndarray
-    """float64 [p]: of a crowd, the share of the found box that lies in it."""
+    """float64 [p]: what `Meet` says, which is the IoU of boxes and masks."""
 
     def where(self, which: np.ndarray) -> "Pairs":
         return Pairs(*(array[which] for array in self))
 
 
-def pairs(found: Boxes, truth: Truth, *, of_class: bool = True) -> Pairs:
+def pairs(
+    found: Found, truth: Truth, meet: Meet = boxes_meet, *, of_class: bool = True
+) -> Pairs:
     """All pairs in each image, or those of the same class."""
     true = truth.boxes
-    there, wanted = true.image, found.image
+    there, wanted = true.image, found.boxes.image
     if of_class:
-        classes = 1 + max(true.cls.max(initial=0), found.cls.max(initial=0))
+        classes = 1 + max(true.cls.max(initial=0), found.boxes.cls.max(initial=0))
         there = there * classes + true.cls
-        wanted = wanted * classes + found.cls
+        wanted = wanted * classes + found.boxes.cls
     order = np.argsort(there, kind="stable")
     first = np.searchsorted(there[order], wanted, side="left")
     counts = np.searchsorted(there[order], wanted, side="right") - first
     f = np.repeat(np.arange(len(wanted)), counts)
     t = np.arange(len(f)) - np.repeat(np.cumsum(counts) - counts, counts)
     t = order[t + np.repeat(first, counts)]
-    return Pairs(f, t, overlap(found.box[f], true.box[t], truth.crowd[t]))
+    return Pairs(f, t, meet(found, truth, f, t))
 
 
 def overlap(found: np.ndarray, true: np.ndarray, crowd: np.ndarray) -> np.ndarray:
@@ -215,6 +321,19 @@ def overlap(found: np.ndarray, true: np.ndarray, crowd: np.ndarray) -> np.ndarra
     theirs = (true[:, 2] - true[:, 0]) * (true[:, 3] - true[:, 1])
     whole = np.where(crowd, mine, mine + theirs - both)
     return np.divide(both, whole, out=np.zeros_like(both), where=both > 0)
+
+
+def _check_rows(rows: Mapping[str, np.ndarray], names: Sequence[str]) -> None:
+    for name in names:
+        if name not in rows:
+            raise unknown("row", name, rows)
+    lengths = {name: len(array) for name, array in rows.items()}
+    check(
+        (
+            len(set(lengths.values())) == 1,
+            f"rows must be of the same images, got so many of each: {lengths}",
+        )
+    )
 
 
 def _joined(arrays: Sequence[np.ndarray], nothing: np.ndarray) -> np.ndarray:

@@ -102,12 +102,14 @@ def classify(of: Set, *, well: float = 0.5, little: float = 0.1) -> Errors:
     found, _ = coco.that_count(of.found)
     truth = of.truth
     match = np.full(len(found.score), -1)
-    for taken in coco.matches(found, truth, truth.crowd[None], np.array([well])):
+    for taken in coco.matches(
+        of._replace(found=found), truth.crowd[None], np.array([well])
+    ):
         match[taken.found] = taken.true
     crowd = np.append(truth.crowd, False)[match]
     right, wrong = (match >= 0) & ~crowd, match < 0
 
-    near = pairs(found.boxes, truth, of_class=False)
+    near = pairs(found, truth, of.meet, of_class=False)
     near = near.where(wrong[near.found] & ~truth.crowd[near.true])
     same = found.boxes.cls[near.found] == truth.boxes.cls[near.true]
     own, mine = _nearest(near.where(same), len(match))

@@ -38,7 +38,7 @@ def measure(
     order = np.lexsort((-found.score, found.boxes.cls))
     found = found.taken(order)
     # Boxes of VOC overlap difficult objects as they do others.
-    near = pairs(found.boxes, truth._replace(crowd=np.zeros_like(truth.crowd)))
+    near = pairs(found, truth._replace(crowd=np.zeros_like(truth.crowd)))
     # The highest IoU of each box, of equal ones the first, is first.
     near = near.where(np.lexsort((near.true, -near.iou, near.found)))
     near = near.where(np.flatnonzero(np.diff(near.found, prepend=-1)))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxvision import run_lengths
 from jaxvision.data.files import classes, fields
 from jaxvision.data.files.image_files import Annotated
 from jaxvision.data.files.problems import refuse
@@ -238,7 +239,7 @@ def _checked(outline: Any, height: int, width: int) -> Outline:
         if isinstance(lengths, list):
             lengths = np.array(lengths, np.float64)
         else:
-            lengths = run_lengths(lengths)
+            lengths = run_lengths.decompressed(lengths)
         fits = (lengths >= 0) & (lengths <= height * width)
         if not (fits & (lengths == np.floor(lengths))).all() or lengths.ndim != 1:
             raise ValueError("one of its run lengths is no number of its pixels")
@@ -266,32 +267,5 @@ def _fill(outline: Outline, height: int, width: int) -> np.ndarray:
         polygons = [polygon.tolist() for polygon in outline]
         encoded = mask.merge(mask.frPyObjects(polygons, height, width))
         # Not `mask.decode`, which NumPy 2 warns of.
-        outline = run_lengths(encoded["counts"])
-    ones = np.arange(len(outline), dtype=np.uint8) & 1
-    return np.repeat(ones, outline).reshape(width, height).T
-
-
-def run_lengths(compressed: str | bytes) -> np.ndarray:
-    """Decode COCO's compressed run lengths, int64 [R].
-
-    Each number is written in groups of five bits, the lowest first, as characters from
-    `0` on, with a sixth bit if another group follows; from the fourth number on it is
-    the difference to the number before the last.
-
-    Raises `ValueError` for text that is not of this kind.
-    """
-    text = compressed.encode() if isinstance(compressed, str) else compressed
-    codes = np.frombuffer(text, np.uint8).astype(np.int64) - 48
-    (ends,) = np.nonzero((codes & 32) == 0)
-    if not len(codes) or codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
-        raise ValueError("it is not a compressed run-length encoding")
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    groups = ends - starts + 1
-    if groups.max() > 12:
-        raise ValueError("one of its run lengths is out of range")
-    shifts = 5 * (np.arange(len(codes)) - np.repeat(starts, groups))
-    lengths = np.add.reduceat((codes & 31) << shifts, starts)
-    lengths -= np.where(codes[ends] & 16, 1 << (5 * groups), 0)
-    lengths[1::2] = np.cumsum(lengths[1::2])
-    lengths[2::2] = np.cumsum(lengths[2::2])
-    return lengths
+        outline = run_lengths.decompressed(encoded["counts"])
+    return run_lengths.mask(outline, height, width)

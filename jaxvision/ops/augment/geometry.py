@@ -30,6 +30,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.errors import check
+from jaxvision.ops import masks
 from jaxvision.ops.augment.rules import Rule, filling, within
 from jaxvision.types import UNKNOWN, Batch
 
@@ -68,13 +69,13 @@ def move(
     image = batch["image"]
     moved["image"] = motion.pixels(image, filling(fill, image))
     if "segmentation" in batch:
-        masks = batch["segmentation"]
-        unknown = jnp.asarray(UNKNOWN, masks.dtype)
-        moved["segmentation"] = motion.labels(masks[..., None], unknown)[..., 0]
+        numbers = batch["segmentation"]
+        unknown = jnp.asarray(UNKNOWN, numbers.dtype)
+        moved["segmentation"] = motion.labels(numbers[..., None], unknown)[..., 0]
     if "instances" in batch:
-        masks = jnp.moveaxis(batch["instances"], 1, -1)
-        masks = motion.labels(masks, jnp.asarray(0, masks.dtype))
-        moved["instances"] = jnp.moveaxis(masks, -1, 1)
+        seen = jnp.moveaxis(batch["instances"], 1, -1)
+        seen = motion.labels(seen, jnp.asarray(0, seen.dtype))
+        moved["instances"] = jnp.moveaxis(seen, -1, 1)
     if "keypoints" in batch:
         moved["keypoints"] = _move_keypoints(batch["keypoints"], motion)
     if "boxes" in batch:
@@ -143,28 +144,14 @@ def _move_boxes(
         stay = present & (visible > 0) & (share >= min_visible)
     if "instances" in batch:
         before, after = (
-            jnp.any(masks["instances"] > 0, axis=(2, 3)) for masks in (batch, moved)
+            jnp.any(arrays["instances"] > 0, axis=(2, 3)) for arrays in (batch, moved)
         )
         if min_visible is not None:
             stay &= after | ~before
         if not motion.keeps_axes:
-            tight = mask_boxes(moved["instances"]).astype(boxes.dtype)
+            tight = masks.boxes_around(moved["instances"]).astype(boxes.dtype)
             moved["boxes"] = jnp.where(after[..., None], tight, moved["boxes"])
     return stay
-
-
-def mask_boxes(masks: Array) -> Array:
-    """Bounding boxes float32 [B,M,4] of masks [B,M,H,W]; zeros for empty ones."""
-    sides = []
-    for axis in (2, 3):  # what is seen in each column, then in each row
-        seen = jnp.any(masks > 0, axis=axis)
-        sides += [
-            jnp.argmax(seen, -1),
-            seen.shape[-1] - jnp.argmax(seen[..., ::-1], -1),
-        ]
-    x_min, x_max, y_min, y_max = sides
-    boxes = jnp.stack([x_min, y_min, x_max, y_max], axis=-1).astype(jnp.float32)
-    return jnp.where(jnp.any(masks > 0, axis=(2, 3))[..., None], boxes, 0)
 
 
 def drop(moved: dict[str, Array], stay: Array) -> None:

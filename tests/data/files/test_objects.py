@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from jaxvision import run_lengths
 from jaxvision.data.files.objects import (
     Listed,
     Object,
     annotate,
-    run_lengths,
 )
 from jaxvision.errors import UsageError
 
@@ -219,9 +219,12 @@ def test_run_lengths_are_those_that_pycocotools_writes(pixels):
     from pycocotools import mask
 
     encoded = mask.encode(np.asfortranarray(pixels, np.uint8))
-    lengths = run_lengths(encoded["counts"])
-    ones = np.repeat(np.arange(len(lengths)) % 2, lengths)
-    np.testing.assert_array_equal(ones.reshape(pixels.T.shape).T, pixels)
+    lengths = run_lengths.decompressed(encoded["counts"])
+    np.testing.assert_array_equal(run_lengths.mask(lengths, *pixels.shape), pixels)
+    assert run_lengths.encoded(pixels) == {
+        "size": list(pixels.shape),
+        "counts": encoded["counts"].decode(),
+    }
 
     for counts in (encoded["counts"], encoded["counts"].decode(), lengths.tolist()):
         outline = {"size": list(pixels.shape), "counts": counts}
@@ -236,7 +239,8 @@ def test_long_runs():
     pixels = np.zeros((3_000, 4_000), np.uint8)
     pixels[1_000:, 2_000:3_999] = 1
     encoded = mask.encode(np.asfortranarray(pixels))
-    lengths = run_lengths(encoded["counts"])
+    lengths = run_lengths.decompressed(encoded["counts"])
+    assert run_lengths.compressed(lengths) == encoded["counts"].decode()
     assert lengths.sum() == pixels.size
     assert lengths[1::2].sum() == pixels.sum()
 
