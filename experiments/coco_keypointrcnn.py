@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 from experiments import rcnn_recipe
 from jaxvision import tasks
+from jaxvision.metrics.keypoints import COCO_SIGMAS
 from jaxvision.ops.augment import horizontal_flip
 from jaxvision.runs import run
 from jaxvision.types import Experiment, Reference
@@ -38,7 +39,8 @@ class Config(rcnn_recipe.Coco):
     dataset: str = DATASET
     epochs: float = 46
     keypoints: int = 17
-    """Of each object; with others than COCO's, images are not mirrored."""
+    """Of each object; with others than COCO's, images are not mirrored, and all are
+    measured with the same tolerance."""
 
 
 PUBLISHED = {
@@ -55,6 +57,7 @@ def build(config: Config) -> Experiment:
         drops=(36, 43),
         model="keypointrcnn_resnet50_fpn",
         options={"num_keypoints": config.keypoints},
+        sigmas=COCO_SIGMAS if known else [0.05] * config.keypoints,
         detector=tasks.keypoint_rcnn,
         moves=[horizontal_flip(mirrored_keypoints=MIRRORED)] if known else [],
         published=PUBLISHED,

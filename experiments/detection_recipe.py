@@ -13,6 +13,7 @@ from typing import Any
 from jaxvision import data, models, optim, runs, tasks, visualise
 from jaxvision.data.feed.crops import Crop
 from jaxvision.errors import check
+from jaxvision.metrics.keypoints import COCO_SIGMAS
 from jaxvision.ops.augment import (
     Transform,
     colour_jitter,
@@ -64,6 +65,7 @@ def build(
     seen: tuple[int, int] | None = None,
     frozen: str | None = None,
     rule: tasks.Rule = "coco",
+    sigmas: Sequence[float] = COCO_SIGMAS,
     optimizer: Callable[[int], Optimizer] | None = None,
     published: Mapping[str, Reference],
 ) -> Experiment:
@@ -76,7 +78,7 @@ def build(
       resized: such as `data.letterbox`: how images come to one size.
       seen: height and width in pixels of images before `moves`; None: `config.size`.
       frozen: a pattern of paths, of what keeps its weights where some are given.
-      rule: of average precision, see `tasks.detection`.
+      rule, sigmas: of average precision, see `tasks.detection`.
       optimizer: of the steps of the run; None: AdamW with a one-cycle schedule.
       published: on the test split, by the names of the sets.
     """
@@ -117,7 +119,7 @@ def build(
         update = optim.groups([(frozen, None)], update)
     return Experiment(
         model=network,
-        task=tasks.detection(len(classes), detector, rule=rule),
+        task=tasks.detection(len(classes), detector, rule=rule, sigmas=sigmas),
         optimizer=update,
         train=train_data,
         validation=evaluation(validation),

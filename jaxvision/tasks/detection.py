@@ -11,6 +11,7 @@ from jax import lax
 from jaxvision.errors import check, unknown
 from jaxvision.metrics import coco, tide, voc
 from jaxvision.metrics import detection as metrics
+from jaxvision.metrics.keypoints import COCO_SIGMAS, check_sigmas
 from jaxvision.ops import boxes as box_ops
 from jaxvision.ops import matching
 from jaxvision.recipes import TASKS
@@ -35,13 +36,21 @@ Rule = Literal["coco", "area", "11 points"]
 
 
 @TASKS.recorded
-def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> Task:
+def detection(
+    num_classes: int,
+    detector: Detector,
+    *,
+    rule: Rule = "coco",
+    sigmas: Sequence[float] = COCO_SIGMAS,
+) -> Task:
     """The task of a model with `class_logits` [B,A,…] and `box_codes` [B,A,4].
 
     Batches have `boxes` [B,M,4] and `classes` [B,M], and what the heads of the detector
     read beside them: `instances` for masks, `keypoints` for keypoints.  Predictions are
     `boxes` [B,D,4], `scores`, `classes` and `valid` [B,D], and of such heads `masks`
-    [B,D,S,S], probabilities within the box, and `keypoints` [B,D,K,3].
+    [B,D,S,S], probabilities within the box, and `keypoints` [B,D,K,3], each x, y and 1
+    where there is an object, with `keypoint_scores` [B,D,K], logits of their places.
+    The average precision of these is the headline, `mask_ap` or `keypoint_ap`.
 
     What surrounds the model is the `detector` that belongs to it, such as
     `tasks.retinanet()`.  Its losses are sums with their weights, so that the parts of
@@ -58,6 +67,7 @@ def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> T
       detector: anchors, matching, losses and decoding.
       rule: `area` and `11 points` are VOC's, and make `voc_ap` the headline, which is
         at an IoU of 0.5.
+      sigmas: of each keypoint, see `metrics.keypoints`; those of COCO's people.
     """
     check(
         (num_classes >= 1, f"num_classes must be at least 1, got {num_classes}"),
@@ -172,7 +182,10 @@ def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> T
     def update(forward, batch: Batch, *, keys):
         seen = look(forward, batch)
         total, weight, _ = terms(seen, forward, batch, keys, detector.decode)
-        rows = metrics.rows(found(seen, forward, batch), batch)
+        what = found(seen, forward, batch)
+        if "keypoints" in what:
+            check_sigmas(sigmas, what["keypoints"].shape[2])
+        rows = metrics.rows(what, batch)
         return {"total": total, "weight": weight}, rows
 
     def compute(sums, rows: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -186,6 +199,7 @@ def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> T
             return measured
         of = metrics.from_rows(rows)
         measured |= coco.measure(of, num_classes)
+        measured |= coco.compute_others(rows, num_classes, sigmas=sigmas)
         mistakes = tide.measure(of, num_classes)
         measured["mistakes"] = np.array([mistakes[f"{k}_errors"] for k in tide.KINDS])
         measured["mistake_costs"] = np.array(
@@ -227,8 +241,20 @@ def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> T
             batch["boxes"], batch["classes"], crowd, dict(predictions)
         )
 
-    names = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar_100")
-    headline, *others = names if rule == "coco" else ("voc_ap", *names)
+    names: tuple[str, ...] = (
+        "ap",
+        "ap50",
+        "ap75",
+        "ap_small",
+        "ap_medium",
+        "ap_large",
+        "ar_100",
+    )
+    if rule != "coco":
+        names = ("voc_ap", *names)
+    for prefix in filter(None, (head.measured for head in detector.heads)):
+        names = (*(f"{prefix}_{name}" for name in ("ap", "ap50", "ap75")), *names)
+    headline, *others = names
     return Task(
         loss=train_loss,
         update=update,

@@ -76,6 +76,9 @@ class RegionHead(NamedTuple):
     """Annotations beside boxes and classes."""
     of_classes: str | None = None
     """The output whose last axis has a column for each class; None: none has."""
+    measured: str | None = None
+    """How the names of its metrics begin, such as `mask` in `mask_ap`, which then is
+    the headline; None: what it finds are boxes."""
 
 
 class Detector(NamedTuple):

@@ -92,7 +92,14 @@ def keypoint_head(count: int) -> RegionHead:
             "keypoint_scores": jnp.where(there, scores, 0),
         }
 
-    return RegionHead("keypoints", choose, losses, decode, reads=("keypoints",))
+    return RegionHead(
+        "keypoints",
+        choose,
+        losses,
+        decode,
+        reads=("keypoints",),
+        measured="keypoint",
+    )
 
 
 def places_of(points: Array, boxes: Array, side: int) -> tuple[Array, Array]:
@@ -140,7 +147,8 @@ def most_likely(logits: Array, boxes: Array) -> tuple[Array, Array]:
             values, places = best
             y, x = number // across * BLOCK + block, number % across * BLOCK + block
             down = enlarging(y, rows, side)
-            here = down @ maps @ enlarging(x, columns, side).T
+            along = enlarging(x, columns, side)
+            here = jnp.einsum("yp,kpq,xq->kyx", down, maps, along)
             there = (y < rows)[:, None] & (x < columns)[None]
             here = jnp.where(there[None], here, -jnp.inf).reshape(len(maps), -1)
             first, highest = jnp.argmax(here, axis=1), jnp.max(here, axis=1)
@@ -154,9 +162,7 @@ def most_likely(logits: Array, boxes: Array) -> tuple[Array, Array]:
         nothing = jnp.full(len(maps), -jnp.inf), jnp.zeros((len(maps), 2), jnp.int32)
         blocks = across * ((rows + BLOCK - 1) // BLOCK)
         values, places = lax.fori_loop(0, blocks, better, nothing)
-        centre = (places.astype(jnp.float32) + 0.5) * (
-            size / pixels.astype(jnp.float32)
-        )
+        centre = (places.astype(jnp.float32) + 0.5) * (size / pixels)[None]
         return centre[:, ::-1] + jnp.stack([left, top])[None], values
 
     return lax.map(of_box, (logits, boxes))
@@ -169,9 +175,8 @@ def enlarging(places: Array, size: Array, side: int) -> Array:
     Keys' cubic of a = `SHARPNESS`, by the centres of pixels; the outermost entries are
     repeated.
     """
-    source = (places.astype(jnp.float32) + 0.5) * (
-        side / size.astype(jnp.float32)
-    ) - 0.5
+    scale = side / size.astype(jnp.float32)
+    source = (places.astype(jnp.float32) + 0.5) * scale - 0.5
     low = jnp.floor(source)
     t, a = source - low, SHARPNESS
 

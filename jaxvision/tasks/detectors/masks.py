@@ -82,6 +82,7 @@ def mask_head(count: int) -> RegionHead:
         decode,
         reads=("instances",),
         of_classes="mask_logits",
+        measured="mask",
     )
 
 
