@@ -131,6 +131,7 @@ class RCNN(OnEncoder):
 
     def boxes(self, boxes: Array, *levels: Array, train: bool) -> dict[str, Array]:
         """What class each region shows, and where its box is."""
+        check((self.num_classes > 0, "this network has no heads: " + _OTHERS))
         scores, codes = self.box_head(self._inside(boxes, levels, 7), train=train)
         return _of_images(boxes, class_logits=scores, box_codes=codes)
 
@@ -163,7 +164,7 @@ class RCNN(OnEncoder):
         return found.reshape(-1, *found.shape[2:])
 
 
-_OTHERS = "take one of the models maskrcnn_…, keypointrcnn_…, or another detector"
+_OTHERS = "take another model, such as maskrcnn_resnet50_fpn, or another detector"
 
 
 def _of_images(boxes: Array, **outputs: Array) -> dict[str, Array]:

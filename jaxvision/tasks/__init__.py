@@ -5,6 +5,7 @@ from jaxvision.tasks.detection import Rule, detection
 from jaxvision.tasks.detectors import (
     Detector,
     RegionHead,
+    fast_rcnn,
     faster_rcnn,
     faster_rcnn_mobile,
     fcos,
@@ -33,6 +34,7 @@ __all__ = [
     "Rule",
     "classification",
     "detection",
+    "fast_rcnn",
     "faster_rcnn",
     "faster_rcnn_mobile",
     "fcos",

@@ -94,6 +94,8 @@ def detection(
         """The model's outputs, the anchors, and the model's state."""
         outputs, model_state = forward(batch["image"])
         levels = detector.levels(outputs, batch["image"].shape[1:3])
+        if detector.given:
+            outputs = {**outputs, detector.given: batch[detector.given]}
         if not detector.heads:
             fits_classes(outputs, "class_logits")
         return outputs, levels, model_state
@@ -114,11 +116,11 @@ def detection(
 
         return jax.vmap(of_image)(outputs, frames.original_as_seen(batch))
 
-    def terms(look, forward, batch: Batch, keys: Array, propose):
+    def terms(look, forward, batch: Batch, keys: Array | None, propose):
         """Totals and weights by name, of the images that count, and the model's state.
 
         Args:
-          keys: [B], of what is drawn.
+          keys: [B], of what is drawn; None where nothing is.
           propose: what makes the proposals, where there are heads.
         """
         outputs, levels, model_state = look
@@ -156,7 +158,7 @@ def detection(
         return total, weight, model_state
 
     def train_loss(forward, batch: Batch, *, key):
-        keys = jax.random.split(key, len(batch["image"]))
+        keys = None if key is None else jax.random.split(key, len(batch["image"]))
         propose = detector.propose or detector.decode
         seen = look(forward, batch)
         total, weight, model_state = terms(seen, forward, batch, keys, propose)
@@ -212,9 +214,13 @@ def detection(
         return measured
 
     annotations = of_heads(detector.heads)
+    given = (detector.given,) if detector.given else ()
 
     def advice(outputs: Outputs, batches: Sequence[Batch]) -> list[str]:
-        return fit_of_anchors(detector, outputs, batches)
+        said = [] if detector.given else fit_of_anchors(detector, outputs, batches)
+        return said + [
+            words for head in detector.heads if (words := _untaught(head, batches))
+        ]
 
     def predict(forward, batch: Batch, *, keys):
         del keys
@@ -266,8 +272,24 @@ def detection(
         ),
         predict=predict,
         difficulty=difficulty,
-        reads=("boxes", "classes", *annotations),
+        reads=("boxes", "classes", *annotations, *given),
         advice=advice,
+    )
+
+
+def _untaught(head: RegionHead, batches: Sequence[Batch]) -> str:
+    """How many objects lack what a head learns, in words; empty if none does."""
+    if head.taught is None:
+        return ""
+    there = [np.asarray(batch["classes"]) >= 0 for batch in batches]
+    pairs = zip(there, batches, strict=True)
+    lacking = sum(int(np.sum(which & ~head.taught(batch))) for which, batch in pairs)
+    objects, images = sum(map(np.sum, there)), sum(map(len, there))
+    if not lacking:
+        return ""
+    return (
+        f"{lacking:,} of {objects:,} objects in {images:,} training images have no "
+        f"{head.entry}, of no pixel or not labelled: they teach boxes alone"
     )
 
 

@@ -5,7 +5,7 @@ from jaxvision.tasks.detectors.detector import Detector, Objects, RegionHead, Re
 from jaxvision.tasks.detectors.fcos import fcos
 from jaxvision.tasks.detectors.keypoints import keypoint_rcnn
 from jaxvision.tasks.detectors.masks import mask_rcnn
-from jaxvision.tasks.detectors.rcnn import faster_rcnn, faster_rcnn_mobile
+from jaxvision.tasks.detectors.rcnn import fast_rcnn, faster_rcnn, faster_rcnn_mobile
 from jaxvision.tasks.detectors.retinanet import retinanet
 from jaxvision.tasks.detectors.ssd import ssd, ssdlite
 from jaxvision.tasks.detectors.yolox import yolox
@@ -15,6 +15,7 @@ __all__ = [
     "Objects",
     "RegionHead",
     "Regions",
+    "fast_rcnn",
     "faster_rcnn",
     "faster_rcnn_mobile",
     "fcos",

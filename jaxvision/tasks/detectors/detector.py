@@ -16,7 +16,7 @@ from jaxvision.errors import check, unknown
 from jaxvision.losses import sigmoid_focal
 from jaxvision.ops import matching
 from jaxvision.ops.boxes import Detections
-from jaxvision.types import Array, Outputs
+from jaxvision.types import Array, Batch, Outputs
 
 Size = tuple[int, int]
 """Height and width."""
@@ -76,6 +76,8 @@ class RegionHead(NamedTuple):
     """Annotations beside boxes and classes."""
     of_classes: str | None = None
     """The output whose last axis has a column for each class; None: none has."""
+    taught: Callable[[Batch], np.ndarray] | None = None
+    """`batch ->` bool [B,M], on the host: which objects have what it learns."""
     measured: str | None = None
     """How the names of its metrics begin, such as `mask` in `mask_ap`, which then is
     the headline; None: what it finds are boxes."""
@@ -120,15 +122,21 @@ class Detector(NamedTuple):
     propose: Callable[[Outputs, Levels, Array], Detections] | None = None
     """Like `decode`: the boxes from which the regions of a training are chosen; None:
     those of `decode`."""
+    given: str | None = None
+    """An array of the batch that stands among the outputs, from which `decode` makes
+    proposals, and there are no anchors; None: the network proposes."""
 
     def levels(self, outputs: Outputs, image: Sequence[int]) -> Levels:
         """The anchors for the outputs of a network, with the axis of the batch.
 
         Raises `UsageError` for outputs of another network.
         """
-        for name in (*self.maps, "class_logits", "box_codes"):
+        said = () if self.given else ("class_logits", "box_codes")
+        for name in (*self.maps, *said):
             if name not in outputs:
                 raise unknown("output of the model", name, outputs)
+        if self.given:
+            return [np.zeros((0, 4), np.float32)]
         shapes = [outputs[name].shape for name in self.maps]
         maps = [(shape[1], shape[2]) for shape in shapes]
         levels = self.anchors((image[0], image[1]), maps)

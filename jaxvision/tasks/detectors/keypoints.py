@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 
@@ -98,6 +99,7 @@ def keypoint_head(count: int) -> RegionHead:
         losses,
         decode,
         reads=("keypoints",),
+        taught=lambda batch: np.any(batch["keypoints"][..., 2] > 0, axis=2),
         measured="keypoint",
     )
 

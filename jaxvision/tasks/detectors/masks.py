@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxvision.errors import check
@@ -82,6 +83,7 @@ def mask_head(count: int) -> RegionHead:
         decode,
         reads=("instances",),
         of_classes="mask_logits",
+        taught=lambda batch: np.any(batch["instances"], axis=(2, 3)),
         measured="mask",
     )
 

@@ -185,6 +185,61 @@ def faster_rcnn_mobile(*, small: bool = False) -> Detector:
     )
 
 
+@DETECTORS.recorded
+def fast_rcnn(
+    *,
+    given: str = "proposals",
+    levels: int = 5,
+    fits: float = 0.5,
+    regions: int = 512,
+    regions_share: float = 0.25,
+    least_score: float = 0.05,
+    overlap: float = 0.5,
+    most: int = 100,
+) -> Detector:
+    """Fast R-CNN: proposals come with the image, from whatever looks for objects.
+
+    Girshick 2015, https://arxiv.org/abs/1504.08083, on a pyramid, for the models of
+    `faster_rcnn` with `anchors_per_place=0`.  Nothing but the head of regions learns.
+
+    Args:
+      given: the array of the batch with the proposals, [B,P,4] in pixels of what the
+        network sees, zeros where there is none.
+      levels: maps of the pyramid, the last half of the one before included.
+      fits, regions, regions_share, least_score, overlap, most: see `faster_rcnn`.
+    """
+    check((levels >= 2, f"levels must be at least 2, got {levels}"))
+    head = box_head(
+        fits=fits,
+        regions=regions,
+        share=regions_share,
+        least_score=least_score,
+        overlap=overlap,
+        most=most,
+    )
+
+    def decode(outputs, levels, frame):
+        del levels
+        boxes = box_ops.clip_to(outputs[given], frame)
+        there = box_ops.area(boxes) > 0
+        return box_ops.Detections(
+            jnp.where(there[:, None], boxes, 0),
+            there.astype(jnp.float32),
+            jnp.where(there, 0, -1).astype(jnp.int32),
+        )
+
+    return Detector(
+        tuple(f"level{i}" for i in range(1, 1 + levels)),
+        anchors=lambda image, maps: [],
+        match=lambda outputs, levels, objects: jnp.zeros(0, jnp.int32),
+        losses=lambda *_: ({}, jnp.zeros((), jnp.float32)),
+        decode=decode,
+        background=1,
+        heads=(head,),
+        given=given,
+    )
+
+
 def box_head(
     *,
     fits: float,
