@@ -204,7 +204,7 @@ TORCHVISION: Mapping[str, Rules] = {
 """There the pyramid is a part of the backbone.  Older files have names of their own."""
 
 _SIZE = (800, 800, 3)
-_V2 = dict(normalised=True, proposal_convs=2, box_convs=4)
+_SECOND = partial(RCNN, normalised=True, proposal_convs=2, box_convs=4)
 _MOBILE = partial(
     RCNN,
     encoder="mobilenet_v3_large",
@@ -215,9 +215,7 @@ _MOBILE = partial(
 
 VARIANTS = {
     "fasterrcnn_resnet50_fpn": Variant(RCNN, FASTER, _SIZE, TORCHVISION),
-    "fasterrcnn_resnet50_fpn_v2": Variant(
-        partial(RCNN, **_V2), SECOND, _SIZE, TORCHVISION
-    ),
+    "fasterrcnn_resnet50_fpn_v2": Variant(_SECOND, SECOND, _SIZE, TORCHVISION),
     "fasterrcnn_mobilenet_v3_large_fpn": Variant(_MOBILE, FASTER, _SIZE, TORCHVISION),
     "fasterrcnn_mobilenet_v3_large_320_fpn": Variant(
         _MOBILE, FASTER, (320, 320, 3), TORCHVISION
@@ -226,7 +224,7 @@ VARIANTS = {
         partial(RCNN, mask_convs=4), MASK, _SIZE, TORCHVISION
     ),
     "maskrcnn_resnet50_fpn_v2": Variant(
-        partial(RCNN, mask_convs=4, **_V2), SECOND, _SIZE, TORCHVISION
+        partial(_SECOND, mask_convs=4), SECOND, _SIZE, TORCHVISION
     ),
     "keypointrcnn_resnet50_fpn": Variant(
         partial(RCNN, num_classes=2, num_keypoints=17), MASK, _SIZE, TORCHVISION
