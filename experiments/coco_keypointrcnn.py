@@ -22,25 +22,21 @@ from dataclasses import dataclass
 
 from experiments import rcnn_recipe
 from jaxvision import tasks
-from jaxvision.metrics.keypoints import COCO_SIGMAS
-from jaxvision.ops.augment import horizontal_flip
+from jaxvision.data import Source
+from jaxvision.errors import check
+from jaxvision.ops.augment import random_flip
 from jaxvision.runs import run
 from jaxvision.types import Experiment, Reference
 
 DATASET = "coco:coco2017/annotations/person_keypoints_train2017.json"
-
-MIRRORED = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
-"""The counterpart of each of COCO's 17 keypoints, nose, eyes, ears, shoulders, elbows,
-wrists, hips, knees and ankles, the left ones first."""
 
 
 @dataclass(frozen=True)
 class Config(rcnn_recipe.Coco):
     dataset: str = DATASET
     epochs: float = 46
-    keypoints: int = 17
-    """Of each object; with others than COCO's, images are not mirrored, and all are
-    measured with the same tolerance."""
+    flip: bool = True
+    """Mirror half of the images; keypoints must tell left from right then."""
 
 
 PUBLISHED = {
@@ -51,18 +47,28 @@ PUBLISHED = {
 
 
 def build(config: Config) -> Experiment:
-    known = config.keypoints == len(MIRRORED)
     return rcnn_recipe.on_coco(
         config,
         drops=(36, 43),
         model="keypointrcnn_resnet50_fpn",
-        options={"num_keypoints": config.keypoints},
-        sigmas=COCO_SIGMAS if known else [0.05] * config.keypoints,
+        options=of_keypoints,
         detector=tasks.keypoint_rcnn,
-        moves=[horizontal_flip(mirrored_keypoints=MIRRORED)] if known else [],
+        moves=[random_flip] if config.flip else [],
         published=PUBLISHED,
     )
 
 
+def of_keypoints(train: Source) -> dict[str, int]:
+    """As many as the set has, by their names."""
+    check(
+        (
+            train.skeleton is not None,
+            f"{train.dataset} has no keypoints with names: choose a set that has them",
+        )
+    )
+    assert train.skeleton is not None
+    return {"num_keypoints": len(train.skeleton.names)}
+
+
 if __name__ == "__main__":
-    run(build, Config, smoke=rcnn_recipe.SMOKE | dict(keypoints=4))
+    run(build, Config, smoke=rcnn_recipe.SMOKE | dict(flip=False))

@@ -13,7 +13,6 @@ from typing import Any
 from jaxvision import data, models, optim, runs, tasks, visualise
 from jaxvision.data.feed.crops import Crop
 from jaxvision.errors import check
-from jaxvision.metrics.keypoints import COCO_SIGMAS
 from jaxvision.ops.augment import (
     Transform,
     colour_jitter,
@@ -23,6 +22,7 @@ from jaxvision.ops.augment import (
     random_flip,
     random_iou_crop,
 )
+from jaxvision.skeletons import PERSON
 from jaxvision.types import Experiment, Model, Optimizer, Reference
 
 
@@ -58,36 +58,36 @@ def build(
     config: Config,
     *,
     model: str,
-    options: Mapping[str, Any],
+    options: Mapping[str, Any] | Callable[[data.Source], Mapping[str, Any]],
     detector: tasks.Detector,
     moves: Sequence[Transform],
     resized: Callable[[tuple[int, int]], Crop],
     seen: tuple[int, int] | None = None,
     frozen: str | None = None,
     rule: tasks.Rule = "coco",
-    sigmas: Sequence[float] = COCO_SIGMAS,
     optimizer: Callable[[int], Optimizer] | None = None,
     published: Mapping[str, Reference],
 ) -> Experiment:
     """The experiment of a config.
 
     Args:
-      model: its name, and `options` those of `models.create`, but for the encoder.
+      model: its name, and `options` those of `models.create`, but for the encoder; or
+        what makes them of the training split.
       detector: the one that belongs to it.
       moves: transforms of bytes, in training, which return images of `config.size`.
       resized: such as `data.letterbox`: how images come to one size.
       seen: height and width in pixels of images before `moves`; None: `config.size`.
       frozen: a pattern of paths, of what keeps its weights where some are given.
-      rule, sigmas: of average precision, see `tasks.detection`.
+      rule: of average precision, see `tasks.detection`.
       optimizer: of the steps of the run; None: AdamW with a one-cycle schedule.
       published: on the test split, by the names of the sets.
     """
     check((config.validations >= 1, "--validations must be 1 or more"))
     splits = data.load(config.dataset)
     train, validation = data.train_and_validation(splits, config.validation)
-    classes = train.class_names
+    classes, skeleton = train.class_names, train.skeleton or PERSON
     fields = {
-        **options,
+        **(options(train) if callable(options) else options),
         "encoder": config.encoder,
         "num_classes": len(classes) + detector.background,
     }
@@ -119,7 +119,7 @@ def build(
         update = optim.groups([(frozen, None)], update)
     return Experiment(
         model=network,
-        task=tasks.detection(len(classes), detector, rule=rule, sigmas=sigmas),
+        task=tasks.detection(len(classes), detector, rule=rule, sigmas=skeleton.sigmas),
         optimizer=update,
         train=train_data,
         validation=evaluation(validation),
@@ -130,7 +130,9 @@ def build(
         eval_every=every,
         initial=initial,
         classes=classes,
-        show=visualise.detection,
+        show=functools.partial(
+            visualise.detection, keypoints=skeleton.names, limbs=skeleton.limbs
+        ),
         reference=published.get(config.dataset),
     )
 

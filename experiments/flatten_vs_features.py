@@ -6,6 +6,9 @@ shows both spaces in a plane, by their principal components and by t-SNE.
 
     python -m experiments.flatten_vs_features                           (Fashion-MNIST)
     python -m experiments.flatten_vs_features --dataset mnist_5k --points 1000
+
+Measured, Fashion-MNIST: 87.92 % from pixels, 89.56 % from features; the network itself
+has 89.47 %.
 """
 
 from dataclasses import dataclass

@@ -6,6 +6,11 @@ own: weight decay, augmentation, dropout, early stopping.  `compare.png` has the
 of all of them.
 
     python -m experiments.overfitting
+
+Measured: without a remedy the validation loss is lowest after 11 passes of 60 (0.416;
+0.496 at the end).  The checkpoint of that moment is what is tested in each run, so that
+early stopping changes the time and not the number.  Test losses: none and early
+stopping 0.405, dropout 0.401, weight decay 0.389, augmentation 0.233.
 """
 
 from dataclasses import dataclass

@@ -163,8 +163,12 @@ def detection(
     def update(forward, batch: Batch, *, keys):
         found, _ = look(forward, batch)
         _, (_, sums) = loss(forward, batch, key=None)
-        overlaps = [_overlap(widest(found["score"] > level), batch) for level in levels]
-        return sums, {"iou": jnp.stack(overlaps, axis=1)}
+
+        def at(level):
+            return _overlap(widest(found["score"] > level), batch)
+
+        # One after the other: the program has the search for components once.
+        return sums, {"iou": jax.lax.map(at, jnp.asarray(levels, jnp.float32)).T}
 
     def hits(rows):
         """Of each level, how many plates are found."""

@@ -34,13 +34,14 @@ def build(
     *,
     model: str,
     detector: Callable[..., tasks.Detector],
-    options: Mapping[str, Any] | None = None,
+    options: Callable[[data.Source], Mapping[str, Any]] = lambda train: {},
     **recipe: Any,
 ) -> Experiment:
     """The experiment of a config.
 
     Args:
-      model: its name, and `options` further ones of `models.create`.
+      model: its name, and `options` what makes further ones of `models.create` of the
+        training split.
       detector: such as `tasks.mask_rcnn`.
       recipe: of `detection_recipe.build`.
     """
@@ -48,10 +49,10 @@ def build(
     return detection_recipe.build(
         config,
         model=model,
-        options={
+        options=lambda train: {
             "pyramid_channels": config.channels,
             "box_units": config.units,
-            **(options or {}),
+            **options(train),
         },
         detector=detector(
             scale=config.anchors,

@@ -4,9 +4,9 @@
     python -m experiments.scenes_yolox --dataset coco:PATH --size 128 128
 
 Where the digits are is asked, and not which they are: the ten classes are one.  They
-are heaped: up to half of a digit is hidden by others, and what is missed is there.  The
-network is YOLOX-nano, whose convolutions are not those of single channels: these learn
-more slowly, and CPUs compute them no faster.
+lie side by side; in `--dataset scenes:64x64x3` they are heaped, and up to half of one
+is hidden by others.  The network is YOLOX-nano, whose convolutions are not those of
+single channels: these learn more slowly, and CPUs compute them no faster.
 
 Measured: not yet.
 """
@@ -25,7 +25,7 @@ DENSE = {"depthwise": False, "encoder_options": {"depthwise": False}}
 
 @dataclass(frozen=True)
 class Config(yolox_recipe.Config):
-    dataset: str = "scenes:64x64x3"
+    dataset: str = "scenes:64x64x3:apart"
     model: str = "yolox_nano"
     size: tuple[int, int] | None = None
     zoom: tuple[float, float] = (0.8, 1.25)

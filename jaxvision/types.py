@@ -48,6 +48,8 @@ a group as one box (COCO) or an object that is hard to see (VOC).
 where there is none.
 `keypoints` float32 [B,M,K,3]: x, y and 0 (not labelled; x = y = 0), 1 (labelled but
 hidden) or 2 (visible), as in COCO.
+`mirrored` int32 [B,K]: beside `keypoints`, in training; of each keypoint what it is
+called in the mirror image (`skeletons`).
 `taken` float32 [B,4]: where it is there, annotations and predictions belong to the
 original image, and this is the part of it that `image` shows, as a box in its pixels,
 which may reach beyond it.

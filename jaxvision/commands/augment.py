@@ -33,6 +33,7 @@ def augment(
 
     from jaxvision import visualise
     from jaxvision.data import card, registry
+    from jaxvision.data.feed.loader import told_sides
     from jaxvision.ops.augment import gallery
 
     if columns < 1 or (size is not None and size < 16):
@@ -41,16 +42,19 @@ def augment(
         )
     train = registry.load(dataset, data_dir=data_dir).train
     names = train.class_names
+    limbs = () if train.skeleton is None else train.skeleton.limbs
     # In turns, since a class may have no examples.
     examples = card.examples(train, rows=columns, columns=columns).values()
     turns = itertools.chain(*itertools.zip_longest(*examples))
     every = [example for example in turns if example is not None]
-    batch = gallery.together(every[:columns], size)
+    batch = told_sides(gallery.together(every[:columns], size), train.skeleton)
+    if "mirrored" not in batch:  # a flip could not tell what becomes of them
+        batch = {name: batch[name] for name in batch if name != "keypoints"}
 
     def drawn(batch):
         count = len(batch["image"])
         rows = [{key: array[i] for key, array in batch.items()} for i in range(count)]
-        return [visualise.overlay(row, names) for row in rows]
+        return [visualise.overlay(row, names, limbs=limbs) for row in rows]
 
     pages = {"as it is": {"": drawn({k: np.asarray(v) for k, v in batch.items()})}}
     shown = gallery.gallery(batch, len(names))

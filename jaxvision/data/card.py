@@ -15,6 +15,7 @@ from jaxvision.data.files import decoding
 from jaxvision.data.files.decoding import DecodeError
 from jaxvision.data.source import Source, Splits, fingerprint, weight
 from jaxvision.errors import UsageError
+from jaxvision.skeletons import Skeleton
 from jaxvision.types import MAPS, UNKNOWN
 
 _CHUNK = 1_024  # images whose pixels are counted at a time
@@ -71,6 +72,8 @@ class Card(NamedTuple):
     contradictory: int
     """Distinct images that occur several times, in any split, and with annotations
     that differ; masks are not compared."""
+    skeleton: Skeleton | None = None
+    """What the keypoints are, where there are any."""
 
     @property
     def train(self) -> Part:
@@ -131,6 +134,7 @@ def card(name: str, splits: Splits) -> Card:
         },
         choices={split: one.choice for split, one in sources.items() if one.choice},
         contradictory=sum(len(found) > 1 for found in annotated.values()),
+        skeleton=splits.train.skeleton,
     )
 
 
@@ -153,6 +157,10 @@ def record(card: Card) -> dict[str, Any]:
         },
         "images_with_several_labels": card.contradictory,
     }
+    if card.skeleton is not None:
+        found["keypoint_names"] = list(card.skeleton.names)
+        found["limbs"] = [list(limb) for limb in card.skeleton.limbs]
+        found["mirrored"] = card.skeleton.mirrored and list(card.skeleton.mirrored)
     for split, part in card.parts.items():
         heights, widths = zip(*part.sizes, strict=True)
         found |= {
@@ -230,6 +238,10 @@ def rows(card: Card) -> dict[str, str]:
         "classes": f"{len(card.class_names):,}: {_names(card.class_names)}",
         "per class": _each(parts, lambda part: _spread_of(part.class_counts)),
     }
+    if card.skeleton is not None:
+        sides = "" if card.skeleton.mirrored else ", of which no sides are known"
+        names = card.skeleton.names
+        found["keypoints"] = f"{len(names)}: {_names(names)}{sides}"
     if any(part.empty for part in parts.values()):
         found["of no class"] = _each(parts, lambda part: f"{part.empty:,}")
     if card.train.objects is not None:

@@ -83,7 +83,7 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "scenes",
-            "scenes[:HxW[xC]][:TRAIN[:TEST]]",
+            "scenes[:HxW[xC]][:TRAIN[:TEST]][:apart]",
             lambda name, data_dir: scenes.load(name),
             "generated from the embedded digits",
             examples=("scenes",),

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxvision.skeletons import Skeleton
+
 
 class Source(NamedTuple):
     """One split of a data set.
@@ -40,6 +42,8 @@ class Source(NamedTuple):
     those of `image_shape`, or not known."""
     annotations: tuple[str, ...] = ()
     """The names of what each image has, where `targets` would take long to tell."""
+    skeleton: Skeleton | None = None
+    """What `keypoints` are; None: there are none, or nothing is known of them."""
     choice: str = ""
     """Which examples a test or validation split consists of, and who says so, in words,
     such as `"the folder val/, as declared"`; empty for what is trained on."""

@@ -78,7 +78,7 @@ def compute_others(
     """What rows tell beside boxes: `measure` of masks, where they have them, as
     `mask_ap`, `mask_ap50`, …, and of keypoints as `keypoint_ap`, `keypoint_ap50`, ….
 
-    sigmas: of each keypoint, see `metrics.keypoints`.
+    sigmas: of each keypoint, see `skeletons.Skeleton`.
 
     Raises `UsageError` for keypoints without sigmas.
     """
@@ -90,8 +90,8 @@ def compute_others(
         check(
             (
                 sigmas is not None,
-                "keypoints are measured with a sigma for each: give sigmas, such as "
-                "metrics.keypoints.COCO_SIGMAS for the 17 of COCO's people",
+                "keypoints are measured with a sigma for each: give those of the set, "
+                "`source.skeleton.sigmas`",
             )
         )
         assert sigmas is not None

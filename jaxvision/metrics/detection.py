@@ -17,6 +17,7 @@ import numpy as np
 from jaxvision.errors import check, unknown
 from jaxvision.metrics import keypoints as similar
 from jaxvision.ops import masks as mask_ops
+from jaxvision.skeletons import check_sigmas
 from jaxvision.types import Batch, Rows
 
 Array = jax.Array
@@ -199,7 +200,7 @@ def keypoints_from_rows(rows: Mapping[str, np.ndarray], sigmas: Sequence[float])
             f"{true.shape[2]}",
         )
     )
-    similar.check_sigmas(sigmas, true.shape[2])
+    check_sigmas(sigmas, true.shape[2])
     image = of.found.boxes.image
     area = similar.extent(said[image, of.found.slot])
     labelled = true[of.truth.boxes.image, of.truth.slot, :, 2] > 0

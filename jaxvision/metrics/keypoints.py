@@ -9,16 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxvision.errors import check
-
-COCO_SIGMAS = (
-    *(0.026, 0.025, 0.025, 0.035, 0.035),
-    *(0.079, 0.079, 0.072, 0.072, 0.062, 0.062),
-    *(0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
-)
-"""How far people's annotations of the 17 keypoints of a person are from each other, as
-shares of the root of the person's area: nose, eyes, ears; shoulders, elbows, wrists;
-hips, knees, ankles."""
+from jaxvision.skeletons import check_sigmas
 
 
 def similarity(
@@ -61,18 +52,3 @@ def extent(keypoints: np.ndarray) -> np.ndarray:
     """The area [n] of the boxes around all keypoints [n,K,2] or more columns."""
     places = keypoints[..., :2].astype(np.float64)
     return np.prod(places.max(-2) - places.min(-2), axis=-1)
-
-
-def check_sigmas(sigmas: Sequence[float], count: int) -> None:
-    """Raises `UsageError` unless `sigmas` are positive, and as many as keypoints."""
-    check(
-        (
-            len(sigmas) == count,
-            f"sigmas must be {count}, one for each keypoint, got {len(sigmas)}: "
-            f"{tuple(sigmas)}",
-        ),
-        (
-            all(0 < sigma < float("inf") for sigma in sigmas),
-            f"sigmas must be positive, got {tuple(sigmas)}",
-        ),
-    )

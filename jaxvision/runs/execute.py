@@ -122,7 +122,9 @@ def run_cases(
         measures = record.measures_of(next(iter(results.values())))
 
         def compare():
-            return {"compare.png": visualise.compare(histories, measures=measures)}
+            losses = ("train/loss", "validation/loss")
+            drawn = visualise.compare(histories, losses, measures=measures)
+            return {"compare.png": drawn}
 
         say = command.console.print
         if processes.is_main() and not pictures.save_all(

@@ -11,10 +11,10 @@ from jax import lax
 from jaxvision.errors import check, unknown
 from jaxvision.metrics import coco, tide, voc
 from jaxvision.metrics import detection as metrics
-from jaxvision.metrics.keypoints import COCO_SIGMAS, check_sigmas
 from jaxvision.ops import boxes as box_ops
 from jaxvision.ops import matching
 from jaxvision.recipes import TASKS
+from jaxvision.skeletons import PERSON, check_sigmas
 from jaxvision.tasks import frames
 from jaxvision.tasks.detectors import Detector, Objects, fit_of_anchors
 from jaxvision.tasks.detectors.detector import (
@@ -41,7 +41,7 @@ def detection(
     detector: Detector,
     *,
     rule: Rule = "coco",
-    sigmas: Sequence[float] = COCO_SIGMAS,
+    sigmas: Sequence[float] = PERSON.sigmas,
 ) -> Task:
     """The task of a model with `class_logits` [B,A,…] and `box_codes` [B,A,4].
 
@@ -67,7 +67,7 @@ def detection(
       detector: anchors, matching, losses and decoding.
       rule: `area` and `11 points` are VOC's, and make `voc_ap` the headline, which is
         at an IoU of 0.5.
-      sigmas: of each keypoint, see `metrics.keypoints`; those of COCO's people.
+      sigmas: of each keypoint, see `skeletons.Skeleton`; those of COCO's people.
     """
     check(
         (num_classes >= 1, f"num_classes must be at least 1, got {num_classes}"),

@@ -28,6 +28,7 @@ def overlay(
     *,
     side: int = SIDE,
     notes: Sequence[str] | None = None,
+    limbs: Sequence[tuple[int, int]] = (),
 ) -> np.ndarray:
     """The image of an example with its annotations, uint8 [S,T,3].
 
@@ -38,9 +39,12 @@ def overlay(
     notes: what is written at each of the M boxes, in place of the name of its class;
     nothing where it is empty.
 
-    Masks are half transparent, what is unknown is grey and so are crowds; keypoints are
-    filled where they are visible and rings where they are hidden.  Each class has the
-    same colour in every picture.
+    limbs: pairs of keypoints that are joined, each in a colour of its own, where both
+    are labelled (`skeletons.Skeleton`).
+
+    Masks are half transparent with an outline, what is unknown is grey and so are
+    crowds; keypoints are filled where they are visible and rings where they are hidden.
+    Each class has the same colour in every picture, and so has each limb.
 
     Raises `UsageError` for an image that is none and numbers that are no classes.
     """
@@ -72,6 +76,18 @@ def overlay(
     scale = size / np.array([width, height])
     for m in objects:
         _draw_object(draw, example, m, scale, thick)
+        if "instances" in example:
+            mask = example["instances"][m]
+            _draw_outline(draw, mask, _colour_of(example, m), scale, thick)
+        if "keypoints" in example:
+            _draw_keypoints(
+                draw,
+                example["keypoints"][m],
+                limbs,
+                _colour_of(example, m),
+                scale,
+                thick,
+            )
     for m in objects if "boxes" in example else ():  # over all that is drawn
         text = _name(example, m, class_names) if notes is None else notes[m]
         left, top = example["boxes"][m, :2] * scale
@@ -107,8 +123,8 @@ def captioned(
 
 def class_colour(number: int) -> tuple[int, int, int]:
     """RGB of a class: those of `style` first, then hues at the golden angle."""
-    if number < len(style.CYCLE) - 1:  # black is no colour to draw on images with
-        code = style.CYCLE[number]
+    if number < len(style.CLASSES):
+        code = style.CLASSES[number]
         return int(code[1:3], 16), int(code[3:5], 16), int(code[5:7], 16)
     hue = number * 0.618034 % 1
     red, green, blue = colorsys.hsv_to_rgb(hue, 0.55 + 0.4 * (number % 2), 0.9)
@@ -161,10 +177,42 @@ def _draw_object(
         # The outline covers the outermost pixels inside the box.
         corners = (left, top, max(right - 1, left), max(bottom - 1, top))
         draw.rectangle(corners, outline=paint, width=thick)
-    for x, y, visible in example.get("keypoints", np.zeros((m + 1, 0, 3)))[m]:
+
+
+def _draw_outline(
+    draw: ImageDraw.ImageDraw,
+    mask: np.ndarray,
+    paint: tuple[int, int, int],
+    scale: np.ndarray,
+    thick: int,
+) -> None:
+    """Around the pixels of a mask, along their edges."""
+    import cv2
+
+    # Twice as large with a border, contours follow the edges and not the centres.
+    seen = np.pad((mask > 0).astype(np.uint8), 1).repeat(2, 0).repeat(2, 1)
+    contours, _ = cv2.findContours(seen, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    for contour in contours:
+        corners = (np.rint((contour[:, 0] - 1.5) / 2) * scale[None]).tolist()
+        draw.line([tuple(corner) for corner in (*corners, corners[0])], paint, thick)
+
+
+def _draw_keypoints(
+    draw: ImageDraw.ImageDraw,
+    keypoints: np.ndarray,
+    limbs: Sequence[tuple[int, int]],
+    paint: tuple[int, int, int],
+    scale: np.ndarray,
+    thick: int,
+) -> None:
+    places = [tuple(place) for place in (keypoints[:, :2] * scale[None]).tolist()]
+    labelled = keypoints[:, 2] > 0
+    for number, (a, b) in enumerate(limbs):
+        if labelled[a] and labelled[b]:
+            draw.line([places[a], places[b]], class_colour(number), thick + 1)
+    for (x, y), visible in zip(places, keypoints[:, 2], strict=True):
         if visible:
             radius = 1.5 * thick
-            x, y = x * scale[0], y * scale[1]
             circle = (x - radius, y - radius, x + radius, y + radius)
             fill = paint if visible == 2 else None
             draw.ellipse(circle, fill=fill, outline="white", width=max(thick // 2, 1))

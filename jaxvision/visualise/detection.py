@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxvision import run_lengths
 from jaxvision.errors import check
 from jaxvision.metrics import tide
 from jaxvision.recipes import SHOWS
@@ -14,9 +15,11 @@ from jaxvision.types import Galleries, Pictured, Show
 from jaxvision.visualise.galleries import shown
 from jaxvision.visualise.judged_boxes import (
     Judged,
+    Limbs,
     false_alarms,
     judged,
     misses,
+    shapes,
 )
 from jaxvision.visualise.png import encoded
 
@@ -25,21 +28,40 @@ Arrays = Mapping[str, np.ndarray]
 FEW = 6
 """Boxes of an image up to which each is written at; of more, mistakes alone are."""
 
+KINDS = {"": "", "mask_": " of masks", "keypoint_": " of keypoints"}
+"""What average precision is of, as metrics begin and in words."""
+
 MISTAKES = 8
 """Misses, and false alarms, that a picture has room for."""
 
 
 @SHOWS.recorded
-def detection(classes: Sequence[str], *, least: float = 0.3) -> Show:
-    """Boxes with their class and score; the worst images beside a sample, the worst
-    misses and false alarms in them, average precision by class, the curves at an IoU of
-    0.5 that it is the area of, and what each kind of mistake costs.  Files are pictures
-    with boxes, and all boxes as COCO has them.
+def detection(
+    classes: Sequence[str],
+    *,
+    least: float = 0.3,
+    keypoints: Sequence[str] = (),
+    limbs: Limbs = (),
+) -> Show:
+    """Boxes with their class and score, and masks and keypoints where a network finds
+    them; the worst images beside a sample, the worst misses and false alarms in them,
+    average precision by class, the curves at an IoU of 0.5 that it is the area of, and
+    what each kind of mistake costs.  Files are pictures with boxes, and all that was
+    found as COCO has it, masks in run lengths.
 
-    least: the score in [0, 1] from which a box is shown; average precision counts lower
-    ones as well, and so does COCO's file.
+    Args:
+      least: the score in [0, 1] from which a box is shown; average precision counts
+        lower ones as well, and so does COCO's file.
+      keypoints: their names, which COCO's file says.
+      limbs: pairs of them that are joined, counted from 0.
     """
-    check((0 <= least <= 1, f"least must be from 0 to 1, got {least}"))
+    check(
+        (0 <= least <= 1, f"least must be from 0 to 1, got {least}"),
+        (
+            all(0 <= k < len(keypoints) for limb in limbs for k in limb),
+            f"limbs must be pairs of the {len(keypoints)} keypoints, got {[*limbs]}",
+        ),
+    )
 
     def sure(prediction: Arrays) -> np.ndarray:
         """The places of boxes that are shown, in falling order of their scores."""
@@ -61,6 +83,11 @@ def detection(classes: Sequence[str], *, least: float = 0.3) -> Show:
                     "number": int(prediction["classes"][i]),
                     "score": float(prediction["scores"][i]),
                     "box": [float(x) for x in prediction["boxes"][i]],
+                    **(
+                        {"keypoints": prediction["keypoints"][i].tolist()}
+                        if "keypoints" in prediction
+                        else {}
+                    ),
                 }
                 for i in sure(prediction)
             ]
@@ -78,16 +105,20 @@ def detection(classes: Sequence[str], *, least: float = 0.3) -> Show:
                 chosen["classes"], prediction["scores"][some], strict=True
             )
         ]
-        return visualise.overlay(
-            {"image": example["image"], **chosen}, classes, notes=notes, **options
-        )
+        image = example["image"]
+        shown = {"image": image, **chosen, **shapes(prediction, some, image.shape[:2])}
+        return visualise.overlay(shown, classes, notes=notes, limbs=limbs, **options)
 
     def files(example: Arrays, prediction: Arrays) -> dict[str, bytes]:
         longest = max(example["image"].shape[:2])
         return {"_boxes.png": encoded(draw(example, prediction, side=longest))}
 
     def together(pictures: Sequence[Pictured]) -> dict[str, bytes]:
-        return {"predictions.json": json.dumps(_coco(pictures, classes)).encode()}
+        return {
+            "predictions.json": json.dumps(
+                _coco(pictures, classes, keypoints, limbs)
+            ).encode()
+        }
 
     def row(one: Judged) -> list[np.ndarray]:
         from jaxvision import visualise
@@ -95,8 +126,8 @@ def detection(classes: Sequence[str], *, least: float = 0.3) -> Show:
         missed = ["missed" if each else "" for each in one.missed]
         notes = one.notes if len(one.notes) <= FEW else one.mistakes
         return [
-            visualise.overlay(one.truth, classes, notes=missed),
-            visualise.overlay(one.found, classes, notes=notes),
+            visualise.overlay(one.truth, classes, notes=missed, limbs=limbs),
+            visualise.overlay(one.found, classes, notes=notes, limbs=limbs),
         ]
 
     def figures(galleries: Galleries, metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,8 +147,8 @@ def detection(classes: Sequence[str], *, least: float = 0.3) -> Show:
             )
         }
         closer = [
-            *misses(examples, classes)[:MISTAKES],
-            *false_alarms(examples, classes)[:MISTAKES],
+            *misses(examples, classes, limbs)[:MISTAKES],
+            *false_alarms(examples, classes, limbs)[:MISTAKES],
         ]
         if closer:
             drawn["mistakes.png"] = side_by_side(
@@ -125,11 +156,12 @@ def detection(classes: Sequence[str], *, least: float = 0.3) -> Show:
                 title="The largest objects that were missed, and the surest mistakes",
             )
         # A task of one's own may measure less.
-        if "per_class_ap" in metrics:
-            by_class = dict(zip(classes, metrics["per_class_ap"], strict=True))
-            drawn["average_precision.png"] = visualise.shares_by_class(
-                by_class, "average precision"
-            )
+        for kind, of in KINDS.items():
+            if f"per_class_{kind}ap" in metrics:
+                each = zip(classes, metrics[f"per_class_{kind}ap"], strict=True)
+                drawn[f"{kind}average_precision.png"] = visualise.shares_by_class(
+                    dict(each), f"average precision{of}"
+                )
         if "per_class_precision" in metrics:
             drawn["precision_recall.png"] = visualise.precision_recall(
                 # The first is at a recall of 0.
@@ -149,25 +181,50 @@ def detection(classes: Sequence[str], *, least: float = 0.3) -> Show:
     return Show(draw, words, figures, values, files, together)
 
 
-def _coco(pictures: Sequence[Pictured], classes: Sequence[str]) -> dict[str, Any]:
+def _coco(
+    pictures: Sequence[Pictured],
+    classes: Sequence[str],
+    keypoints: Sequence[str],
+    limbs: Limbs,
+) -> dict[str, Any]:
     """Numbers of images and categories are from 1 on, as COCO's are."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for i, (name, (height, width), prediction) in enumerate(pictures, 1):
         images.append({"id": i, "file_name": name, "width": width, "height": height})
-        for place in np.flatnonzero(prediction["classes"] >= 0):
+        for place in np.flatnonzero(prediction["classes"] >= 0).tolist():
             left, top, right, bottom = map(float, prediction["boxes"][place])
             across, down = right - left, bottom - top
             annotations.append(
-                {
+                _shape(prediction, place, (height, width), across * down)
+                | {
                     "id": len(annotations) + 1,
                     "image_id": i,
                     "category_id": int(prediction["classes"][place]) + 1,
                     "bbox": [left, top, across, down],
-                    "area": across * down,
                     "iscrowd": 0,
                     "score": float(prediction["scores"][place]),
                 }
             )
-    categories = [{"id": k, "name": name} for k, name in enumerate(classes, 1)]
+    bones: dict[str, Any] = {}
+    if keypoints:
+        joined = [[a + 1, b + 1] for a, b in limbs]
+        bones = {"keypoints": [*keypoints], "skeleton": joined}
+    categories = [{"id": k, "name": name, **bones} for k, name in enumerate(classes, 1)]
     return {"images": images, "categories": categories, "annotations": annotations}
+
+
+def _shape(
+    prediction: Arrays, place: int, size: tuple[int, int], area: float
+) -> dict[str, Any]:
+    """What COCO says of one besides its box: the area, that of its mask if it has
+    one."""
+    found: dict[str, Any] = {"area": area}
+    for name, arrays in shapes(prediction, np.array([place]), size).items():
+        if name == "instances":
+            found["segmentation"] = run_lengths.encoded(arrays[0])
+            found["area"] = int(arrays[0].sum())
+        else:
+            found["keypoints"] = arrays[0].astype(float).ravel().tolist()
+            found["num_keypoints"] = len(arrays[0])
+    return found

@@ -7,9 +7,12 @@ import numpy as np
 
 from jaxvision.metrics import detection as metrics
 from jaxvision.metrics import tide
+from jaxvision.ops import masks
 from jaxvision.visualise.galleries import Shown, as_seen
 
 Arrays = Mapping[str, np.ndarray]
+Limbs = Sequence[tuple[int, int]]
+"""Pairs of keypoints, see `skeletons.Skeleton`."""
 
 AROUND = 2.5
 """How much larger than a box what is shown of it is, at least."""
@@ -22,11 +25,13 @@ class Judged(NamedTuple):
 
     caption: str
     truth: Arrays
-    """`image`, `boxes` [m,4], `classes` [m] and, where there are any, `crowd` [m]."""
+    """`image`, `boxes` [m,4], `classes` [m] and, where there are any, `crowd` [m],
+    `instances` and `keypoints`, as in `types.Batch`."""
     missed: np.ndarray
     """bool [m]: what is to be found and was not."""
     found: Arrays
-    """`image`, `boxes` [n,4], `classes` [n] and `scores` [n], the surest last."""
+    """`image`, `boxes` [n,4], `classes` [n], `scores` [n] and, where they were found,
+    `instances` and `keypoints`, the surest last."""
     notes: Sequence[str]
     """Of each, its score, and its IoU with its object or what kind of mistake it is."""
     mistakes: Sequence[str]
@@ -38,7 +43,10 @@ def judged(one: Shown, least: float) -> Judged:
     moved = not np.array_equal(one.example["boxes"], one.input["boxes"])
     example, prediction = as_seen(one, moved=moved), one.prediction
     there = example["classes"] >= 0
-    truth = {k: example[k][there] for k in TRUE if k in example}
+    height, width = example["image"].shape[:2]
+    truth = {k: example[k][there] for k in (*TRUE, *SHAPES) if k in example}
+    if "instances" in truth:  # of a canvas the image is a part
+        truth["instances"] = truth["instances"][:, :height, :width]
     sure = (prediction["classes"] >= 0) & (prediction["scores"] >= least)
     said = {k: prediction[k][sure] for k in metrics.FOUND}
     errors = tide.classify(metrics.from_images([said], [truth]))
@@ -54,6 +62,9 @@ def judged(one: Shown, least: float) -> Judged:
         "boxes": errors.found.boxes.box[order],
         "classes": errors.found.boxes.cls[order],
         "scores": errors.found.score[order],
+        **shapes(
+            prediction, np.flatnonzero(sure)[errors.found.slot[order]], (height, width)
+        ),
     }
     notes, mistakes = [], []
     for i in order:
@@ -71,10 +82,25 @@ def judged(one: Shown, least: float) -> Judged:
 
 
 TRUE = ("boxes", "classes", "crowd")
+SHAPES = ("instances", "keypoints")
+
+
+def shapes(prediction: Arrays, places: np.ndarray, size: tuple[int, int]) -> Arrays:
+    """`instances` and `keypoints` of what was found at these places, where a network
+    finds them, as an annotation of an image of that size has them."""
+    found = {}
+    if "masks" in prediction:
+        found["instances"] = masks.paste_on_host(
+            prediction["masks"][places], prediction["boxes"][places], size
+        )
+    if "keypoints" in prediction:
+        found["keypoints"] = prediction["keypoints"][places].copy()
+        found["keypoints"][..., 2] = 2
+    return found
 
 
 def misses(
-    examples: Sequence[Judged], classes: Sequence[str]
+    examples: Sequence[Judged], classes: Sequence[str], limbs: Limbs = ()
 ) -> list[tuple[str, list[np.ndarray]]]:
     """What was missed, the largest first: in words, and what is there beside what was
     found there."""
@@ -87,14 +113,14 @@ def misses(
     return [
         (
             f"{classes[one.truth['classes'][m]]} missed, {_image(one)}",
-            _closer(one, one.truth["boxes"][m], classes, truth=m),
+            _closer(one, one.truth["boxes"][m], classes, limbs, truth=m),
         )
         for _, one, m in places
     ]
 
 
 def false_alarms(
-    examples: Sequence[Judged], classes: Sequence[str]
+    examples: Sequence[Judged], classes: Sequence[str], limbs: Limbs = ()
 ) -> list[tuple[str, list[np.ndarray]]]:
     """Boxes that are wrong, the surest first, as `misses`."""
     places = [
@@ -107,7 +133,7 @@ def false_alarms(
     return [
         (
             f"{classes[one.found['classes'][n]]} {one.mistakes[n]}, {_image(one)}",
-            _closer(one, one.found["boxes"][n], classes, found=n),
+            _closer(one, one.found["boxes"][n], classes, limbs, found=n),
         )
         for _, one, n in places
     ]
@@ -130,6 +156,7 @@ def _closer(
     one: Judged,
     box: np.ndarray,
     classes: Sequence[str],
+    limbs: Limbs,
     *,
     truth: int | None = None,
     found: int | None = None,
@@ -156,7 +183,11 @@ def _closer(
             "image": arrays["image"][top:bottom, left:right],
             "boxes": boxes[seen] - (left, top) * 2,
         }  # fmt: skip
-        drawn.append(visualise.overlay(part, classes, notes=notes))
+        if "instances" in arrays:
+            part["instances"] = arrays["instances"][seen, top:bottom, left:right]
+        if "keypoints" in arrays:
+            part["keypoints"] = arrays["keypoints"][seen] - np.array([left, top, 0])
+        drawn.append(visualise.overlay(part, classes, notes=notes, limbs=limbs))
     return drawn
 
 

@@ -1,9 +1,10 @@
 """Points of a plane, of several kinds, with lines through them."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from jaxvision.errors import check
@@ -52,15 +53,25 @@ def clouds(panels: Mapping[str, Cloud], *, equal: bool = True) -> Figure:
             axis.set_aspect("equal")
         style.title(axis, title)
         style.label(axis, x=cloud.x, y=cloud.y)
-        legend = axis.legend(
-            frameon=True, fontsize=style.SMALL, labelcolor=style.INK, markerscale=2
-        )
+    figure = axes[0].get_figure()
+    assert isinstance(figure, Figure)
+    _legends(figure, axes)
+    return figure
+
+
+def _legends(figure: Figure, axes: Sequence[Axes]) -> None:
+    """One beside all panels where all say the same, and else one in each."""
+    said = [axis.get_legend_handles_labels() for axis in axes]
+    options: Any = dict(fontsize=style.SMALL, labelcolor=style.INK, markerscale=2)
+    if len(axes) > 1 and all(labels == said[0][1] for _, labels in said):
+        place = dict(loc="outside right upper", frameon=False)
+        legends = [figure.legend(*said[0], **place, **options)]
+    else:
+        legends = [axis.legend(frameon=True, **options) for axis in axes]
+    for legend in legends:
         for handle in legend.legend_handles:
             if handle is not None:
                 handle.set_alpha(1)
-    figure = axes[0].get_figure()
-    assert isinstance(figure, Figure)
-    return figure
 
 
 def _limits(kinds: Sequence[np.ndarray]):

@@ -19,6 +19,8 @@ from jaxvision.visualise import fonts
 BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
 PURPLE, SKY, ORANGE, BLACK = "#CC79A7", "#56B4E9", "#E69F00", "#000000"
 CYCLE = (BLUE, VERMILION, GREEN, PURPLE, SKY, ORANGE, BLACK)
+# Many sets have ten classes.  Black is no colour to draw on images with.
+CLASSES = (*CYCLE[:-1], "#6A3D9A", "#8B5A2B", "#B8A800", "#7FD13B")
 
 INK = "#333333"
 PALE = "#8A8A8A"

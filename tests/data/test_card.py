@@ -289,6 +289,8 @@ def test_crowds_are_counted_beside_the_objects(streams):
 
 def test_a_background_counts_where_it_has_pixels():
     found = card.card("scenes", registry.load("scenes:32x32x3:20:8"))
+    assert card.rows(found)["keypoints"] == "4: top, right, bottom, left"
+    assert card.record(found)["mirrored"] == [0, 3, 2, 1]
     assert found.class_names[0] == "background"
     assert found.train.class_counts[0] == 20  # in every image, by its pixels
     assert found.train.objects[0] == 0 < found.train.pixels[0]

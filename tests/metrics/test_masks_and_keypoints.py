@@ -6,11 +6,13 @@ import io
 import jax
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxvision import run_lengths
 from jaxvision.errors import UsageError
 from jaxvision.metrics import coco, detection, keypoints
 from jaxvision.ops import masks
+from jaxvision.skeletons import PERSON
 
 IMAGES, FOUND, OBJECTS, CLASSES, SIDE = 16, 26, 7, 3, 7
 SIZE = (61, 147)
@@ -198,6 +200,16 @@ def test_areas_are_those_of_what_is_seen(cases):
     assert coco.compute_others(detection.rows(boxes, batch), CLASSES) == {}
 
 
+def test_rows_stay_where_their_images_are(cases):
+    arrays, rows = cases[1]
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    there = jax.device_put(arrays, NamedSharding(mesh, PartitionSpec("data")))
+    program = rows_of.lower(*there).compile()
+    assert "all-gather" not in program.as_text()
+    got = program(*there)
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(got), rows)
+
+
 def test_similarity_is_its_definition():
     draw = np.random.default_rng(0)
     found, true = draw.uniform(0, 50, (2, 4, 5, 3))
@@ -220,10 +232,10 @@ def test_similarity_is_its_definition():
 
 def test_bad_keypoints_are_named(cases):
     _, rows = cases[0]
-    with pytest.raises(UsageError, match="give sigmas, such as"):
+    with pytest.raises(UsageError, match="give those of the set"):
         coco.compute_others(rows, CLASSES)
     with pytest.raises(UsageError, match=r"sigmas must be 5, one for each .* got 17"):
-        coco.compute_others(rows, CLASSES, sigmas=keypoints.COCO_SIGMAS)
+        coco.compute_others(rows, CLASSES, sigmas=PERSON.sigmas)
     with pytest.raises(UsageError, match="sigmas must be positive"):
         coco.compute_others(rows, CLASSES, sigmas=(0.1, 0.1, 0, 0.1, 0.1))
     four = rows | {"found_keypoints": rows["found_keypoints"][:, :, :4]}

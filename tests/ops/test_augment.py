@@ -105,7 +105,7 @@ def batch_of(images):
 TRANSFORMS = {
     "flips, shift": compose(
         augment.horizontal_flip(mirrored_keypoints=(1, 0)),
-        augment.vertical_flip(0.3),
+        augment.vertical_flip(0.3, mirrored_keypoints=(0, 1)),
         random_shift(2),
     ),
     "crop": augment.random_crop((6, 5), padding=1, mode="reflect"),
@@ -232,7 +232,13 @@ def test_bad_strengths_are_refused_when_the_transform_is_made(make, message):
         (augment.cutmix(4), {}, "boxes"),
         (random_flip, {"segmentation": (2, 4, 4)}, "9×7 pixels"),
         (augment.horizontal_flip(mirrored_keypoints=(0,)), {}, "2 keypoints"),
-        (one_of(random_flip, augment.resize(4)), {}, "same keys, shapes and types"),
+        (random_flip, {}, "it is not known which: say so in the set"),
+        (augment.vertical_flip(), {}, "give mirrored_keypoints, or leave the flip out"),
+        (
+            one_of(augment.random_shift(1), augment.resize(4)),
+            {},
+            "same keys, shapes and types",
+        ),
         (sometimes(normalise(0, 1)), {}, "same keys, shapes and types"),
     ],
 )

@@ -24,8 +24,8 @@ seeds = st.integers(0, 2**31 - 1)
 few = settings(max_examples=12, deadline=None, derandomize=True)
 
 TRANSFORMS = {
-    "horizontal flip": augment.horizontal_flip(),
-    "vertical flip": augment.vertical_flip(),
+    "horizontal flip": augment.horizontal_flip(mirrored_keypoints=(0, 1)),
+    "vertical flip": augment.vertical_flip(mirrored_keypoints=(0, 1)),
     "pad": augment.pad(2, NOWHERE),
     "shift": augment.random_shift(4, NOWHERE),
     "crop": augment.random_crop((8, 10), padding=2, value=NOWHERE),
@@ -311,6 +311,10 @@ def test_mirrored_keypoints_change_sides():
     assert after[0, 0].tolist() == [[7, 1, 2], [3, 3, 2], [6, 3, 1]]
     again = flip(jax.random.key(0), batch | {"keypoints": after})["keypoints"]
     np.testing.assert_array_equal(again, keypoints)
+    # Or the batch says it, as those of a set that knows its skeleton.
+    told = batch | {"mirrored": jnp.array([[0, 2, 1]])}
+    same = augment.vertical_flip(1.0)(jax.random.key(0), told)["keypoints"]
+    assert same[0, 0].tolist() == [[1, 7, 2], [5, 5, 2], [2, 5, 1]]
 
 
 @pytest.mark.parametrize("mode", ["constant", "edge", "reflect"])

@@ -88,6 +88,13 @@ def test_overlaps_are_counts_of_pixels():
     assert masks.iou(one)[:, 2].max() == 0
 
 
+def test_memory_is_bounded():
+    shapes = (50, 28, 28), (50, 4), (8, 512, 512)
+    arrays = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
+    memory = jax.jit(masks.pasted_overlap).lower(*arrays).compile().memory_analysis()
+    assert memory.temp_size_in_bytes < 50 * 512 * 512 / 4
+
+
 def test_boxes_are_around_what_is_seen():
     seen = np.zeros((2, 3, *SIZE), np.uint8)
     seen[0, 0, 3, 7] = seen[1, 2, 0] = seen[0, 1, 5:9, 2:4] = 1

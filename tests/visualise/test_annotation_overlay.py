@@ -66,6 +66,29 @@ def test_places_without_an_object_are_not_drawn():
     assert (drawn(**objects(-1, -1, -1), **everything) == 100).all()
 
 
+def test_limbs_join_what_is_labelled():
+    points = np.zeros((3, 3, 3), np.float32)
+    points[0] = (15, 20, 2), (25, 20, 1), (40, 35, 0)
+    example = objects(0, -1, -1, keypoints=points) | {"image": GREY}
+    limbs = [(2, 0), (0, 1)]
+    shown = visualise.overlay(example, ["", "", ""], side=60, limbs=limbs)
+    bones = (shown == DOG).all(-1)  # the second limb has the second colour
+    assert bones[20, 18:22].all() and not bones[25:].any()
+    assert not (visualise.overlay(example, [""] * 3, side=60) == DOG).all(-1).any()
+
+
+def test_outlines_follow_the_edges_of_pixels():
+    mask = np.zeros((3, 40, 60), np.uint8)
+    mask[0, 12:20, 12:28] = 1
+    mask[0, 14:16, 14:16] = 0
+    plain = objects(0, -1, -1, instances=mask)
+    shown = drawn(names=[""] * 3, side=600, **plain)
+    cat = (shown == CAT).all(-1)
+    for row, column in ((119, 200), (200, 200), (150, 120), (150, 279), (150, 140)):
+        assert cat[row - 2 : row + 3, column - 2 : column + 3].any()
+    assert not cat[170:195, 165:275].any() and not cat[142:158, 143:157].any()
+
+
 def test_instances_are_seen_through_and_crowds_are_grey():
     instances = np.zeros((3, 40, 60), np.uint8)
     instances[0, 12:28, 12:28] = 1

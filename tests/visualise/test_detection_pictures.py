@@ -86,6 +86,69 @@ def test_files_are_a_picture_and_all_boxes_as_coco_has_them():
     assert found["annotations"][1]["category_id"] == found["categories"][0]["id"] == 1
 
 
+MASKS = np.zeros((4, 10, 10), np.float32)
+MASKS[0, :, :5] = MASKS[1] = 1
+SHAPES = {
+    "masks": MASKS,
+    "keypoints": np.float32([[[3, 3, 1], [9, 9, 1]]] * 4),
+}
+
+
+def test_masks_and_keypoints_are_those_of_coco():
+    show = visualise.detection(CLASSES, keypoints=["ear", "tail"], limbs=[(1, 0)])
+    prediction = PREDICTION | SHAPES
+    pictures = [Pictured("a.jpg", (16, 20), prediction)]
+    found = json.loads(show.together(pictures)["predictions.json"])
+    assert found["categories"][1]["keypoints"] == ["ear", "tail"]
+    assert found["categories"][1]["skeleton"] == [[2, 1]]
+    first = found["annotations"][0]
+    # The left half of a box of 10×10 pixels, which end at the middle of a pixel.
+    mask = decoded(first["segmentation"])
+    assert mask.shape == (16, 20) and mask.sum() == first["area"]
+    assert mask[2:12, 2:7].all() and not mask[:, 8:].any() and not mask[14:].any()
+    assert first["keypoints"] == [3, 3, 2, 9, 9, 2] and first["num_keypoints"] == 2
+    assert show.values(prediction)["objects"][0]["keypoints"] == [[3, 3, 1], [9, 9, 1]]
+    with pytest.raises(UsageError, match="pairs of the 0 keypoints"):
+        visualise.detection(CLASSES, limbs=[(0, 1)])
+
+
+def decoded(encoded):
+    from jaxvision import run_lengths
+
+    lengths = run_lengths.decompressed(encoded["counts"])
+    return run_lengths.mask(lengths, *encoded["size"])
+
+
+def test_masks_and_skeletons_are_drawn_with_boxes(written):
+    show = visualise.detection(CLASSES, keypoints=["ear", "tail"], limbs=[(0, 1)])
+    plain = SHOW.draw(EXAMPLE, PREDICTION, side=200)
+    drawn = show.draw(EXAMPLE, PREDICTION | SHAPES, side=200)
+    changed = (plain != drawn).any(-1)
+    # Within the half of the dog, and not beside it, where no limb is either.
+    assert changed[100:110, 30:60].all() and not changed[100:110, 75:85].any()
+    limb = (drawn == visualise.class_colour(0)).all(-1)
+    assert limb[[45, 60, 75], [45, 60, 75]].all()
+    seen = EXAMPLE | {
+        "instances": np.ones((3, 32, 32), np.uint8),  # of a canvas
+        "keypoints": np.zeros((3, 2, 3), np.float32),
+        "taken": np.float32([0, 0, 20, 16]),
+        "canvas": np.ones((16, 20), np.uint8),
+    }
+    prediction = PREDICTION | SHAPES
+    one = judged(Shown("worst 1: image 7", 1.0, seen, seen, prediction), 0.3)
+    assert one.truth["instances"].shape == (2, 16, 20)
+    # The surest is last, in all that is known of it.
+    (found,) = show.together([Pictured("a", (16, 20), prediction)]).values()
+    outline = json.loads(found)["annotations"][0]["segmentation"]
+    np.testing.assert_array_equal(one.found["instances"][1], decoded(outline))
+    (_, pictures), *_ = misses([one], CLASSES, [(0, 1)])
+    assert len(pictures) == 2
+    averages = {f"per_class_{kind}ap": np.array([0.5, 0.25]) for kind in ("", "mask_")}
+    once = gallery(seen, EXAMPLE)._replace(prediction=rows(prediction))
+    figures = show.figures(Galleries(once, once), averages)
+    assert {"average_precision.png", "mask_average_precision.png"} <= figures.keys()
+
+
 def test_boxes_are_held_against_what_is_there(written):
     one = judged(Shown("worst 1: image 7", 1.0, EXAMPLE, EXAMPLE, PREDICTION), 0.3)
     assert one.missed.tolist() == [False, True]

@@ -27,6 +27,7 @@ from jaxvision.data.feed.streaming import (
 from jaxvision.data.source import Source, fingerprint, largest, weight
 from jaxvision.errors import UsageError, check, unknown
 from jaxvision.ops.augment import Transform
+from jaxvision.skeletons import Skeleton
 from jaxvision.types import Array, Batch, Pipeline
 
 Storage = Literal["auto", "memory", "stream"]
@@ -126,8 +127,9 @@ def train(
         _pipeline, source, batch_size, num_batches, chosen, shown, items
     )
     if isinstance(transform, Phases):
-        return phased(of(transform.transforms[0]), transform)
-    return of(transform)
+        each = [_told_sides(one, source.skeleton) for one in transform.transforms]
+        return phased(of(each[0]), transform._replace(transforms=each))
+    return of(_told_sides(transform, source.skeleton))
 
 
 def evaluation(
@@ -201,6 +203,26 @@ def evaluation(
         canvas=frame,
         preparation=preparation,
     )
+
+
+def told_sides(batch: Batch, skeleton: Skeleton | None) -> Batch:
+    """The batch with `mirrored`, where it has keypoints and that is known of them."""
+    if skeleton is None or skeleton.mirrored is None or "keypoints" not in batch:
+        return batch
+    count, _, number, _ = batch["keypoints"].shape
+    mirrored = jnp.array(skeleton.mirrored, jnp.int32)[None]
+    return {**batch, "mirrored": jnp.broadcast_to(mirrored, (count, number))}
+
+
+def _told_sides(transform: Transform, skeleton: Skeleton | None) -> Transform:
+    """`transform`, which is told the sides of keypoints; who takes its batches is not,
+    since they are the same for all."""
+
+    def told(key: Array, batch: Batch) -> Batch:
+        result = transform(key, told_sides(batch, skeleton))
+        return {name: array for name, array in result.items() if name != "mirrored"}
+
+    return told if skeleton is not None and skeleton.mirrored else transform
 
 
 class TrainItems:

@@ -26,6 +26,7 @@ from jaxvision.data.files.problems import refuse, some
 from jaxvision.data.names import Name
 from jaxvision.data.source import Splits
 from jaxvision.errors import UsageError
+from jaxvision.skeletons import Skeleton, skeleton
 
 _LAYOUT = """\
 expected a JSON file for training, and optionally one for testing:
@@ -55,6 +56,20 @@ def _path(given: Any) -> str:
     return given
 
 
+def _names(given: Any) -> tuple[str, ...]:
+    if not isinstance(given, list):
+        raise ValueError("it is not a list of names")
+    return tuple(map(fields.name, given))
+
+
+def _pairs(given: Any) -> tuple[tuple[int, int], ...]:
+    if not isinstance(given, list) or not all(
+        isinstance(pair, list) and len(pair) == 2 for pair in given
+    ):
+        raise ValueError("it is not a list of pairs of keypoints")
+    return tuple((fields.whole(a), fields.whole(b)) for a, b in given)
+
+
 _MEANINGS: dict[str, tuple[dict[str, Callable], dict[str, Callable]]] = {
     "images": (
         {"id": fields.identity, "file_name": _path},
@@ -68,7 +83,10 @@ _MEANINGS: dict[str, tuple[dict[str, Callable], dict[str, Callable]]] = {
             "keypoints": _list_of_numbers,
         },
     ),
-    "categories": ({"id": fields.identity, "name": fields.name}, {}),
+    "categories": (
+        {"id": fields.identity, "name": fields.name},
+        {"keypoints": _names, "skeleton": _pairs},
+    ),
 }
 """The lists in a file, what each of their entries must have, and what it may have."""
 
@@ -91,7 +109,9 @@ def load(name: Name) -> Splits:
 
     Categories become the classes from 0 on, in the order of their ids; those of the
     training file count.  A `supercategory` without objects that has the name of a class
-    is left out.  Objects with `iscrowd` are `crowd`.  If every object has a
+    is left out.  Objects with `iscrowd` are `crowd`.  What `keypoints` are called and
+    which are joined is in the categories that have them, as `keypoints` and `skeleton`,
+    and all of these must say the same for the set to have it.  If every object has a
     `segmentation`, of polygons or run lengths, `instances` are drawn from it.  Lines of
     `exclude.txt` in the folder of the images leave out images, by their path, and
     annotations, as `train annotation 7`, `validation annotation 7` or `test …`.
@@ -111,6 +131,7 @@ def load(name: Name) -> Splits:
         for folder, file, split in zip(folders, files, Splits._fields, strict=False)
     ]
     exclude.check_all_found()
+    bones = _skeleton(files[0], images, problems)
     times = Counter(image.path for one in images for image in one)
     if both := sorted(path for path, count in times.items() if count > 1):
         problems.append(f"more than once, or in two splits: {some(both)}")
@@ -140,6 +161,7 @@ def load(name: Name) -> Splits:
         names,
         remedy,
         known=frozenset(path.name for path in root.glob("*.json")),
+        skeleton=bones,
     )
 
 
@@ -367,6 +389,46 @@ def _numbers(files: Sequence[_File], problems: list[str]) -> dict[Any, int]:
                     f"{names.get(id_, 'none')!r} in {train.path.name}"
                 )
     return {id_: k for k, id_ in enumerate(names)}
+
+
+def _skeleton(
+    file: _File, splits: Sequence[Sequence[_Image]], problems: list[str]
+) -> Skeleton | None:
+    """What the keypoints of the set are; only numbered where categories differ in it,
+    or do not say it."""
+    wrong: list[str] = []
+    declared: dict[Any, tuple[tuple[str, ...], tuple[tuple[int, int], ...]]] = {}
+    for entry in file.content["categories"]:
+        names, limbs = entry.get("keypoints") or (), entry.get("skeleton") or ()
+        if limbs and not names:
+            wrong.append(
+                f"category {entry['name']!r} has a skeleton, and no keypoints that it "
+                'joins: name them, as "keypoints": ["nose", …]'
+            )
+        elif names:
+            declared[entry["id"]] = names, limbs
+    most = 0
+    every = [image for split in splits for image in split]
+    for one in (found for image in every for found in image.objects):
+        count = len(one.get("keypoints") or ()) // 3
+        names, _ = declared.get(one["category_id"], ((), ()))
+        if count and names and count != len(names):
+            wrong.append(
+                f"{one['where']}: it has {count} keypoints, and its category names "
+                f"{len(names)}"
+            )
+        most = max(most, count)
+    problems += [f"{file.path.name}: {what}" for what in wrong]
+    if not most or wrong:
+        return None
+    if len({*declared.values()}) != 1:
+        return skeleton([str(k) for k in range(1, most + 1)])
+    ((names, limbs),) = {*declared.values()}
+    try:  # in COCO they are counted from 1
+        return skeleton(names, limbs=[(a - 1, b - 1) for a, b in limbs])
+    except UsageError as error:
+        problems.append(f"{file.path.name}: {error}")
+    return None
 
 
 def _folder(file: _File) -> Path:

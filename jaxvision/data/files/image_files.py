@@ -33,6 +33,7 @@ from jaxvision.data.rows import Joined, Subset
 from jaxvision.data.source import Source, Splits
 from jaxvision.errors import UsageError
 from jaxvision.files import replace_text, user_cache
+from jaxvision.skeletons import Skeleton
 
 _CACHED_FROM = 2_000  # files; fewer are inspected in a fraction of a second
 _CACHE_VERSION = 3  # to be raised when a survey gives other results than before
@@ -112,6 +113,7 @@ def splits(
     class_names: tuple[str, ...],
     remedy: str,
     known: Container[str] = (),
+    skeleton: Skeleton | None = None,
 ) -> Splits:
     """Sources of annotated files, once all of them look like images.
 
@@ -123,6 +125,7 @@ def splits(
       parts: the splits that are declared, in the order of `Splits`.
       words: as `split_names.Choice.words`.
       known: as in `split_names.check_undivided`.
+      skeleton: of the keypoints, where there are any.
 
     Raises `UsageError` naming the files whose header or end is not that of an image, or
     whose names are not UTF-8 (neither a record nor a picture could show them), and
@@ -168,6 +171,7 @@ def splits(
             encoded=encoded,
             maps=files.maps,
             sizes=lambda: sizes,
+            skeleton=skeleton,
             choice=choice,
         )
 

@@ -26,6 +26,7 @@ from jaxvision.data.files.split_names import Role
 from jaxvision.data.names import Name
 from jaxvision.data.source import Splits
 from jaxvision.errors import UsageError
+from jaxvision.skeletons import Skeleton, skeleton
 
 MOST_KEYPOINTS = 1_000
 
@@ -58,7 +59,8 @@ def load(name: Name) -> Splits:
     `obj.names`.  A line of a text file is an object: its class and, in shares of the
     image's width and height, the centre, width and height of its box; or the corners of
     a polygon, whose bounding box is taken; or, if `data.yaml` has a `kpt_shape`, a box
-    and its keypoints.  If every object has a polygon, `instances` are drawn from them.
+    and its keypoints, of which `flip_idx` and `kpt_names` are what `Source.skeleton`
+    says.  If every object has a polygon, `instances` are drawn from them.
     An image without a text file shows no object.
 
     Raises `UsageError` for files that deviate from this, a split that is declared and
@@ -93,6 +95,7 @@ def load(name: Name) -> Splits:
         words,
         declared.names,
         exclude.remedy,
+        skeleton=declared.skeleton,
     )
 
 
@@ -103,6 +106,7 @@ class _Declared(NamedTuple):
     names: tuple[str, ...]
     keypoints: tuple[int, int] | None
     """How many keypoints an object has, and the numbers of each: 2 or 3."""
+    skeleton: Skeleton | None
     splits: Mapping[Role, "_Split"]
     """Empty where nothing is declared."""
 
@@ -125,7 +129,7 @@ def _declared(given: Path) -> _Declared:
         return _from_yaml(yaml[0])
     for file in NAMES:
         if (root / file).is_file():
-            return _Declared(root, classes.read(root / file), None, {})
+            return _Declared(root, classes.read(root / file), None, None, {})
     raise UsageError(
         f"{root} has neither data.yaml nor {' nor '.join(NAMES)}, which would name its "
         f"classes: write {root / classes.FILE}, one name per line"
@@ -142,10 +146,11 @@ def _from_yaml(path: Path) -> _Declared:
         raise UsageError(f"{path} has a wrong nc: {error}") from error
     if count != len(names):
         raise UsageError(f"{path} has nc: {count}, and {len(names)} names")
-    shape = None
+    shape = bones = None
     if "kpt_shape" in content:
         shape = _keypoint_shape(path, content["kpt_shape"])
-    return _Declared(path.parent, names, shape, _declared_splits(path, content))
+        bones = _skeleton(path, content, shape[0])
+    return _Declared(path.parent, names, shape, bones, _declared_splits(path, content))
 
 
 def _names(path: Path, given: Any) -> tuple[str, ...]:
@@ -185,6 +190,27 @@ def _keypoint_shape(path: Path, given: Any) -> tuple[int, int]:
             f"up to {MOST_KEYPOINTS} of 2 or 3 numbers"
         )
     return count, each
+
+
+def _skeleton(path: Path, content: Mapping[str, Any], count: int) -> Skeleton:
+    """What the keypoints are: `flip_idx`, and `kpt_names` where all classes have the
+    same ones."""
+    names, mirrored = [str(k) for k in range(1, count + 1)], None
+    given = content.get("kpt_names")
+    of_classes = [*given.values()] if isinstance(given, dict) else [given or names]
+    try:
+        if "flip_idx" in content:
+            mirrored = [*map(fields.whole, content["flip_idx"])]
+        if all(each == of_classes[0] for each in of_classes):
+            names = [*map(fields.name, of_classes[0])]
+        if len(names) != count:
+            raise ValueError(f"kpt_names are {len(names)}, and the keypoints {count}")
+        return skeleton(names, mirrored=mirrored)
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"{path} does not say what its {count} keypoints are, by flip_idx and "
+            f"kpt_names: {error}"
+        ) from error
 
 
 def _declared_splits(path: Path, content: Mapping[str, Any]) -> dict[Role, _Split]:

@@ -10,6 +10,7 @@ from jaxvision.errors import check
 from jaxvision.ops.augment.geometry import Motion, move
 from jaxvision.ops.augment.recipes import Transform, with_recipe
 from jaxvision.ops.augment.rules import within
+from jaxvision.skeletons import names_pairs
 from jaxvision.types import Batch
 
 Array = jax.Array
@@ -23,7 +24,8 @@ def horizontal_flip(
 
     mirrored_keypoints: for each keypoint the index of its counterpart, since the left
     eye of a face is the right eye of its mirror image: (0, 2, 1) for a nose and two
-    eyes.  None: keypoints have no sides.
+    eyes.  None: what the batch says, as `mirrored`; keypoints of which it does not are
+    refused.
     """
     return _flip(2, probability, mirrored_keypoints)
 
@@ -37,18 +39,14 @@ def vertical_flip(
 
 
 def _flip(axis: int, probability: Any, counterparts: Sequence[int] | None) -> Transform:
-    check(within("probability", probability, 0, 1))
-    if counterparts is not None:
-        check(
-            (
-                all(
-                    0 <= j < len(counterparts) and counterparts[j] == i
-                    for i, j in enumerate(counterparts)
-                ),
-                "mirrored_keypoints must name pairs, each the other's counterpart, got "
-                f"{tuple(counterparts)}",
-            )
-        )
+    check(
+        within("probability", probability, 0, 1),
+        (
+            counterparts is None or names_pairs(counterparts, len(counterparts)),
+            "mirrored_keypoints must name pairs, each the other's counterpart, got "
+            f"{counterparts}",
+        ),
+    )
 
     def transform(key: Array, batch: Batch) -> Batch:
         images = batch["image"]
@@ -68,20 +66,36 @@ def _flip(axis: int, probability: Any, counterparts: Sequence[int] | None) -> Tr
         size = (images.shape[1], images.shape[2])
         motion = Motion(mirror, mirror, points, size, keeps_axes=True)
         moved = move(batch, motion, min_visible=None)
-        if counterparts is not None and "keypoints" in batch:
+        if "keypoints" in batch:
             keypoints = moved["keypoints"]
-            check(
-                (
-                    keypoints.shape[2] == len(counterparts),
-                    f"mirrored_keypoints are {len(counterparts)}, and the batch has "
-                    f"{keypoints.shape[2]} keypoints",
-                )
-            )
-            other = keypoints[:, :, jnp.array(counterparts)]
+            others = _counterparts(batch, counterparts)[:, None, :, None]
+            other = jnp.take_along_axis(keypoints, others, axis=2)
             moved = {**moved, "keypoints": jnp.where(flip, other, keypoints)}
         return moved
 
     return transform
+
+
+def _counterparts(batch: Batch, given: Sequence[int] | None) -> Array:
+    """int32 [B,K]."""
+    count, _, number, _ = batch["keypoints"].shape
+    check(
+        (
+            given is not None or "mirrored" in batch,
+            "keypoints change sides when they are mirrored, and of these it is not "
+            "known which: say so in the set (names with left and right in a COCO file, "
+            "flip_idx in the data.yaml of YOLO), give mirrored_keypoints, or leave the "
+            "flip out",
+        ),
+        (
+            given is None or len(given) == number,
+            f"mirrored_keypoints are {len(given or ())}, and the batch has {number} "
+            "keypoints",
+        ),
+    )
+    if given is None:
+        return batch["mirrored"]
+    return jnp.broadcast_to(jnp.array(given, jnp.int32)[None], (count, number))
 
 
 random_flip = horizontal_flip()

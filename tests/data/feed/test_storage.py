@@ -21,6 +21,7 @@ from jaxvision.ops.augment import (
     random_flip,
     random_rotation,
 )
+from jaxvision.skeletons import skeleton
 
 SIZE, HEIGHT, WIDTH = 17, 12, 20
 
@@ -45,7 +46,9 @@ def make_source(format="PNG", files=True):
         "label": np.arange(SIZE, dtype=np.int32) % 4,
         "boxes": np.concatenate([corners, corners + 5], -1).astype(np.float32),
         "classes": random.integers(0, 4, (SIZE, 3)).astype(np.int32),
+        "keypoints": random.uniform(1, 9, (SIZE, 3, 2, 3)).astype(np.float32),
     }
+    targets["keypoints"][..., 2] = 2
     images = np.stack([decode(file, 3) for file in encoded])
     return Source(
         name="all",
@@ -56,6 +59,7 @@ def make_source(format="PNG", files=True):
         targets=(lambda: targets) if files else None,
         encoded=encoded.__getitem__ if files else None,
         maps=(lambda i: {k: v[i] for k, v in maps.items()}) if files else None,
+        skeleton=skeleton(["left", "right"]),
     )
 
 
@@ -145,7 +149,7 @@ def test_a_key_augments_alike_in_both_storages_and_on_any_devices(storage):
     resident = jax.device_put(pipeline.resident(), NamedSharding(mesh, PartitionSpec()))
     batch = jax.jit(pipeline.fetch)(resident, item, key)
     assert not np.array_equal(expected["image"], source.read()["image"][:8])
-    assert batch.keys() == expected.keys()
+    assert batch.keys() == expected.keys() == source.read().keys()
     for name, array in expected.items():
         np.testing.assert_allclose(batch[name], array, rtol=1e-5, err_msg=name)
 

@@ -166,6 +166,7 @@ def test_outlines_and_keypoints(pets):
         [[[0] * 3] * 2],
         [[[0] * 3] * 2],
     ]
+    assert train.skeleton.names == ("1", "2") and train.skeleton.mirrored is None
     np.testing.assert_array_equal(train.maps(1)["instances"], [pixels])
     assert test.maps(0)["instances"].sum() == 6
     peer = COCO(path)
@@ -175,6 +176,33 @@ def test_outlines_and_keypoints(pets):
             np.testing.assert_array_equal(
                 train.maps(i)["instances"][0], peer.annToMask(their)
             )
+
+
+def test_categories_say_what_keypoints_are(pets):
+    def written(objects, **said):
+        dog, cat = CATEGORIES
+        found = content([image(7)], [*objects, annotation(2, 7, 18)])
+        found["categories"] = [dog, cat | said]
+        write(pets / "annotations/instances_train2017.json", found)
+
+    names = ["nose", "left_ear", "right_ear"]
+    pointed = [annotation(1, 7, keypoints=[1, 2, 2, 0, 0, 0, 3, 3, 1])]
+    written(pointed, keypoints=names, skeleton=[[1, 2], [3, 1]])
+    found = load(pets).train.skeleton
+    assert found.names == (*names,) and found.limbs == ((0, 1), (2, 0))
+    assert found.mirrored == (0, 2, 1) and len(found.sigmas) == 3
+    written([annotation(1, 7)], keypoints=names, skeleton=[[1, 2]])
+    assert load(pets).train.skeleton is None
+
+    for objects, said, message in (
+        (pointed, {"skeleton": [[1, 2]]}, "has a skeleton, and no keypoints that it"),
+        (pointed, {"keypoints": names[1:]}, "3 keypoints, and its category names 2"),
+        (pointed, {"keypoints": names, "skeleton": [[0, 1]]}, "from 0 to 2, got [(-1"),
+        (pointed, {"keypoints": names, "skeleton": [[1]]}, "list of pairs of"),
+        (pointed, {"keypoints": "nose"}, "it is not a list of names"),
+    ):
+        written(objects, **said)
+        assert message in refused(pets)
 
 
 def test_images_and_annotations_may_be_left_out(pets):

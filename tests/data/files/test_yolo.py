@@ -133,11 +133,17 @@ def test_keypoints(pets, each):
     row = "0.5 0.5 1 1 0.25 0.5 1 0 0 0" if each == 3 else "0.5 0.5 1 1 0.25 0.5 0 0"
     for text in ("train/labels/a", "train/labels/b", "valid/labels/d"):
         write(pets / f"{text}.txt", f"0 {row}\n1 {row}\n")
-    points = load(pets).train.targets()["keypoints"]
+    train = load(pets).train
+    assert train.skeleton.names == ("1", "2") and train.skeleton.mirrored is None
+    points = train.targets()["keypoints"]
     assert points.shape == (3, 2, 2, 3)
     visible = 1 if each == 3 else 2
     assert points[0, 1].tolist() == [[2, 3, visible], [0, 0, 0]]
     assert not points[2].any()
+    more = f"kpt_shape: [2, {each}]\nflip_idx: [1, 0]\nkpt_names:\n  0: [ear, tail]\n"
+    write(pets / "data.yaml", YAML + more)
+    found = load(pets).test.skeleton
+    assert found.names == ("ear", "tail") and found.mirrored == (1, 0)
     write(pets / "train/labels/b.txt", "0 0.5 0.5 1 1")
     assert "b.txt, line 1: 4 numbers after the class: expected a box and 2" in (
         refused(pets)
@@ -265,6 +271,9 @@ def test_names_are_read_as_they_are_written(pets, names, read):
         ("names: [a]\nnc: many", "has a wrong nc: 'many' is not a number"),
         ("names: [a]\nkpt_shape: [99999999999, 3]", "up to 1000"),
         ("names: [a]\nkpt_shape: x", "kpt_shape: 'x'"),
+        ("names: [a]\nkpt_shape: [2, 3]\nflip_idx: [1, 1]", "each the other's"),
+        ("names: [a]\nkpt_shape: [2, 3]\nflip_idx: [1, x]", "'x' is not a number"),
+        ("names: [a]\nkpt_shape: [2, 3]\nkpt_names: [b]", "kpt_names are 1, and"),
         ("a: &a [x, x]\nb: &b [*a, *a]\nnames: [*b, *b]", "neither a name nor"),
     ],
 )

@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,6 +16,7 @@ from jaxvision.data.made import scenes
 from jaxvision.data.made.scenes import Layout, drawing
 from jaxvision.data.source import fingerprint
 from jaxvision.errors import UsageError
+from jaxvision.ops import boxes as box_ops
 
 INDICES = st.integers(0, 2**40)
 LAYOUTS = st.builds(
@@ -343,6 +345,25 @@ def test_seed_split_and_index_each_change_the_scene():
     ]
     # And not its digits alone: the colour of the paper is drawn anew as well.
     assert len({tuple(np.median(image, (0, 1))) for image in images}) == 8
+
+
+def test_digits_that_lie_apart_hide_nothing_of_each_other():
+    heaped, apart = (
+        data.load(f"scenes:64x64x3:60:1{how}").train.read() for how in ("", ":apart")
+    )
+
+    def alone(scene):
+        """Shares of the boxes that overlap no other."""
+        there = scene["classes"] >= 0
+        overlaps = jax.vmap(box_ops.pairwise(box_ops.iou))(
+            scene["boxes"], scene["boxes"]
+        )
+        others = np.asarray(overlaps) * ~np.eye(there.shape[1], dtype=bool)
+        return (others.max(2)[there] < 0.1).mean()
+
+    assert apart["image"].shape == heaped["image"].shape == (60, 64, 64, 3)
+    assert alone(apart) > 0.9 > 0.7 > alone(heaped)
+    assert apart["boxes"].shape == (60, 4, 4)
 
 
 def test_train_and_test_have_no_digit_in_common():

@@ -1,4 +1,4 @@
-"""`scenes[:HxW[xC]][:TRAIN[:TEST]]`: real digits composed into images, all known.
+"""`scenes[:HxW[xC]][:TRAIN[:TEST]][:apart]`: real digits in images, all known.
 
 Handwritten digits (those of `mnist_5k`) are scaled, rotated, coloured and laid over
 each other on a background.  What is in an image is known completely: classes, boxes,

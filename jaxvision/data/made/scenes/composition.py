@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxvision.data.made.scenes import drawing
 from jaxvision.errors import check, unknown
+from jaxvision.skeletons import skeleton
 
 Arrays = dict[str, np.ndarray]
 
@@ -16,6 +17,7 @@ CLASS_NAMES = ("background", *"0123456789")
 KEYPOINTS = drawing.KEYPOINTS
 """The outermost stroke pixels of the digit as it was written, K = 4.  Mirroring an
 image exchanges right and left."""
+SKELETON = skeleton(KEYPOINTS, limbs=[(0, 1), (1, 2), (2, 3), (3, 0)])
 SPLITS = {"train": 0, "test": 1}
 LONGEST = 4_096
 """Pixels of a side of a scene."""

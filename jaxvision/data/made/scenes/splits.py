@@ -8,6 +8,7 @@ import numpy as np
 from jaxvision.data.made.scenes.composition import (
     CLASS_NAMES,
     DEFAULT,
+    SKELETON,
     Arrays,
     Layout,
     check_layout,
@@ -25,14 +26,19 @@ MOST = 10_000_000
 """Scenes of a split."""
 
 _N = "([0-9]{1,9})"
-_FORM = re.compile(f"scenes(?::{_N}x{_N}(?:x{_N})?)?(?::{_N}(?::{_N})?)?")
+_FORM = re.compile(f"scenes(?::{_N}x{_N}(?:x{_N})?)?(?::{_N}(?::{_N})?)?(?::(apart))?")
+
+APART = dict(objects=(1, 4), size=(0.25, 0.45), max_hidden=0.05)
+"""What `scenes:…:apart` has of `Layout`: fewer and smaller digits, none of which hides
+another, so that all can be found."""
 
 
 def load(name: Name) -> Splits:
-    """The set called `scenes[:HxW[xC]][:TRAIN[:TEST]]`, of the layout's own defaults.
+    """The set called `scenes[:HxW[xC]][:TRAIN[:TEST]][:apart]`.
 
     `scenes:128x128x3:20000:1000` has so many training and test scenes; where only the
-    first number is given, the test split has a quarter of it.
+    first number is given, the test split has a quarter of it.  The layout has its own
+    defaults, by which digits are heaped, or is that of `APART`.
 
     Each example has `image`, `presence`, `segmentation`, `boxes`, `classes`, `crowd`,
     `instances` and `keypoints`, as `scene` returns them.  In memory a scene of 64×64×3
@@ -43,12 +49,17 @@ def load(name: Name) -> Splits:
     if match is None:
         raise UsageError(
             f"cannot read {name.text!r}: write scenes, scenes:HxW, scenes:HxWxC or "
-            "scenes:HxWxC:TRAIN:TEST, such as scenes:64x64x3:8000:1000"
+            "scenes:HxWxC:TRAIN:TEST, such as scenes:64x64x3:8000:1000, and :apart "
+            "behind it for digits that do not hide each other"
         )
-    height, width, channels, train, test = match.groups()
-    layout = DEFAULT
+    height, width, channels, train, test, apart = match.groups()
+    layout = Layout(**APART) if apart else DEFAULT
     if height:
-        layout = Layout(int(height), int(width), int(channels or DEFAULT.channels))
+        layout = layout._replace(
+            height=int(height),
+            width=int(width),
+            channels=int(channels or DEFAULT.channels),
+        )
     sizes = {"train": int(train or SIZES[0])}
     sizes["test"] = int(test or max(sizes["train"] // 4, 1))
     check_layout(layout)
@@ -71,6 +82,7 @@ def load(name: Name) -> Splits:
             targets=functools.partial(read, without=("image", *MAPS)),
             encoded=functools.partial(_encoded, layout=layout, split=split),
             maps=functools.partial(_maps, layout=layout, split=split),
+            skeleton=SKELETON,
             annotations=tuple(scene(0, layout, split=split)),
             choice="drawn apart, of the test digits" if split == "test" else "",
         )
