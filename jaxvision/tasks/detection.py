@@ -108,22 +108,25 @@ def detection(
             fits_classes(said, head.of_classes)
         return said, model_state
 
-    def boxes_of(decode, outputs: Outputs, levels, batch: Batch):
-        """`Detections` of each image, where the network sees them."""
+    def decoded(decode, seen, batch: Batch):
+        """The boxes of the first stage, where the network sees them; constants."""
+        outputs, levels, _ = seen
 
         def of_image(outputs, frame):
             return decode(outputs, levels, frame)
 
-        return jax.vmap(of_image)(outputs, frames.original_as_seen(batch))
+        frame = frames.original_as_seen(batch)
+        return jax.vmap(of_image)(lax.stop_gradient(outputs), frame)
 
-    def terms(look, forward, batch: Batch, keys: Array | None, propose):
+    def terms(forward, seen, batch: Batch, keys: Array | None, proposed):
         """Totals and weights by name, of the images that count, and the model's state.
 
         Args:
+          seen: what `look` returned.
           keys: [B], of what is drawn; None where nothing is.
-          propose: what makes the proposals, where there are heads.
+          proposed: where there are heads, the boxes that they are asked about.
         """
-        outputs, levels, model_state = look
+        outputs, levels, model_state = seen
         objects = _objects(batch, annotations)
         mask = mask_of(batch)
         total: dict[str, Array] = {}
@@ -144,12 +147,11 @@ def detection(
 
         add(*jax.vmap(of_image)(outputs, objects, keys))
         if detector.heads:
-            proposed = boxes_of(propose, lax.stop_gradient(outputs), levels, batch)
             there = proposed.classes >= 0
             matches = jnp.where(there, matching.BACKGROUND, matching.IGNORED)
             regions = Regions(proposed.boxes, matches)
         for number, head in enumerate(detector.heads, 1):
-            own = jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)  # noqa: B023
+            own = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
             regions = jax.vmap(head.choose)(own, regions, objects)
             annotated = frames.boxes_in_original(regions.boxes, batch)
             regions = regions._replace(annotated=annotated)
@@ -159,32 +161,35 @@ def detection(
 
     def train_loss(forward, batch: Batch, *, key):
         keys = None if key is None else jax.random.split(key, len(batch["image"]))
-        propose = detector.propose or detector.decode
         seen = look(forward, batch)
-        total, weight, model_state = terms(seen, forward, batch, keys, propose)
+        proposed = None
+        if detector.heads:
+            proposed = decoded(detector.propose or detector.decode, seen, batch)
+        total, weight, model_state = terms(forward, seen, batch, keys, proposed)
         return (total, weight), (model_state, {"total": total, "weight": weight})
 
-    def found(look, forward, batch: Batch) -> dict[str, Array]:
+    def found(forward, seen, batch: Batch, first) -> dict[str, Array]:
         """`boxes` [B,D,4], `scores` and `classes` [B,D], and what heads add to them,
-        for the original images."""
-        outputs, levels, model_state = look
-        seen = boxes_of(detector.decode, outputs, levels, batch)._asdict()
+        for the original images; `first` are the boxes of the first stage."""
+        outputs, _, model_state = seen
+        what = first._asdict()
         for head in detector.heads:
-            said, _ = ask(forward, head, seen["boxes"], outputs, model_state)
+            said, _ = ask(forward, head, what["boxes"], outputs, model_state)
             frame = frames.original_as_seen(batch)
-            seen |= jax.vmap(head.decode)(said, seen, frame)
-        there = seen["classes"] >= 0
-        boxes = frames.boxes_in_original(seen["boxes"], batch)
-        moved = {"boxes": jnp.where(there[..., None], boxes, 0)}
-        if "keypoints" in seen:
-            points = frames.points_in_original(seen["keypoints"], batch)
-            moved["keypoints"] = jnp.where(there[..., None, None], points, 0)
-        return {**seen, **moved}
+            what |= jax.vmap(head.decode)(said, what, frame)
+        there = what["classes"] >= 0
+        boxes = frames.boxes_in_original(what["boxes"], batch)
+        what["boxes"] = jnp.where(there[..., None], boxes, 0)
+        if "keypoints" in what:
+            points = frames.points_in_original(what["keypoints"], batch)
+            what["keypoints"] = jnp.where(there[..., None, None], points, 0)
+        return what
 
     def update(forward, batch: Batch, *, keys):
         seen = look(forward, batch)
-        total, weight, _ = terms(seen, forward, batch, keys, detector.decode)
-        what = found(seen, forward, batch)
+        first = decoded(detector.decode, seen, batch)
+        total, weight, _ = terms(forward, seen, batch, keys, first)
+        what = found(forward, seen, batch, first)
         if "keypoints" in what:
             check_sigmas(sigmas, what["keypoints"].shape[2])
         rows = metrics.rows(what, batch)
@@ -224,8 +229,9 @@ def detection(
 
     def predict(forward, batch: Batch, *, keys):
         del keys
-        seen = found(look(forward, batch), forward, batch)
-        return {**seen, "valid": seen["classes"] >= 0}
+        seen = look(forward, batch)
+        what = found(forward, seen, batch, decoded(detector.decode, seen, batch))
+        return {**what, "valid": what["classes"] >= 0}
 
     def difficulty(batch: Batch, predictions):
         # Scores of boxes where nothing is, and what scores of objects lack to 1.
