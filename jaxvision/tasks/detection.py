@@ -151,6 +151,7 @@ def detection(
             matches = jnp.where(there, matching.BACKGROUND, matching.IGNORED)
             regions = Regions(proposed.boxes, matches)
         for number, head in enumerate(detector.heads, 1):
+            assert keys is not None
             own = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
             regions = jax.vmap(head.choose)(own, regions, objects)
             annotated = frames.boxes_in_original(regions.boxes, batch)
