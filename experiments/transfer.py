@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jaxvision import data, models, optim, runs, tasks, visualise
-from jaxvision.errors import check
+from jaxvision.data.feed.preparation import Preparation
+from jaxvision.errors import UsageError, check
 from jaxvision.ops.augment import compose, normalise, random_flip
 from jaxvision.types import Experiment, Model, Optimizer
 
@@ -43,8 +44,9 @@ class Config:
     """Learning rate of all but the new layer as a share of that of the new layer."""
     rank: int = 8
     """Of the changes that `lora` learns."""
-    crop: int = 224
-    """Side of the images in pixels; smaller ones are enlarged."""
+    crop: int | None = None
+    """Side of the images in pixels; smaller ones are enlarged.  None: what the weights
+    are made for."""
     least_area: float = 0.35
     """Least share of an image that a training crop shows."""
     validation: float = 0.1
@@ -76,26 +78,23 @@ def build(config: Config) -> Experiment:
     train, validation = data.train_and_validation(splits, config.validation)
     if config.train_images is not None:
         train = data.subset(train, config.train_images)
-    classes, shape = train.class_names, (config.crop, config.crop, 3)
+    classes, prepared = train.class_names, preparation(config)
+    crop, prepare = prepared.crop, prepared.transform
+    shape = (*crop.size, prepared.channels)
 
     @functools.cache
     def initial():
         return runs.backbone(config.model, str(config.weights), shape)
 
-    # Size, crop and filter belong to the weights as well as mean and deviation do.
-    prepare = normalise(*models.normalisation(config.model))
     evaluation = functools.partial(
-        data.evaluation,
-        batch_size=128,
-        transform=prepare,
-        crop=data.central_crop(config.crop, method="bicubic"),
+        data.evaluation, batch_size=128, transform=prepare, crop=crop
     )
     train_data = data.train(
         train,
         config.batch_size,
         transform=compose(random_flip, prepare),
         crop=data.random_resized_crop(
-            config.crop, scale=(config.least_area, 1), method="bicubic"
+            crop.size, scale=(config.least_area, 1), method=crop.method
         ),
         seed=config.seed,
     )
@@ -113,7 +112,7 @@ def build(config: Config) -> Experiment:
         weight_decay=config.weight_decay,
         no_weight_decay=model.no_weight_decay,
     )
-    model, optimizer = tuned(config, model, optimizer, steps)
+    model, optimizer = tuned(config, model, optimizer, steps, shape)
     return Experiment(
         model=model,
         task=tasks.classification(len(classes)),
@@ -132,11 +131,37 @@ def build(config: Config) -> Experiment:
     )
 
 
+def preparation(config: Config) -> Preparation:
+    """How images are prepared: size, crop and filter belong to the weights as well as
+    mean and deviation do.  With `--crop` the size is another one."""
+    if config.weights is not None:
+        try:
+            found = runs.preparation(config.model, config.weights)
+        except UsageError:
+            if config.crop is None:
+                raise
+        else:
+            if config.crop is None:
+                return found
+            crop = data.central_crop(config.crop, method=found.crop.method)
+            return found._replace(crop=crop)
+    size = config.crop or models.default_input(config.model)[:2]
+    mean, std = models.normalisation(config.model)
+    crop = data.central_crop(size, method="bicubic")
+    return Preparation(len(mean), crop, normalise(mean, std))
+
+
 def tuned(
-    config: Config, model: Model, optimizer: Optimizer, steps: int
+    config: Config,
+    model: Model,
+    optimizer: Optimizer,
+    steps: int,
+    shape: tuple[int, int, int],
 ) -> tuple[Model, Optimizer]:
-    """The model and the optimiser by which what the method says is trained."""
-    shape = (config.crop, config.crop, 3)
+    """The model and the optimiser by which what the method says is trained.
+
+    shape: of an image.
+    """
     head = "|".join(map(re.escape, models.head(config.model)))
     backbone = f"^(?!({head})$)"
     match config.method:

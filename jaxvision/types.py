@@ -50,6 +50,8 @@ where there is none.
 hidden) or 2 (visible), as in COCO.
 `mirrored` int32 [B,K]: beside `keypoints`, in training; of each keypoint what it is
 called in the mirror image (`skeletons`).
+`origin` int32 [B]: of an object that is an example of its own, the number of the image
+of its set that it is in.
 `taken` float32 [B,4]: where it is there, annotations and predictions belong to the
 original image, and this is the part of it that `image` shows, as a box in its pixels,
 which may reach beyond it.
@@ -139,6 +141,37 @@ def image_only(batch: Batch) -> tuple[Array, ...]:
     return (batch["image"],)
 
 
+class Part(NamedTuple):
+    """One thing that a network says of an image, to be explained."""
+
+    number: Array
+    """int32: its class, or which of several numbers it is."""
+    region: Array
+    """bool [H,W]: the pixels that it is said of, of the image as the network takes
+    it."""
+    place: Array
+    """int32: which of the network's anchors says it; 0 where there are none."""
+
+
+class Explained(NamedTuple):
+    """What of a network's outputs can be explained, and the number behind each."""
+
+    choose: Callable[..., Part]
+    """`(outputs, size, number=None, pixel=None) -> Part` of one image, on the host.
+
+    `outputs` are those of the image, without the axis of the batch, and `size` is that
+    of the image as the network takes it.  `number` is the class that is asked for, and
+    `pixel` the row and column; None: what the network says most clearly.  Raises
+    `UsageError` for outputs of another network, and for what there is not."""
+    score: Callable[[Outputs, Part], Array]
+    """`(outputs, part) -> [B]`: how strongly it is said of each image of a batch,
+    before any softmax, so that gradients do not vanish where the network is sure."""
+    share: Callable[[Outputs, Part], Array]
+    """`(outputs, part) -> [B]`: the same as a probability, where it is one."""
+    words: Callable[[Part, Sequence[str]], str]
+    """`(part, classes) ->` what is explained, such as `"cat, at row 3, column 7"`."""
+
+
 class Task(NamedTuple):
     """What is to be learned and measured, as functions of `forward`, see `Forward`."""
 
@@ -191,6 +224,9 @@ class Task(NamedTuple):
     """`(outputs, batches) ->` warnings, in words, of what does not fit together well:
     of the shapes of the model's outputs, and of the first batches of training on the
     host, as the model is given them.  Is asked once, before the training."""
+    explained: Explained | None = None
+    """What of the outputs explanations are of; None: the scores of classes, where the
+    model has `logits` [B,K]."""
 
 
 class Optimizer(NamedTuple):

@@ -9,9 +9,15 @@ import jaxvision
 from experiments import transfer
 from experiments.transfer import Config, build
 from jaxvision import data, models, optim, pretrained
+from jaxvision.errors import UsageError
+from jaxvision.export import safetensors
 from jaxvision.ops.augment import normalise
 from jaxvision.paths import named_leaves
+from jaxvision.recipes import recipe_of
 from jaxvision.runs import cached, load_variables, run
+from tests import predictors
+
+pytestmark = pytest.mark.slow
 
 NETWORK = "resnet20"
 SMALL = dict(
@@ -68,13 +74,11 @@ def test_a_frozen_backbone_keeps_its_bits(weights, tmp_path):
     assert result["initial_drawn"] == "params/linear/bias, params/linear/kernel"
 
 
-@pytest.mark.slow
 def test_everything_moves_by_default(weights, tmp_path):
     trained(tmp_path, weights=weights)
     assert_moved(tmp_path, named_leaves(drawn(NETWORK, 7)), lambda path: True)
 
 
-@pytest.mark.slow
 def test_blocks_are_released_one_by_one(weights, tmp_path):
     # Of eleven blocks one is released at each of four steps.
     trained(tmp_path, weights=weights, method="gradual")
@@ -86,7 +90,6 @@ def test_blocks_are_released_one_by_one(weights, tmp_path):
     )
 
 
-@pytest.mark.slow
 def test_a_linear_probe_is_a_run_of_the_whole_network(weights, tmp_path, capsys):
     result = trained(tmp_path, weights=weights, method="probe", epochs=20)
     assert "could not be drawn" not in capsys.readouterr().out
@@ -104,7 +107,6 @@ def test_a_linear_probe_is_a_run_of_the_whole_network(weights, tmp_path, capsys)
     assert again["initial_digest"] != result["params_digest"]  # without its head
 
 
-@pytest.mark.slow
 def test_lora_trains_what_it_adds(tmp_path):
     name = "vit_tiny_patch16_224"
     file = tmp_path / "weights.safetensors"
@@ -198,13 +200,35 @@ def test_bad_input_is_refused_before_any_work(
     assert not (tmp_path / "run").exists()
 
 
+def test_images_are_prepared_as_the_weights_expect(weights, tmp_path):
+    bicubic = data.central_crop(24, method="bicubic")
+    theirs = predictors.make("resnet", crop=bicubic)
+    safetensors.write(tmp_path / "theirs", theirs, {"experiment": "tiny"})
+
+    def prepared(weights, **options):
+        return transfer.preparation(
+            Config(model=NETWORK, weights=weights and str(weights), **options)
+        ).save()
+
+    expected = theirs.preparation.save()
+    assert prepared(tmp_path / "theirs") == expected
+    at_32 = {**expected, "crop": recipe_of(data.central_crop(32, method="bicubic"))}
+    assert prepared(tmp_path / "theirs", crop=32) == at_32
+    # Of a file of no known name nothing is guessed, but for what the command says.
+    with pytest.raises(UsageError, match="a guess would cost accuracy"):
+        prepared(weights)
+    usual = recipe_of(normalise(*models.normalisation(NETWORK)))
+    assert prepared(weights, crop=32)["transform"] == usual != expected["transform"]
+    assert prepared(None)["transform"] == usual
+
+
 def test_rates_differ_by_depth():
     def rates(**options):
         """Of the first layer, of the last before the head, and of the head."""
         config = Config(**SMALL, weights="gone.pth", **options)
         model = models.create(NETWORK, num_classes=10)
         rule = optim.sgd(optim.constant(1.0))
-        transform = transfer.tuned(config, model, rule, 4)[1].transform
+        transform = transfer.tuned(config, model, rule, 4, (32, 32, 3))[1].transform
         params = jax.tree.map(jnp.ones_like, drawn(NETWORK, 10)["params"])
         with jax.numpy_dtype_promotion("standard"):
             updates, _ = transform.update(params, transform.init(params), params)

@@ -99,9 +99,10 @@ def _onnx(file, predictor, record, pictures, activations):
 
 def _safetensors(folder, predictor, record, pictures, activations):
     from jaxvision.export import safetensors
+    from jaxvision.runs import weights_folder
 
     safetensors.write(folder, predictor, record)
-    found = safetensors.read(folder).predict(pictures, batch_size=len(pictures))
+    found = weights_folder.read(folder).predict(pictures, batch_size=len(pictures))
     return predictor.predict(pictures, batch_size=len(pictures)), found
 
 

@@ -18,7 +18,7 @@ class Network:
     """The options that name it, for all commands."""
 
     run: Path | None = None
-    """A run directory."""
+    """A run directory, or a folder that export --to safetensors has written."""
     which: Literal["best", "last", "average"] = "best"
     """The parameters of a run's best checkpoint, the last, or the averaged."""
     model: str | None = None
@@ -47,6 +47,7 @@ class Network:
         import jaxvision
         from jaxvision import pretrained
         from jaxvision.data.files import reading
+        from jaxvision.runs import weights_folder
 
         run, model, weights = self.run, self.model, self.weights
         if (run is None) == (model is None):
@@ -63,6 +64,8 @@ class Network:
                 ),
             )
             found = jaxvision.load(run, which=self.which, classes=classes)
+            if weights_folder.is_one(run):
+                return found, weights_folder.about(run)
             file = run / "result.json"
             known = file if file.exists() else run / "config.json"
             return found, read_object(known, ["experiment"])

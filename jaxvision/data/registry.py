@@ -6,13 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxvision.data import exclusion, folds, rows
+from jaxvision.data import exclusion, folds, object_examples, rows
 from jaxvision.data.files import (
     arrays,
     coco,
     fields,
     folder,
     instances,
+    landmarks,
     masks,
     table,
     voc,
@@ -104,6 +105,15 @@ KINDS: dict[str, Kind] = {
         _own("coco", coco.load, namesake=True),
         _own("voc", voc.load, namesake=True),
         _own("yolo", yolo.load),
+        _own("landmarks", landmarks.load),
+        Kind(
+            "objects",
+            "objects:NAME",
+            lambda name, data_dir: object_examples.splits(
+                name.text, load(name.rest, data_dir=data_dir)
+            ),
+            "the objects of another set",
+        ),
         _own("sounds", sounds.load, origin=_SIGNALS, examples=("sounds:drums",)),
         _own("series", series.load, origin=_SIGNALS, examples=("series:GunPoint",)),
         _own(

@@ -29,6 +29,9 @@ from jaxvision.errors import UsageError, check
 from jaxvision.files import os_error
 from jaxvision.paths import named_leaves
 
+_NEWEST = 2
+"""Checkpoints kept for being new: one is left where the last is damaged."""
+
 
 class CheckpointError(RuntimeError):
     """A checkpoint could not be written.  The message names the last good one."""
@@ -46,13 +49,18 @@ class Restored(NamedTuple):
 class Checkpoints:
     """The checkpoints of one run directory.
 
-    Keeps the newest `keep_last` and the one with the highest score.  Scores are read
-    from the checkpoints themselves, where they are under the checksum.  `warn` is told
-    of every damaged checkpoint, which is renamed and never deleted.
+    Keeps the newest two, the one with the highest score, and those of every multiple of
+    `keep_every` steps.  Scores are read from the checkpoints themselves, where they are
+    under the checksum.  `warn` is told of every damaged checkpoint, which is renamed
+    and never deleted.
     """
 
     def __init__(
-        self, directory: Path, *, keep_last: int = 2, warn: Callable[[str], None]
+        self,
+        directory: Path,
+        *,
+        keep_every: int | None = None,
+        warn: Callable[[str], None],
     ):
         self._directory, self._warn = directory, warn
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
@@ -63,21 +71,22 @@ class Checkpoints:
         logging.getLogger("absl").setLevel(logging.CRITICAL + 1)
         directory.mkdir(parents=True, exist_ok=True)
         try:
-            self._manager = self._make_manager(keep_last)
+            self._manager = self._make_manager(keep_every)
         except (ValueError, TypeError, AttributeError):
             # Orbax's notes of when a checkpoint was made; it does without them.
             for notes in directory.glob("*/_CHECKPOINT_METADATA"):
                 notes.unlink(missing_ok=True)
             warn(f"Orbax's notes beside the checkpoints in {directory} were damaged")
-            self._manager = self._make_manager(keep_last)
+            self._manager = self._make_manager(keep_every)
 
-    def _make_manager(self, keep_last: int) -> ocp.CheckpointManager:
+    def _make_manager(self, keep_every: int | None) -> ocp.CheckpointManager:
+        kept = [policies.LatestN(_NEWEST), _Best(self._ranked)]
+        if keep_every is not None:
+            kept.append(policies.EveryNSteps(keep_every))
         return ocp.CheckpointManager(
             self._directory.absolute(),
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=policies.AnyPreservationPolicy(
-                    [policies.LatestN(keep_last), _Best(self._ranked)]
-                ),
+                preservation_policy=policies.AnyPreservationPolicy(kept),
                 cleanup_tmp_directories=True,
                 create=False,
                 enable_async_checkpointing=False,  # there is a thread already

@@ -60,6 +60,9 @@ class Maintenance(NamedTuple):
     """Checkpoints besides those that follow validations."""
     save_every_minutes: float | None = 10.0
     """The same by the clock."""
+    keep_every: int | None = None
+    """Validations from one to the next whose checkpoint is kept for good, beside the
+    newest two and the best."""
     stall_timeout: float | None = None
     """Seconds without a finished dispatch after which the process ends."""
     profile: tuple[int, int] | None = None
@@ -189,7 +192,12 @@ def _fit(
     stopped: str | None = None
     feed = Feed(train.items(sharding.local_rows(mesh, train.batch_size)), left_out)
     clocks = Clocks(compile_seconds)
-    checkpoints = Checkpoints(workdir / "checkpoints", warn=console.print)
+    keep = maintenance.keep_every
+    checkpoints = Checkpoints(
+        workdir / "checkpoints",
+        keep_every=None if keep is None else keep * eval_every,
+        warn=console.print,
+    )
     restored = checkpoints.restore_latest(like=init.state)
     if restored is None:
         state = init.make()

@@ -1,9 +1,10 @@
 """What a network sees, and why it says what it says: functions of its pure functions.
 
-Attributions take a `Score`, such as `class_score(forward, k)`, and images as the
-network takes them, and return arrays; `visualise` draws them, and `report` puts all of
-it on one page.  Nothing here knows an architecture: what belongs to an activation in
-the middle of a network is found in its traced program.
+Attributions take a `Score`, such as `class_score(forward, k)` or the `part_score` of
+what a task says, and images as the network takes them, and return arrays; `visualise`
+draws them, and `report` puts all of it on one page.  Nothing here knows an
+architecture: what belongs to an activation in the middle of a network is found in its
+traced program.
 
     forward = lambda images: predictor.model.apply(predictor.variables, images)[0]
     relevance = explain.integrated_gradients(
@@ -20,7 +21,7 @@ from jaxvision.explain.gradients import integrated_gradients, saliency, smooth_g
 from jaxvision.explain.occlusion import occlusion
 from jaxvision.explain.optimised import deep_dream, optimised_images, unit_score
 from jaxvision.explain.projection import projection
-from jaxvision.explain.scores import Forward, Score, class_score
+from jaxvision.explain.scores import Forward, Score, class_score, part_score
 
 __all__ = [
     "Exciting",
@@ -40,6 +41,7 @@ __all__ = [
     "integrated_gradients",
     "occlusion",
     "optimised_images",
+    "part_score",
     "projection",
     "saliency",
     "smooth_grad",

@@ -1,4 +1,4 @@
-"""All ways to say where in an image a class is seen, in one table."""
+"""All ways to say where in an image something is seen, in one table."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from jaxvision.explain.attention import attention_rollout
 from jaxvision.explain.cam import grad_cam, grad_cam_plus_plus
 from jaxvision.explain.gradients import integrated_gradients, saliency, smooth_grad
 from jaxvision.explain.occlusion import occlusion
-from jaxvision.explain.scores import Forward, class_score, score_of
+from jaxvision.explain.scores import Forward
 from jaxvision.types import Array, Outputs
 
 
@@ -19,17 +19,21 @@ class Setting(NamedTuple):
 
     forward: Forward
     """`images -> named activations`."""
-    k: Array | int
-    """The class whose score is explained."""
+    of: Callable[[Outputs], Array]
+    """`outputs -> [B]`: the score that is explained."""
     layer: str | None
     """The map in which it is looked for; None: the network has no maps."""
     baseline: Array
     """[H,W,C]: an image without content, as the network takes it."""
     key: Array
 
+    def score(self, images: Array) -> Array:
+        """[B]."""
+        return self.of(self.forward(images))
+
 
 class Method(NamedTuple):
-    """A way to say where in an image a class is seen."""
+    """A way to say where in an image something is seen."""
 
     title: str
     says: str
@@ -46,17 +50,15 @@ def _strongest(values: Array) -> Array:
 
 
 def _saliency(setting: Setting, image: Array) -> Array:
-    return _strongest(saliency(class_score(setting.forward, setting.k), image[None]))
+    return _strongest(saliency(setting.score, image[None]))
 
 
 def _smooth_grad(setting: Setting, image: Array) -> Array:
-    score = class_score(setting.forward, setting.k)
-    return _strongest(smooth_grad(score, image[None], setting.key))
+    return _strongest(smooth_grad(setting.score, image[None], setting.key))
 
 
 def _integrated(setting: Setting, image: Array) -> Array:
-    score = class_score(setting.forward, setting.k)
-    parts = integrated_gradients(score, image[None], setting.baseline[None])
+    parts = integrated_gradients(setting.score, image[None], setting.baseline[None])
     return jax.nn.relu(parts[0].sum(-1))
 
 
@@ -64,7 +66,7 @@ def _occlusion(setting: Setting, image: Array) -> Array:
     side = min(image.shape[:2])
     window = max(side // 7, 2)
     falls = occlusion(
-        class_score(setting.forward, setting.k),
+        setting.score,
         image,
         image.mean((0, 1), keepdims=True),
         window=window,
@@ -85,8 +87,7 @@ def _at_layer(
     setting: Setting,
 ) -> tuple[Forward, Callable[[Outputs], Array], str]:
     assert setting.layer is not None
-    k = setting.k
-    return setting.forward, lambda outputs: score_of(outputs, k), setting.layer
+    return setting.forward, setting.of, setting.layer
 
 
 def _rollout(setting: Setting, image: Array) -> Array:
@@ -130,7 +131,8 @@ METHODS: Mapping[str, Method] = {
     ),
     "attention_rollout": Method(
         "Attention rollout",
-        "What the tokens look at through all layers, whatever the class (Abnar 2020).",
+        "What the tokens look at through all layers, whatever is explained "
+        "(Abnar 2020).",
         _rollout,
         needs="attention",
     ),

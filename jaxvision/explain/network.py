@@ -7,19 +7,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvision import onednn
-from jaxvision.errors import UsageError, check
+from jaxvision import onednn, tasks
+from jaxvision.errors import UsageError
 from jaxvision.explain.attention import attention_rollout
 from jaxvision.explain.opened import opened
-from jaxvision.explain.scores import Forward, score_of
+from jaxvision.explain.scores import Forward
 from jaxvision.runs import Predictor
-from jaxvision.types import Array, Outputs, Variables
+from jaxvision.types import Array, Explained, Outputs, Part, Variables
 
 
 class Network(NamedTuple):
     """What of a predictor is explained."""
 
     predictor: Predictor
+    explained: Explained
+    """What of its outputs can be explained."""
     variables: Variables
     """On the device."""
     black: Array
@@ -32,6 +34,8 @@ class Network(NamedTuple):
     """`(variables, images) -> named activations`, compiled."""
     shapes: Mapping[str, tuple[int, ...]]
     """Of the activations of one image, by name, in the order of their depth."""
+    influences: dict[str, Callable[..., Array]]
+    """The programs of `deepest` that were compiled so far, by the name of the map."""
 
     def forward(self, variables: Variables) -> Forward:
         """`images -> named activations`."""
@@ -65,30 +69,40 @@ class Network(NamedTuple):
         return [
             name
             for name, shape in self.shapes.items()
-            if len(shape) == 3 and shape[0] * shape[1] > 1 and name != "logits"
+            if len(shape) == 3
+            and shape[0] * shape[1] > 1
+            and not name.endswith("logits")
         ]
 
-    def deepest(self, image: Array, k: int) -> str | None:
-        """The deepest map that the score of class `k` depends on, for this image; None:
+    def deepest(self, image: Array, part: Part) -> str | None:
+        """The deepest map that the score of a part depends on, for this image; None:
         there is no map."""
         for candidate in reversed(self.maps()):
-
-            def influence(variables, image, k, candidate=candidate):
-                try:
-                    cut = opened(
-                        self.forward(variables),
-                        lambda outputs: score_of(outputs, k),
-                        candidate,
-                        image[None],
-                    )
-                except UsageError:  # a map beside the way to the scores
-                    return jnp.zeros(())
-                gradients = jax.grad(lambda value: cut.rest(value).sum())(cut.value)
-                return jnp.abs(cut.shown(gradients)).max()
-
-            if float(jax.jit(influence)(self.variables, image, k)) > 0:
+            if candidate not in self.influences:
+                self.influences[candidate] = jax.jit(self._influence(candidate))
+            influence = self.influences[candidate]
+            if float(influence(self.variables, image, part)) > 0:
                 return candidate
         return None
+
+    def _influence(self, name: str) -> Callable[..., Array]:
+        """`(variables, image, part) -> []`: the largest derivative of the score with
+        respect to a map."""
+
+        def influence(variables, image, part):
+            try:
+                cut = opened(
+                    self.forward(variables),
+                    lambda outputs: self.explained.score(outputs, part),
+                    name,
+                    image[None],
+                )
+            except UsageError:  # a map beside the way to the scores
+                return jnp.zeros(())
+            gradients = jax.grad(lambda value: cut.rest(value).sum())(cut.value)
+            return jnp.abs(cut.shown(gradients)).max()
+
+        return influence
 
     def has_rollout(self, image: Array) -> bool:
         """Whether the tokens of the network all look at each other."""
@@ -108,7 +122,7 @@ class Network(NamedTuple):
 def network(predictor: Predictor) -> Network:
     """The network of a predictor of images.
 
-    Raises `UsageError` for one that has no `logits`, or takes more than an image.
+    A task that does not say what can be explained is taken for one of classes.
     """
     preparation = predictor.preparation
     shape = (1, *preparation.crop.size, preparation.channels)
@@ -128,14 +142,17 @@ def network(predictor: Predictor) -> Network:
     forward = onednn.jit(
         lambda variables, x: dict(predictor.model.apply(variables, x)[0])
     )
-    check(
-        (
-            "logits" in shapes,
-            f"the network has no logits among its activations {', '.join(shapes)}: "
-            "what is explained is the score of a class",
-        )
+    return Network(
+        predictor,
+        predictor.task.explained or tasks.scores_of_classes(jax.nn.softmax),
+        variables,
+        black,
+        white,
+        transformed,
+        forward,
+        shapes,
+        {},
     )
-    return Network(predictor, variables, black, white, transformed, forward, shapes)
 
 
 def _transformed(predictor: Predictor) -> Callable[[Array], Array]:

@@ -1,6 +1,6 @@
 """One page about what a network sees: self-contained, to be sent to somebody."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from jaxvision.explain.sections import examples, layers, units, why
 from jaxvision.explain.sections import network as network_section
 from jaxvision.explain.subject import Options, Shown, Subject
 from jaxvision.runs import Predictor
+from jaxvision.runs.predictor import compiled
 from jaxvision.visualise import page
 
 
@@ -33,11 +34,13 @@ def make(
       pictures: names and contents of the images to be explained.
       dataset: whose worst mistakes are explained as well, with the examples that excite
         the units of a layer, and all of them in a plane.
-      run: a run directory, whose checkpoints show how filters have changed.
+      run: a run directory, whose checkpoints show how filters have changed; None: it
+        has none.
       tell: is called with what is being done.
 
-    Raises `UsageError` for pictures that cannot be read, for a layer and a class that
-    do not exist, for a data set of other classes, and for a network that has no scores.
+    Raises `UsageError` for pictures that cannot be read, for a layer, a class and a
+    pixel that do not exist, for a data set of other classes, and for a network of whose
+    outputs nothing can be explained.
     """
     options = options or Options()
     check(
@@ -56,19 +59,18 @@ def make(
     net = network(predictor)
     if options.layer is not None and options.layer not in net.shapes:
         raise unknown("layer", options.layer, net.shapes)
-    k = _number(predictor.classes, options.of_class)
+    number = _number(predictor.classes, options.of_class)
     tell("predicting")
     shown = _given(predictor, pictures)
     if dataset is not None and options.worst:
         shown += _worst(predictor, dataset, options.worst)
     check((bool(shown), "there is no image to explain: give pictures, or --worst 1"))
-    subject = Subject(net, title, options.layer, k, options, run, tell)
-    if options.layer is None:
-        deepest = net.deepest(subject.image(shown[0]), subject.explained(shown[0]))
-        subject = subject._replace(layer=deepest)
+    subject = Subject(net, title, options.layer, number, options, run, tell)
+    parts = [subject.part(each) for each in shown]
+    subject = subject._replace(layer=subject.layer_of(shown[0], parts[0]))
     sections: dict[tuple[str, str], Iterable[page.Element]] = {
         _about(network_section): network_section.section(subject),
-        _about(why): why.section(subject, shown),
+        _about(why): why.section(subject, list(zip(shown, parts, strict=True))),
         _about(layers): layers.section(subject, shown[0]),
     }
     if options.steps:
@@ -106,31 +108,37 @@ def _given(
 ) -> list[Shown]:
     if not pictures:
         return []
-    contents = [content for _, content in pictures]
-    found = predictor.predict(contents)
-    images = predictor.preparation.images(contents)
-    return [
-        Shown(name, image, _probabilities(found, i), None)
-        for i, ((name, _), image) in enumerate(zip(pictures, images, strict=True))
-    ]
+    images = predictor.preparation.images([content for _, content in pictures])
+    names = [name for name, _ in pictures]
+    return _shown(predictor, names, images, [None] * len(names))
 
 
 def _worst(predictor: Predictor, dataset: str, count: int) -> list[Shown]:
     worst = predictor.galleries(dataset).worst
     shape = (*predictor.preparation.crop.size, predictor.preparation.channels)
-    labels = worst.example.get("label")
+    images = worst.example["image"][:count]
+    if images.shape[1:] != shape:
+        images = predictor.preparation.images(list(images))
+    names = [
+        f"worst {i}: {dataset} test[{number}]"
+        for i, number in enumerate(worst.indices[:count].tolist(), 1)
+    ]
+    labels = worst.example.get("label", np.full(len(worst.indices), None))
+    return _shown(predictor, names, images, labels[:count].tolist())
+
+
+def _shown(
+    predictor: Predictor,
+    names: Sequence[str],
+    images: np.ndarray,
+    labels: Sequence[int | None],
+) -> list[Shown]:
+    """The images as they were prepared, and what is predicted of each where it is."""
+    prediction = predictor.prediction()
+    program = compiled(prediction.call)
     found = []
-    for i, number in enumerate(worst.indices[:count].tolist()):
-        image = worst.example["image"][i]
-        if image.shape != shape:
-            (image,) = predictor.preparation.images([image])
-        name = f"worst {i + 1}: {dataset} test[{number}]"
-        label = None if labels is None else int(labels[i])
-        found.append(Shown(name, image, _probabilities(worst.prediction, i), label))
+    for i, (name, image, label) in enumerate(zip(names, images, labels, strict=True)):
+        arrays = (prediction.variables, prediction.frozen, image[None], np.int32(i))
+        one = {key: np.asarray(each)[0] for key, each in program(*arrays).items()}
+        found.append(Shown(name, image, one, label))
     return found
-
-
-def _probabilities(prediction: Mapping[str, np.ndarray], i: int) -> np.ndarray | None:
-    """Of the classes of an example, where these are what is predicted."""
-    found = prediction.get("probabilities")
-    return None if found is None or found.ndim != 2 else np.asarray(found[i])

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.errors import check, unknown
-from jaxvision.types import Array, Outputs
+from jaxvision.types import Array, Explained, Outputs, Part
 
 Forward = Callable[[Array], Outputs]
 """`images [B,H,W,C] -> named activations`: a model with its variables filled in."""
@@ -15,11 +15,19 @@ Score = Callable[[Array], Array]
 """`images [B,H,W,C] -> [B]`, each of its own image alone, as in an evaluation."""
 
 
+def part_score(forward: Forward, explained: Explained, part: Part) -> Score:
+    """The score of what a task has chosen: a class, a region of it, an object.
+
+    explained: `Task.explained`, which also chooses the part.
+    """
+    return lambda images: explained.score(forward(images), part)
+
+
 def class_score(forward: Forward, k: int | Array, name: str = "logits") -> Score:
     """The score of class `k`, before any softmax; `k` may be traced.
 
-    Where each pixel has scores [B,h,w,K], as in segmentation, it is their mean over the
-    pixels that are given to the class, or over all where none is.
+    Where each place of a map has scores [B,h,w,K] it is their mean; for the mean over a
+    region see `tasks.scores_of_regions` and `part_score`.
     """
     return lambda images: score_of(forward(images), k, name)
 
@@ -34,13 +42,7 @@ def score_of(outputs: Outputs, k: int | Array, name: str = "logits") -> Array:
         check(
             (bool(0 <= k < count), f"class {k} is not among the {count} of the network")
         )
-    if scores.ndim == 2:
-        return scores[:, k]
-    axes = tuple(range(1, scores.ndim - 1))
-    chosen = scores.argmax(-1) == k
-    anywhere = chosen.any(axes, keepdims=True)
-    counted = jnp.where(anywhere, chosen, True).astype(scores.dtype)
-    return (scores[..., k] * counted).sum(axes) / counted.sum(axes)
+    return scores[..., k].mean(tuple(range(1, scores.ndim - 1)))
 
 
 def in_batches(scores: Callable[[Array], Array], rows: Array, batch_size: int) -> Array:

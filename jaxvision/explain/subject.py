@@ -1,6 +1,6 @@
 """What the sections of a page are about, and what they share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvision.explain.network import Network
-from jaxvision.types import Array, Outputs
+from jaxvision.types import Array, Outputs, Part
 from jaxvision.visualise import page
 
 
@@ -17,10 +17,13 @@ class Options(NamedTuple):
     """What of a page is made."""
 
     layer: str | None = None
-    """The layer that maps and units are taken of; None: the deepest map that the class
-    scores depend on."""
+    """The layer that maps and units are taken of; None: the deepest map that what is
+    explained depends on."""
     of_class: str | None = None
     """The class that is explained; None: the one that is predicted."""
+    pixel: tuple[int, int] | None = None
+    """Row and column, in the image as the network takes it: of maps what is said there
+    is explained, and of objects one that covers it."""
     worst: int = 6
     """Mistakes of a data set that are explained."""
     examples: int = 2000
@@ -36,8 +39,8 @@ class Shown(NamedTuple):
     name: str
     pixels: np.ndarray
     """As it was prepared, uint8 [S,T,C]."""
-    probabilities: np.ndarray | None
-    """Of the classes [K], where these are what is predicted."""
+    prediction: Mapping[str, np.ndarray]
+    """What the task predicts of it."""
     label: int | None
     """What it is, if that is known."""
 
@@ -50,7 +53,7 @@ class Subject(NamedTuple):
     """What the page calls it."""
     layer: str | None
     """The layer that maps and units are taken of; None: it has no maps."""
-    k: int | None
+    number: int | None
     """The class that is explained; None: that which is predicted of an image."""
     options: Options
     run: Path | None
@@ -65,14 +68,16 @@ class Subject(NamedTuple):
         """Named activations [1,…] of an image."""
         return self.net.outputs(self.net.variables, self.image(shown)[None])
 
-    def explained(self, shown: Shown) -> int:
-        """The class that is explained of an image."""
-        if self.k is not None:
-            return self.k
-        if shown.probabilities is not None:
-            return int(shown.probabilities.argmax())
-        scores = np.asarray(self.outputs(shown)["logits"])
-        return int(scores.reshape(-1, scores.shape[-1]).mean(0).argmax())
+    def part(self, shown: Shown) -> Part:
+        """What is explained of an image."""
+        own = {name: np.asarray(each)[0] for name, each in self.outputs(shown).items()}
+        size = self.net.black.shape[:2]
+        choose = self.net.explained.choose
+        return choose(own, size, self.number, self.options.pixel)
+
+    def layer_of(self, shown: Shown, part: Part) -> str | None:
+        """The map in which it is looked for."""
+        return self.options.layer or self.net.deepest(self.image(shown), part)
 
     def key(self) -> Array:
         """Of all that is drawn at random."""

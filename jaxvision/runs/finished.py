@@ -23,7 +23,7 @@ from jaxvision.engine import snapshot
 from jaxvision.engine.checkpoint import ranked
 from jaxvision.errors import UsageError, check
 from jaxvision.files import Damaged, read_object
-from jaxvision.runs import parts, programs
+from jaxvision.runs import parts, programs, weights_folder
 from jaxvision.runs.options import Numerics
 from jaxvision.runs.parts import Parts
 from jaxvision.runs.predictor import Predictor
@@ -42,10 +42,11 @@ def load(
     preparation: Preparation | None = None,
     **options,
 ) -> Predictor:
-    """A run directory, or a published network by name with `weights`, as a `Predictor`.
+    """A run directory, a folder that `export --to safetensors` has written, or a
+    published network by name with `weights`, as a `Predictor`.
 
     Args:
-      source: a run directory; or, where `weights` are given, the name of a classifier.
+      source: the folder; or, where `weights` are given, the name of a classifier.
       weights: as in `pretrained.load`: a file, a state dict, a hub id or `"default"`.
       which: of a run, the parameters of the best checkpoint, of the last one, or the
         averaged ones of the best.
@@ -67,6 +68,11 @@ def load(
         return _published(str(source), weights, classes, preparation, options)
     check((not options, f"only a published network has options, got {[*options]}"))
     folder = Path(source)
+    if weights_folder.is_one(folder):
+        check((which == "best", f"{folder} has one set of weights, and no {which} one"))
+        exported = weights_folder.read(folder, classes)
+        preparation = preparation or exported.preparation
+        return dataclasses.replace(exported, preparation=preparation)
     found = _parts(folder, classes)
     preparation = preparation or found.preparation
     check(
@@ -92,8 +98,11 @@ def load_variables(run: str | Path, which: Which = "best") -> Variables:
     """The variables of a run on the host, `{"params": …, "batch_stats": …}`.
 
     They need nothing of the experiment but its checkpoints, so that another one can
-    begin with them (`Experiment.initial`) or keep them frozen (`Task.frozen`).
+    begin with them (`Experiment.initial`) or keep them frozen (`Task.frozen`).  A
+    folder that `export --to safetensors` has written serves as well.
     """
+    if weights_folder.is_one(run):
+        return load(run, which=which).variables
     folder, steps = _checkpoints(run)
     step = steps[-1]
     prefix = "average/" if which == "average" else ""

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxvision import models, pretrained
+from jaxvision.data.feed.preparation import Preparation
 from jaxvision.engine.state import digest
 from jaxvision.engine.step import variable_shapes
 from jaxvision.errors import UsageError, check
 from jaxvision.paths import named_leaves
 from jaxvision.pretrained import keys
-from jaxvision.runs.finished import load_variables
+from jaxvision.runs.finished import load, load_variables
 from jaxvision.runs.record import INITIAL
 from jaxvision.types import Experiment, Variables
 
@@ -165,6 +166,17 @@ def backbone(
     return pretrained.load(
         name, weights, num_classes=0, input_shape=input_shape, **options
     )
+
+
+def preparation(name: str, weights: str | Path, **options) -> Preparation:
+    """How images are prepared for the weights of `backbone`: as those of the run were,
+    or as `pretrained.preparation` knows it.
+
+    Raises `UsageError` where it is not known.
+    """
+    if Path(weights).is_dir():
+        return load(weights).preparation
+    return pretrained.preparation(name, weights, **options)
 
 
 def _published(file: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:

@@ -112,6 +112,9 @@ class Launch:
     """Checkpoints besides those that follow validations."""
     save_every_minutes: float | None = 10.0
     """The same by the clock."""
+    keep_every: int | None = None
+    """Keep the checkpoint of every n-th validation for good, beside the newest two and
+    the best, such as for `explain` to show how filters have changed."""
     stall_timeout: float | None = 1800.0
     """Seconds in which no step finishes, after which the run ends with the stacks."""
     profile: str | None = None
@@ -176,6 +179,7 @@ class Launch:
         return Maintenance(
             save_every_steps=self.save_every_steps,
             save_every_minutes=self.save_every_minutes,
+            keep_every=self.keep_every,
             stall_timeout=self.stall_timeout,
             profile=_span(self.profile),
             pictures_every=self.pictures_every,
@@ -199,6 +203,7 @@ POSITIVE = (
     "pictures_every",
     "save_every_steps",
     "save_every_minutes",
+    "keep_every",
     "stall_timeout",
     "devices",
     "num_processes",
@@ -225,6 +230,7 @@ GROUPS = {
     "maintenance": (
         "save_every_steps",
         "save_every_minutes",
+        "keep_every",
         "stall_timeout",
         "profile",
     ),

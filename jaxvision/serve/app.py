@@ -3,7 +3,14 @@
     GET  /         a page that lets one choose a photograph, or other pages
     GET  /health   {"status": "ok", "name": …, "classes": […], "predictions": {…}}
     POST /predict  an image file as the body, or as the one file of a multipart form
-                   -> {"words": ["7  99.1 %", …], "predictions": {"probabilities": […]}}
+                   -> {"words": ["7  99.1 %", …], "classes": [{"class": "7", …}, …],
+                       "seen": {"of": [480, 640], "taken": […], "size": [224, 224]}}
+                   what the task says of it, as `predict` does; with `?arrays` also
+                   {"predictions": {"probabilities": […]}}, all arrays of the task
+    POST /picture  the same -> a PNG with what is predicted drawn upon it
+
+`seen` says which part of the image the network was given, as a box in its pixels, and
+the size that it was given it at, whose pixels boxes and maps refer to.
 
 Errors are {"error": message} with 400 for what is no image, 403 for who may not ask
 (see `guard`), 404, 405, 413 for what is too large, and 500, of which the client learns
@@ -31,9 +38,10 @@ from jaxvision.data.files import decoding
 from jaxvision.data.files.decoding import DecodeError
 from jaxvision.errors import check
 from jaxvision.files import plain
-from jaxvision.runs.predictor import Prediction
+from jaxvision.runs.predictor import Prediction, described
 from jaxvision.serve.batching import Batcher, compiled
 from jaxvision.serve.guard import Guard
+from jaxvision.types import Show
 
 
 class Page(NamedTuple):
@@ -84,6 +92,7 @@ def make(
         (max_bytes >= 1, f"max_bytes must be positive, got {max_bytes}"),
         (max_pixels >= 1, f"max_pixels must be positive, got {max_pixels}"),
     )
+    show = prediction.show
     batcher = Batcher(compiled(prediction, batch_size), batch_size)
     outputs = jax.eval_shape(
         prediction.call,
@@ -92,7 +101,7 @@ def make(
         prediction.images(1),
         np.int32(0),
     )
-    described = {
+    about = {
         "status": "ok",
         "name": name,
         "classes": list(prediction.classes),
@@ -107,24 +116,34 @@ def make(
         return Response(content, media_type=kind)
 
     async def health(request: Request) -> JSONResponse:
-        return JSONResponse(described)
+        return JSONResponse(about)
 
-    async def predict(request: Request) -> JSONResponse:
+    async def predicted(request: Request) -> tuple[_Prepared, Mapping]:
         encoded = await _image_of(request, max_bytes)
         try:
-            image = await asyncio.to_thread(
+            given = await asyncio.to_thread(
                 _prepared, prediction.preparation, encoded, max_pixels
             )
         except DecodeError as error:
             raise HTTPException(400, f"the image cannot be read: {error}") from error
-        found = await batcher.predict(image)
-        show = prediction.show
-        return JSONResponse(
-            {
-                "words": list(show.words(found)) if show else [],
-                "predictions": plain(found),
-            }
-        )
+        return given, await batcher.predict(given.image)
+
+    async def predict(request: Request) -> JSONResponse:
+        given, found = await predicted(request)
+        answer = {
+            "words": list(show.words(found)) if show else [],
+            **described(show, found),
+            "seen": given.seen,
+        }
+        if "arrays" in request.query_params:
+            answer["predictions"] = found
+        return JSONResponse(plain(answer))
+
+    async def picture(request: Request) -> Response:
+        assert show is not None  # or there is no such path
+        given, found = await predicted(request)
+        drawn = await asyncio.to_thread(_drawn, show, given.image, found)
+        return Response(drawn, media_type="image/png")
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -137,6 +156,7 @@ def make(
             *(Route(path, file) for path in pages),
             Route("/health", health),
             Route("/predict", predict, methods=["POST"]),
+            *([Route("/picture", picture, methods=["POST"])] if show else []),
         ],
         exception_handlers={HTTPException: _refused, Exception: _failed},
         middleware=[Middleware(Guard, hosts=hosts)],
@@ -171,8 +191,16 @@ async def _image_of(request: Request, max_bytes: int) -> bytes:
     return content
 
 
-def _prepared(preparation: Preparation, encoded: bytes, max_pixels: int) -> np.ndarray:
-    """The image as the network takes it, uint8 [S,T,C]."""
+class _Prepared(NamedTuple):
+    """An image as the network takes it."""
+
+    image: np.ndarray
+    """uint8 [S,T,C]."""
+    seen: Mapping[str, Any]
+    """Which part of the image that is, see above."""
+
+
+def _prepared(preparation: Preparation, encoded: bytes, max_pixels: int) -> _Prepared:
     if not encoded:
         raise DecodeError("the request is empty: send the content of an image file")
     height, width = decoding.size(encoded)
@@ -183,8 +211,18 @@ def _prepared(preparation: Preparation, encoded: bytes, max_pixels: int) -> np.n
             "allowed",
         )
     out = np.zeros((*preparation.crop.size, preparation.channels), np.uint8)
-    prepare(encoded, preparation.crop, (), out)
-    return out
+    box, height, width = prepare(encoded, preparation.crop, (), out)
+    taken = list(map(float, box.corners()))
+    return _Prepared(
+        out,
+        {"of": [height, width], "taken": taken, "size": list(preparation.crop.size)},
+    )
+
+
+def _drawn(show: Show, image: np.ndarray, found: Mapping[str, np.ndarray]) -> bytes:
+    from jaxvision import visualise
+
+    return visualise.encoded(show.draw({"image": image}, found))
 
 
 async def _refused(request: Request, error: Any) -> JSONResponse:

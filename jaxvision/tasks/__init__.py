@@ -16,6 +16,19 @@ from jaxvision.tasks.detectors import (
     ssdlite,
     yolox,
 )
+from jaxvision.tasks.explained import (
+    scores_of_classes,
+    scores_of_objects,
+    scores_of_regions,
+)
+from jaxvision.tasks.keypoints import keypoints
+from jaxvision.tasks.localisers import (
+    Localiser,
+    coordinates,
+    heatmaps,
+    mean_with_mirror_image,
+    soft_argmax,
+)
 from jaxvision.tasks.map_views import with_scales, with_windows
 from jaxvision.tasks.multilabel import multilabel
 from jaxvision.tasks.regression import regression
@@ -30,23 +43,32 @@ from jaxvision.tasks.views import (
 
 __all__ = [
     "Detector",
+    "Localiser",
     "RegionHead",
     "Rule",
     "classification",
+    "coordinates",
     "detection",
     "fast_rcnn",
     "faster_rcnn",
     "faster_rcnn_mobile",
     "fcos",
     "five_crops",
+    "heatmaps",
     "keypoint_rcnn",
+    "keypoints",
     "mask_rcnn",
     "mean_of_classes",
+    "mean_with_mirror_image",
     "mirrored",
     "multilabel",
     "regression",
     "retinanet",
+    "scores_of_classes",
+    "scores_of_objects",
+    "scores_of_regions",
     "segmentation",
+    "soft_argmax",
     "ssd",
     "ssdlite",
     "ten_crops",

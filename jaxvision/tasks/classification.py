@@ -10,6 +10,7 @@ from jaxvision.errors import check
 from jaxvision.losses import cross_entropy
 from jaxvision.metrics import classification as metrics
 from jaxvision.recipes import TASKS
+from jaxvision.tasks.explained import scores_of_classes
 from jaxvision.tasks.mask import mask_of
 from jaxvision.types import Batch, Measure, Task
 
@@ -108,4 +109,5 @@ def classification(
         predict=predict,
         difficulty=difficulty,
         reads=("label",),
+        explained=scores_of_classes(jax.nn.softmax),
     )

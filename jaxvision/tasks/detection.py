@@ -1,6 +1,6 @@
 """Detection: which objects of K classes are in the image, and where?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import jax
@@ -24,6 +24,7 @@ from jaxvision.tasks.detectors.detector import (
     of_heads,
     without_crowds,
 )
+from jaxvision.tasks.explained import scores_of_objects
 from jaxvision.tasks.mask import mask_of
 from jaxvision.types import Array, Batch, Measure, Outputs, Task
 
@@ -182,8 +183,8 @@ def detection(
         boxes = frames.boxes_in_original(what["boxes"], batch)
         what["boxes"] = jnp.where(there[..., None], boxes, 0)
         if "keypoints" in what:
-            points = frames.points_in_original(what["keypoints"], batch)
-            what["keypoints"] = jnp.where(there[..., None, None], points, 0)
+            moved = _moved(frames.points_in_original, what["keypoints"], batch)
+            what["keypoints"] = jnp.where(there[..., None, None], moved, 0)
         return what
 
     def update(forward, batch: Batch, *, keys):
@@ -281,6 +282,7 @@ def detection(
         difficulty=difficulty,
         reads=("boxes", "classes", *annotations, *given),
         advice=advice,
+        explained=scores_of_objects(detector),
     )
 
 
@@ -304,7 +306,7 @@ def _objects(batch: Batch, annotations: Sequence[str]) -> Objects:
     """The objects of a batch where the network sees them, with what heads read."""
     more = {name: batch[name] for name in annotations}
     if "keypoints" in more:
-        more["keypoints"] = frames.points_as_seen(more["keypoints"], batch)
+        more["keypoints"] = _moved(frames.points_as_seen, more["keypoints"], batch)
     crowd = batch.get("crowd")
     return Objects(
         frames.boxes_as_seen(batch["boxes"], batch),
@@ -313,3 +315,12 @@ def _objects(batch: Batch, annotations: Sequence[str]) -> Objects:
         crowd,
         **more,
     )
+
+
+def _moved(
+    move: Callable[[Array, Batch], Array], keypoints: Array, batch: Batch
+) -> Array:
+    """Keypoints [B,M,K,3] at other places."""
+    places = keypoints[..., :2].reshape(len(keypoints), -1, 2)
+    places = move(places, batch).reshape(*keypoints.shape[:-1], 2)
+    return jnp.concatenate([places, keypoints[..., 2:]], axis=-1)

@@ -6,8 +6,6 @@ common size of its maps it lies (`types.Batch`).  What is predicted is moved the
 what a loss compares with it is moved to where the network sees it.
 """
 
-from collections.abc import Callable
-
 import jax.numpy as jnp
 
 from jaxvision.ops.boxes import clip
@@ -46,21 +44,20 @@ def boxes_as_seen(boxes: Array, batch: Batch) -> Array:
 
 
 def points_in_original(points: Array, batch: Batch) -> Array:
-    """`boxes_in_original` of points [B,D,K,3], whose third number stays as it is."""
-    return _moved(points, batch, boxes_in_original)
+    """Points [B,K,2] (x, y) in the pixels of what the network saw, in those of the
+    original; as they are, where the batch does not say what was taken."""
+    if "taken" not in batch:
+        return points
+    start, scale = (each[..., :2] for each in _start_and_scale(batch))
+    return points / scale + start
 
 
 def points_as_seen(points: Array, batch: Batch) -> Array:
-    """The inverse of `points_in_original`, for points [B,M,K,3]."""
-    return _moved(points, batch, boxes_as_seen)
-
-
-def _moved(points: Array, batch: Batch, move: Callable[[Array, Batch], Array]) -> Array:
-    """Points as boxes without area, moved."""
-    places = points[..., :2].reshape(len(points), -1, 2)
-    moved = move(jnp.concatenate([places, places], axis=-1), batch)[..., :2]
-    moved = moved.reshape(*points.shape[:-1], 2)
-    return jnp.concatenate([moved, points[..., 2:]], axis=-1)
+    """The inverse of `points_in_original`."""
+    if "taken" not in batch:
+        return points
+    start, scale = (each[..., :2] for each in _start_and_scale(batch))
+    return (points - start) * scale
 
 
 def original_as_seen(batch: Batch) -> Array:

@@ -13,6 +13,7 @@ from jaxvision.losses import sigmoid_cross_entropy
 from jaxvision.losses.multilabel import AnswerLoss
 from jaxvision.metrics import multilabel as metrics
 from jaxvision.recipes import TASKS
+from jaxvision.tasks.explained import scores_of_classes
 from jaxvision.tasks.mask import mask_of
 from jaxvision.types import UNKNOWN, Batch, Measure, Task
 
@@ -164,6 +165,7 @@ def multilabel(
         difficulty=difficulty,
         reads=("presence",),
         tuned=tuned if chosen_later else None,
+        explained=scores_of_classes(jax.nn.sigmoid),
     )
 
 

@@ -10,6 +10,7 @@ from jaxvision.errors import UsageError, check
 from jaxvision.losses import squared_error
 from jaxvision.metrics import regression as metrics
 from jaxvision.recipes import TASKS
+from jaxvision.tasks.explained import scores_of_classes
 from jaxvision.tasks.mask import mask_of
 from jaxvision.types import Batch, Measure, Task
 
@@ -137,4 +138,5 @@ def regression(
         predict=predict,
         difficulty=difficulty,
         reads=(target,) if isinstance(target, str) else reads,
+        explained=scores_of_classes(lambda numbers: numbers * scale + centre),
     )

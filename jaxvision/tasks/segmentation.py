@@ -13,6 +13,7 @@ from jaxvision.losses.segmentation import MapLoss, PixelLoss
 from jaxvision.metrics import segmentation as metrics
 from jaxvision.ops.upsample import resize
 from jaxvision.recipes import TASKS
+from jaxvision.tasks.explained import scores_of_regions
 from jaxvision.tasks.frames import in_original, sides
 from jaxvision.tasks.mask import mask_of
 from jaxvision.types import UNKNOWN, Array, Batch, Measure, Outputs, Task
@@ -168,6 +169,7 @@ def segmentation(
         predict=predict,
         difficulty=difficulty,
         reads=("segmentation",),
+        explained=scores_of_regions(),
     )
 
 

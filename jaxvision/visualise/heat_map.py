@@ -17,12 +17,20 @@ _STRONGEST = 99.5
 others."""
 
 
-def heat_upon(image: np.ndarray, values: np.ndarray, *, side: int = SIDE) -> np.ndarray:
+def heat_upon(
+    image: np.ndarray,
+    values: np.ndarray,
+    *,
+    around: np.ndarray | None = None,
+    side: int = SIDE,
+) -> np.ndarray:
     """The image in grey, with a map of numbers from 0 up upon it, uint8 [S,T,3].
 
     Args:
       image: uint8 [H,W,1 or 3].
       values: [h,w] over the whole of the image; what has fewer pixels is interpolated.
+      around: bool [H,W]: what the map is about, around which a line is drawn where it
+        is less than all of the image.
       side: of the longer side of the result.
     """
     check(style.image_rule(image, "image"))
@@ -37,7 +45,20 @@ def heat_upon(image: np.ndarray, values: np.ndarray, *, side: int = SIDE) -> np.
     mixed = (1 - cover) * (0.25 + 0.6 * grey / 255) * 255 + cover * _coloured(
         strength[..., 0]
     )
-    return mixed.round().astype(np.uint8)
+    drawn = mixed.round().astype(np.uint8)
+    if around is not None:
+        drawn[_border(enlarged(around[..., None].astype(np.uint8), side)[..., 0])] = 255
+    return drawn
+
+
+def _border(inside: np.ndarray) -> np.ndarray:
+    """bool [H,W]: the pixels of a region that have others beside them."""
+    region = np.pad(inside > 0, 1, mode="edge")
+    height, width = inside.shape
+    beside = np.zeros((height, width), bool)
+    for row, column in ((0, 1), (2, 1), (1, 0), (1, 2)):
+        beside |= ~region[row : row + height, column : column + width]
+    return (inside > 0) & beside
 
 
 def enlarged(image: np.ndarray, side: int = SIDE) -> np.ndarray:

@@ -7,7 +7,8 @@ import pytest
 
 import jaxvision
 from jaxvision.commands import main as cli
-from jaxvision.export import onnx, safetensors, stablehlo
+from jaxvision.export import onnx, stablehlo
+from jaxvision.runs import weights_folder
 from tests import predictors
 
 
@@ -51,7 +52,7 @@ def test_a_network_is_exported_and_compared(to, folder, capsys):
     found = {
         "stablehlo": lambda: stablehlo.read("net.x").prediction.predict(pictures),
         "onnx": lambda: onnx.run("net.x", images),
-        "safetensors": lambda: safetensors.read("net.x").predict(pictures),
+        "safetensors": lambda: weights_folder.read("net.x").predict(pictures),
     }[to]()["probabilities"]
     expected = predictors.make("mlp").predict(pictures)["probabilities"]
     np.testing.assert_allclose(found, expected, 1e-4, 1e-6)

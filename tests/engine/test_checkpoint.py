@@ -54,6 +54,18 @@ def test_a_save_waits_for_no_writing_and_counts_when_it_is_complete(
     assert not (tmp_path / "checkpoints" / "1").exists()
 
 
+def test_the_newest_the_best_and_every_so_many_are_kept(tmp_path):
+    for keep_every, kept in ((None, [2, 6, 7]), (3, [2, 3, 6, 7])):
+        made = Checkpoints(
+            tmp_path / str(keep_every), keep_every=keep_every, warn=print
+        )
+        for step in range(1, 8):
+            made.save(state_after(step), {}, score=float(step == 2))
+        made.wait()
+        assert made.steps() == kept
+        made.close()
+
+
 def test_what_is_saved_is_the_state_at_that_time(checkpoints, gate):
     """The next steps are given the memory of the state, before it is written."""
     state = state_after(1)

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxvision import tasks, visualise
 from jaxvision.commands.main import main
 from jaxvision.errors import UsageError
 from jaxvision.explain import report
 from tests import predictors
+from tests.explain import dense
 
 
 class Reader(HTMLParser):
@@ -33,8 +35,8 @@ class Reader(HTMLParser):
         self.text += text
 
 
-def made(tmp_path, kind, size=8, **options):
-    predictor = predictors.make(kind, size=size)
+def made(tmp_path, kind, size=8, predictor=None, **options):
+    predictor = predictor or predictors.make(kind, size=size)
     names = [f"picture {i}" for i in range(2)]
     pictures = list(zip(names, predictors.pictures(2, size), strict=True))
     output = tmp_path / "page.html"
@@ -76,9 +78,36 @@ def test_the_page_is_one_file_that_all_can_read(tmp_path, kind, methods):
     assert {link[1:] for link in found.links if link[0] == "#"} <= found.ids
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kind, words",
+    [
+        ("segmentation", ("explained: cat, over the ", "Grad-CAM", "maps")),
+        ("detection", ("explained: cat, in rows ", "Grad-CAM", "channel ")),
+        # Whose label has no place in the image.
+        pytest.param(
+            "multilabel", ("explained: cat.", "Grad-CAM"), marks=pytest.mark.exhaustive
+        ),
+    ],
+)
+def test_what_other_tasks_say_is_explained(tmp_path, kind, words):
+    if kind == "multilabel":
+        show = visualise.multilabel(predictors.CLASSES)
+        predictor = predictors.make("resnet", task=tasks.multilabel(4), show=show)
+        found = made(tmp_path, "", predictor=predictor, of_class="cat")
+    else:
+        predictor = getattr(dense, kind)()
+        found = made(tmp_path, "", size=dense.SIDE, predictor=predictor, of_class="cat")
+    for each in words:
+        assert each in found.text, each
+    assert ("Prediction." in found.text) == (kind != "multilabel")
+    assert all(image["alt"] for image in found.images)
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
+        (dict(pixel=(0, 0)), "leave the pixel out"),
         (dict(layer="stage_1"), "unknown layer 'stage_1': did you mean 'stage1'"),
         (dict(of_class="bea"), "unknown class 'bea': did you mean 'bee'"),
         (dict(steps=-1), "steps must not be negative, got -1"),
@@ -96,6 +125,8 @@ def test_bad_options_are_named(tmp_path, options, message):
     [
         ([], "which images: give --image FILE, or --dataset NAME"),
         (["--image", "nothing.png"], "there is no file nothing.png"),
+        (["--image", "none.png", "a.png"], "there is no file none.png"),
+        (["--image", "none.png", "--image", "a.png"], "there is no file none.png"),
         (["--image", "a.png"], "which network: give --run DIR, or --model NAME"),
         (["--image", "a.png", "--run", "."], "there is no config.json in it"),
     ],

@@ -6,8 +6,11 @@ import jax
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
+import jaxvision
 from jaxvision import pretrained
+from jaxvision.commands.main import main
 from jaxvision.errors import UsageError
 from jaxvision.export import card, safetensors
 from tests import predictors
@@ -41,7 +44,7 @@ def folder(made, tmp_path_factory):
 
 
 def test_what_is_read_predicts_the_same(made, folder):
-    again = safetensors.read(folder)
+    again = jaxvision.load(folder)
     pictures = predictors.pictures(3)
     expected = made.predict(pictures)["probabilities"]
     found = again.predict(pictures)["probabilities"]
@@ -49,6 +52,20 @@ def test_what_is_read_predicts_the_same(made, folder):
     assert again.classes == predictors.CLASSES
     words = again.show.words({"probabilities": found[0]})
     assert words[0].startswith(predictors.CLASSES[expected[0].argmax()])
+    renamed = jaxvision.load(folder, classes=["a", "b", "c", "d"])
+    assert renamed.show.words({"probabilities": found[0]})[0][0] in "abcd"
+    with pytest.raises(UsageError, match="no last one"):
+        jaxvision.load(folder, which="last")
+
+
+def test_the_commands_take_the_folder_in_place_of_a_run(folder, made, tmp_path, capsys):
+    pixels = predictors.pictures(1)[0]
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    picture = str(tmp_path / "a.png")
+    main(["predict", picture, "--run", str(folder), "--json-lines", "--output", "None"])
+    said = json.loads(capsys.readouterr().out)["classes"][0]
+    expected = made.predict([pixels])["probabilities"][0]
+    assert said["number"] == expected.argmax()
 
 
 def test_the_weights_have_the_names_of_the_reference(made, folder):
@@ -116,9 +133,9 @@ def test_what_was_changed_is_refused(file, change, message, folder, tmp_path):
             content = change(content)
         (tmp_path / each.name).write_bytes(content)
     with pytest.raises(UsageError, match=message):
-        safetensors.read(tmp_path)
+        jaxvision.load(tmp_path)
 
 
 def test_what_is_no_export_is_refused(tmp_path):
-    with pytest.raises(UsageError, match=r"config\.json is missing"):
-        safetensors.read(tmp_path)
+    with pytest.raises(UsageError, match=r"there is no config\.json in it"):
+        jaxvision.load(tmp_path)

@@ -35,6 +35,7 @@ STRIDES = {
     **dict.fromkeys(("retinanet", "fcos", "ssd300"), (8, 16, 32, 64)),
     **dict.fromkeys(("fasterrcnn", "maskrcnn", "keypointrcnn"), (4, 8, 16, 32, 64)),
     "fasterrcnn_mobilenet": (32, 64),
+    "hrnet": (4, 8, 16), "simplebaseline": (4, 8, 16, 32),
     "ssdlite320": (16, 32, 64), "yolox": (8, 16, 32),
     **dict.fromkeys(("convnext", "swin"), (4, 8, 16, 32)),
     "vit_b_16": (16,), "vit_l_16": (16,), "vit_tiny_patch16": (16,),

@@ -32,7 +32,8 @@ def serving(application):
             answer = connection.getresponse()
             content = answer.read()
         kind = answer.getheader("content-type")
-        found = json.loads(content) if kind == "application/json" else content.decode()
+        read = {"application/json": json.loads, "image/png": bytes}
+        found = read.get(kind, bytes.decode)(content)
         return answer.status, dict(answer.getheaders()), found
 
     ask.port = port

@@ -186,7 +186,7 @@ def test_two_hundred_at_once_are_all_answered(ask):
     expected = digits.predictor("mlp").predict(images)["probabilities"]
 
     def answer(pixels):
-        status, _, found = ask("POST", "/predict", encoded(pixels))
+        status, _, found = ask("POST", "/predict?arrays", encoded(pixels))
         assert status == 200, found
         return found["predictions"]["probabilities"]
 

@@ -63,12 +63,22 @@ def test_an_answer_is_the_prediction(made, ask):
     expected = made.predict([pixels])["probabilities"][0]
     content = encoded(pixels)
     for body, headers in ((content, {}), form(content)):
-        status, _, found = ask("POST", "/predict", body, headers)
+        status, _, found = ask("POST", "/predict?arrays", body, headers)
         assert status == 200
         np.testing.assert_allclose(
             found["predictions"]["probabilities"], expected, 1e-4, 1e-6
         )
         assert found["words"] == made.show.words({"probabilities": expected})
+        # As `predict --json-lines` says it.
+        best = made.show.values({"probabilities": expected})["classes"][0]
+        assert found["classes"][0]["class"] == best["class"]
+        # Seven eighths of the shorter side are taken.
+        assert found["seen"] == {
+            "of": [30, 30],
+            "taken": [2, 2, 28, 28],
+            "size": [8, 8],
+        }
+    assert "predictions" not in ask("POST", "/predict", content)[2]
 
 
 def test_requests_at_the_same_time_get_the_answers_of_their_own_images(made, ask):
@@ -76,7 +86,7 @@ def test_requests_at_the_same_time_get_the_answers_of_their_own_images(made, ask
     expected = made.predict(pictures)["probabilities"]
 
     def answer(pixels):
-        status, _, found = ask("POST", "/predict", encoded(pixels))
+        status, _, found = ask("POST", "/predict?arrays", encoded(pixels))
         assert status == 200
         return found["predictions"]["probabilities"]
 
@@ -146,19 +156,76 @@ def test_the_page_asks_for_a_photograph(ask):
     assert 'type="file"' in found and 'fetch("predict"' in found
 
 
-def test_any_task_is_served():
+def test_a_number_that_json_has_none_for_is_null():
     show = visualise.regression(["a", "b", "c", "d"], target="size")
     made = predictors.make("mlp", task=tasks.regression("size"), show=show)
     found = made.prediction()
 
-    def call(*arguments):  # what JSON has no number for
+    def call(*arguments):
         numbers = found.call(*arguments)["numbers"]
         return {"numbers": numbers.at[:, 0].set(np.inf)}
 
     with serving(app.make(found._replace(call=call), "x", **LIMITS)) as ask:
         status, _, answer = ask("POST", "/predict", GOOD)
     assert status == 200 and answer["words"][0] == "a  inf"
-    assert answer["predictions"]["numbers"][0] is None
+    assert answer["numbers"]["a"] is None and answer["numbers"]["b"] is not None
+
+
+MASK = np.zeros((1, 8, 8), np.uint8)
+MASK[:, :2] = 3
+SHOWN = {
+    "multilabel": (
+        {"probabilities": np.float32([[0.1, 0.7, 0.2, 0.6]])},
+        {"classes": [{"class": "bee", "number": 1}, {"class": "dog", "number": 3}]},
+    ),
+    "segmentation": (
+        {"segmentation": MASK},
+        {
+            "size": [8, 8],
+            "classes": [{"class": "ant"}, {"class": "dog", "share": 0.25}],
+        },
+    ),
+    "detection": (
+        {
+            "boxes": np.float32([[[1, 2, 5, 6], [0, 0, 0, 0]]]),
+            "scores": np.float32([[0.75, 0]]),
+            "classes": np.int32([[2, -1]]),
+        },
+        {"objects": [{"class": "cat", "score": 0.75, "box": [1, 2, 5, 6]}]},
+    ),
+}
+
+
+def within(answer, expected):
+    """Whether JSON has all that is expected, and lists as long."""
+    if isinstance(expected, dict):
+        return all(within(answer[key], each) for key, each in expected.items())
+    if isinstance(expected, list):
+        pairs = zip(answer, expected, strict=True)
+        return all(within(*pair) for pair in pairs)
+    return answer == expected
+
+
+@pytest.mark.parametrize("kind", SHOWN)
+def test_what_each_task_says_is_answered_and_drawn(kind):
+    predicted, expected = SHOWN[kind]
+    show = getattr(visualise, kind)(predictors.CLASSES)
+    found = predictors.make("mlp").prediction()._replace(show=show)
+
+    def call(variables, frozen, images, first):
+        return {
+            name: np.repeat(each, len(images), 0) for name, each in predicted.items()
+        }
+
+    served = found._replace(call=call)
+    with serving(app.make(served, "x", **LIMITS | dict(batch_size=1))) as ask:
+        image = encoded(predictors.pictures(1)[0])
+        status, _, answer = ask("POST", "/predict", image)
+        assert status == 200 and answer["words"] and within(answer, expected)
+        status, headers, picture = ask("POST", "/picture", image)
+        assert status == 200 and headers["content-type"] == "image/png"
+        with Image.open(io.BytesIO(picture)) as drawn:
+            assert np.asarray(drawn.convert("RGB")).std() > 0
 
 
 def test_a_failure_tells_the_client_nothing_and_is_not_the_end(made):
@@ -226,6 +293,7 @@ def test_a_missing_package_is_named(monkeypatch):
         server.check_installed()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_serves_until_it_is_told_to_end(made, end, tmp_path):
     stablehlo.write(tmp_path / "net.zip", made, {"experiment": "tiny"})

@@ -21,6 +21,21 @@ def test_heat_is_brightest_and_colourful_where_the_map_is_strongest():
     np.testing.assert_array_equal(nothing, np.full_like(nothing, nothing[0, 0, 0]))
 
 
+def test_a_line_is_drawn_around_what_a_map_is_about():
+    image, values = np.full((8, 8, 1), 40, np.uint8), np.zeros((8, 8))
+    region = np.zeros((8, 8), bool)
+    region[2:5, 3:8] = True
+    found = visualise.heat_upon(image, values, around=region, side=64)
+    line = (found == 255).all(-1)
+    rows, columns = np.nonzero(line)
+    # Within the region, whose right side is the border of the image.
+    assert (rows.min(), rows.max(), columns.min()) == (16, 39, 24)
+    assert line[16, 24:].all() and line[39, 24:].all() and line[16:40, 24].all()
+    assert line.sum() == 2 * 40 + 22
+    everything = visualise.heat_upon(image, values, around=np.ones((8, 8), bool))
+    np.testing.assert_array_equal(everything, visualise.heat_upon(image, values))
+
+
 def test_a_coarse_map_covers_the_whole_image():
     image = np.zeros((64, 96, 1), np.uint8)
     found = visualise.heat_upon(image, np.array([[1.0, 0.0]])).astype(int)

@@ -41,10 +41,9 @@ def section(subject: Subject) -> Iterator[page.Element]:
             f"{count} of {size} pixels; {neutral} is 0.",
         )
     ]
-    if subject.run is not None:
-        moments = filters_over_training(
-            model, variables_of_steps(subject.run), (height, width, channels)
-        )
+    steps_kept = variables_of_steps(subject.run) if subject.run is not None else []
+    if len(steps_kept) > 1:
+        moments = filters_over_training(model, steps_kept, (height, width, channels))
         frames = [
             visualise.filter_sheet(weights[..., :_FILTERS], 16)
             for _, weights in moments

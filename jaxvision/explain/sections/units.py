@@ -32,7 +32,9 @@ def section(subject: Subject, shown: Shown) -> Iterator[page.Element]:
         "most.",
     )
     outputs = subject.outputs(shown)
-    wanted = {"logits": [str(name) for name in net.predictor.classes]}
+    wanted: dict[str, list[str]] = {}
+    if "logits" in outputs:
+        wanted["logits"] = [str(name) for name in net.predictor.classes]
     if subject.layer is not None:
         count = net.shapes[subject.layer][-1]
         wanted[subject.layer] = [f"channel {k}" for k in range(count)]

@@ -245,7 +245,7 @@ async function settled() {
   const file = await new Promise((done) => canvas.toBlob(done, "image/png"));
   let words;
   try {
-    const answer = await fetch("predict", { method: "POST", body: file });
+    const answer = await fetch("predict?arrays", { method: "POST", body: file });
     const found = await answer.json();
     if (!answer.ok) throw new Error(found.error);
     const theirs = found.predictions.probabilities;

@@ -125,6 +125,14 @@ class Detector(NamedTuple):
     given: str | None = None
     """An array of the batch that stands among the outputs, from which `decode` makes
     proposals, and there are no anchors; None: the network proposes."""
+    scores: Callable[[Outputs], Array] | None = None
+    """`outputs -> [A,K]`: how surely each anchor has found an object of each class, by
+    the outputs that are `judged`, those of every anchor by themselves; None: objects
+    are found otherwise, and cannot be explained by an anchor."""
+    boxes: Callable[[Outputs, Array], Array] | None = None
+    """`(outputs, references [A,4]) -> [A,4]`: where it is."""
+    judged: Sequence[str] = ("class_logits",)
+    """The outputs [B,A,…] that `scores` reads."""
 
     def levels(self, outputs: Outputs, image: Sequence[int]) -> Levels:
         """The anchors for the outputs of a network, with the axis of the batch.

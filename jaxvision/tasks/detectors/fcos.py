@@ -84,10 +84,16 @@ def fcos(
         }
         return totals, jnp.sum(positive, dtype=jnp.float32)
 
-    def decode(outputs, levels, frame):
+    def scores(outputs):
         central = jax.nn.sigmoid(outputs["centredness"])[:, None]
+        return jnp.sqrt(jax.nn.sigmoid(outputs["class_logits"]) * central)
+
+    def boxes(outputs, references):
+        return coder.decode(outputs["box_codes"], references)
+
+    def decode(outputs, levels, frame):
         return box_ops.best_of_levels(
-            jnp.sqrt(jax.nn.sigmoid(outputs["class_logits"]) * central),
+            scores(outputs),
             outputs["box_codes"],
             levels,
             coder.decode,
@@ -98,7 +104,16 @@ def fcos(
             outputs=most,
         )
 
-    return Detector(LEVELS, anchors, match, losses, decode)
+    return Detector(
+        LEVELS,
+        anchors,
+        match,
+        losses,
+        decode,
+        scores=scores,
+        boxes=boxes,
+        judged=("class_logits", "centredness"),
+    )
 
 
 def _centredness(distances: jax.Array) -> jax.Array:

@@ -103,9 +103,15 @@ def retinanet(
         }
         return totals, jnp.ones((), jnp.float32)
 
+    def scores(outputs):
+        return jax.nn.sigmoid(outputs["class_logits"])
+
+    def boxes(outputs, references):
+        return coder.decode(outputs["box_codes"], references)
+
     def decode(outputs, levels, frame):
         return box_ops.best_of_levels(
-            jax.nn.sigmoid(outputs["class_logits"]),
+            scores(outputs),
             outputs["box_codes"],
             levels,
             coder.decode,
@@ -116,4 +122,6 @@ def retinanet(
             outputs=most,
         )
 
-    return Detector(LEVELS, anchors, match, losses, decode, close=high)
+    return Detector(
+        LEVELS, anchors, match, losses, decode, close=high, scores=scores, boxes=boxes
+    )

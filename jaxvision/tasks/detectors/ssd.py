@@ -105,19 +105,33 @@ def ssd(
         }
         return totals, jnp.sum(positive, dtype=jnp.float32)
 
+    def scores(outputs):
+        return jax.nn.softmax(outputs["class_logits"])[:, 1:]
+
+    def boxes(outputs, references):
+        return coder.decode(outputs["box_codes"], references)
+
     def decode(outputs, levels, frame):
-        references = joined(levels)
-        boxes = coder.decode(outputs["box_codes"], references)
         return box_ops.best_of_classes(
-            jax.nn.softmax(outputs["class_logits"])[:, 1:],
-            box_ops.clip_to(boxes, frame),
+            scores(outputs),
+            box_ops.clip_to(boxes(outputs, joined(levels)), frame),
             least=least_score,
             candidates=candidates,
             threshold=overlap,
             outputs=most,
         )
 
-    return Detector(MAPS, anchors, match, losses, decode, background=1, close=threshold)
+    return Detector(
+        MAPS,
+        anchors,
+        match,
+        losses,
+        decode,
+        scores=scores,
+        boxes=boxes,
+        background=1,
+        close=threshold,
+    )
 
 
 @DETECTORS.recorded

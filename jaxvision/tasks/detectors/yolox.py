@@ -109,12 +109,17 @@ def yolox(
             totals["l1"] = jnp.where(step >= l1_from, jnp.sum(off), 0)
         return totals, jnp.sum(found)
 
-    def decode(outputs, levels, frame):
+    def scores(outputs):
         there = jax.nn.sigmoid(outputs["objectness"])[:, None]
-        cells = joined(levels)
+        return jax.nn.sigmoid(outputs["class_logits"]) * there
+
+    def boxes(outputs, references):
+        return coder.decode(outputs["box_codes"], references)
+
+    def decode(outputs, levels, frame):
         return box_ops.best_of_anchors(
-            jax.nn.sigmoid(outputs["class_logits"]) * there,
-            coder.decode(outputs["box_codes"], cells),
+            scores(outputs),
+            boxes(outputs, joined(levels)),
             frame,
             least=least_score,
             candidates=candidates,
@@ -122,4 +127,13 @@ def yolox(
             outputs=most,
         )
 
-    return Detector(LEVELS, anchors, match, losses, decode)
+    return Detector(
+        LEVELS,
+        anchors,
+        match,
+        losses,
+        decode,
+        scores=scores,
+        boxes=boxes,
+        judged=("class_logits", "objectness"),
+    )
