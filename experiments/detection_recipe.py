@@ -23,6 +23,7 @@ from jaxvision.ops.augment import (
     random_flip,
     random_iou_crop,
 )
+from jaxvision.skeletons import PERSON
 from jaxvision.types import Experiment, Model, Optimizer, Reference
 
 
@@ -58,7 +59,7 @@ def build(
     config: Config,
     *,
     model: str,
-    options: Mapping[str, Any],
+    options: Mapping[str, Any] | Callable[[data.Source], Mapping[str, Any]],
     detector: tasks.Detector,
     moves: Sequence[Transform],
     resized: Callable[[tuple[int, int]], Crop],
@@ -71,7 +72,8 @@ def build(
     """The experiment of a config.
 
     Args:
-      model: its name, and `options` those of `models.create`, but for the encoder.
+      model: its name, and `options` those of `models.create`, but for the encoder; or
+        what makes them of the training split.
       detector: the one that belongs to it.
       moves: transforms of bytes, in training, which return images of `config.size`.
       resized: such as `data.letterbox`: how images come to one size.
@@ -84,9 +86,9 @@ def build(
     check((config.validations >= 1, "--validations must be 1 or more"))
     splits = data.load(config.dataset)
     train, validation = data.train_and_validation(splits, config.validation)
-    classes = train.class_names
+    classes, skeleton = train.class_names, train.skeleton or PERSON
     fields = {
-        **options,
+        **(options(train) if callable(options) else options),
         "encoder": config.encoder,
         "num_classes": len(classes) + detector.background,
     }
@@ -118,7 +120,7 @@ def build(
         update = optim.groups([(frozen, None)], update)
     return Experiment(
         model=network,
-        task=tasks.detection(len(classes), detector, rule=rule),
+        task=tasks.detection(len(classes), detector, rule=rule, sigmas=skeleton.sigmas),
         optimizer=update,
         train=train_data,
         validation=evaluation(validation),
@@ -129,7 +131,9 @@ def build(
         eval_every=every,
         initial=initial,
         classes=classes,
-        show=visualise.detection,
+        show=functools.partial(
+            visualise.detection, keypoints=skeleton.names, limbs=skeleton.limbs
+        ),
         reference=published.get(config.dataset),
     )
 

@@ -44,6 +44,8 @@ continuous: the pixel in row r and column c covers [c, c+1] × [r, r+1].
 `crowd` uint8 [B,M]: 1 for what is neither to be found nor a mistake if it is, such as
 a group as one box (COCO) or an object that is hard to see (VOC).
 `instances` uint8 [B,M,H,W]: 1 where the object is seen.
+`proposals` float32 [B,P,4]: boxes that may show an object, in pixels of `image`; zeros
+where there is none.
 `keypoints` float32 [B,M,K,3]: x, y and 0 (not labelled; x = y = 0), 1 (labelled but
 hidden) or 2 (visible), as in COCO.
 `mirrored` int32 [B,K]: beside `keypoints`, in training; of each keypoint what it is

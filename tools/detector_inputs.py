@@ -35,6 +35,7 @@ SHAPES = {
     ),
     "yolox_s": ((96, 128), FPN[:3], (1,) * 3),
     "detr_resnet50": ((96, 128), ((3, 4),), (5,)),
+    "rcnn": ((96, 128), ((24, 32), *FPN[:4]), (3,) * 5),
 }
 """Sizes of the image and of the maps, and anchors of a place on each."""
 
@@ -56,7 +57,8 @@ def said(name, background):
     _, maps, places = SHAPES[name]
     anchors = sum(h * w * k for (h, w), k in zip(maps, places, strict=True))
     count = len(OBJECTS)
-    logits = spread(f"{name} logits", (count, anchors, CLASSES + background))
+    columns = 1 if name == "rcnn" else CLASSES + background
+    logits = spread(f"{name} logits", (count, anchors, columns))
     codes = uniform(f"{name} codes", (count, anchors, 4))
     if name.startswith("yolox"):
         objectness = spread(f"{name} objectness", (count, anchors))
@@ -86,4 +88,52 @@ def objects(name):
     for i, count in enumerate(OBJECTS):
         numbers = np.arange(count) % CLASSES
         found.append((boxes(f"{name} {i}", count, least=12.0) * scale, numbers))
+    return found
+
+
+KEYPOINTS = 3
+
+DRAWN = 5000
+"""So many that all are drawn, anchors and regions."""
+
+PROPOSALS, IN_TRAINING = (150, 40), (200, 80)
+"""Of a map before and of an image after suppression."""
+
+OF_REGIONS = {
+    "class_logits": ((CLASSES + 1,), 4.0),
+    "box_codes": ((CLASSES + 1, 4), 1.0),
+    "mask_logits": ((28, 28, CLASSES + 1), 3.0),
+    "keypoint_logits": ((56, 56, KEYPOINTS), 3.0),
+}
+"""What heads say of a region: shapes, and how large it is."""
+
+
+def of_regions(output):
+    """Numbers by which a head says something of each box: the sines of what the matrix
+    [4,n] makes of its corners, times a factor; and their shape."""
+    shape, factor = OF_REGIONS[output]
+    return uniform(output, (4, int(np.prod(shape)))) / 4, np.float32(factor), shape
+
+
+def annotations(name):
+    """Masks uint8 [n,H,W], ellipses in boxes, and keypoints float32 [n,K,3] of the
+    objects of each image, some of which are hidden, not labelled, or out of the box."""
+    (height, width), _, _ = SHAPES[name]
+    y, x = np.mgrid[:height, :width] + 0.5
+    found = []
+    for i, (of_image, _) in enumerate(objects(name)):
+        corner, end = (each[:, None, None] for each in np.split(of_image, 2, axis=1))
+        (x0, y0), (x1, y1) = (np.moveaxis(each, -1, 0) for each in (corner, end))
+        masks = (2 * x - x0 - x1) ** 2 / (x1 - x0) ** 2
+        masks = masks + (2 * y - y0 - y1) ** 2 / (y1 - y0) ** 2 <= 1
+        u = uniform(f"{name} {i} keypoints", (len(of_image), KEYPOINTS, 3))
+        share = 0.5 + 0.6 * u[..., :2]
+        places = of_image[:, None, :2] * (1 - share) + of_image[:, None, 2:] * share
+        kinds = np.floor(1.5 * (u[..., 2:] + 1))
+        found.append(
+            (
+                masks.astype(np.uint8),
+                np.concatenate([places, kinds], -1).astype(np.float32),
+            )
+        )
     return found

@@ -27,8 +27,7 @@ class Transform(torch.nn.Module):
     """In the place of torchvision's: images and boxes stay as they are."""
 
     def forward(self, images, targets=None):
-        sizes = [tuple(image.shape[-2:]) for image in images]
-        return ImageList(torch.stack([*images]), sizes), targets
+        return ImageList(torch.stack([*images]), sizes(images)), targets
 
     def postprocess(self, result, *_):
         return result
@@ -210,10 +209,116 @@ def detr(name):
     }
 
 
+class OfRegions(torch.nn.Module):
+    """In the place of a head: it says what the boxes decide."""
+
+    def __init__(self, *outputs):
+        super().__init__()
+        self.outputs = outputs
+
+    def forward(self, boxes):
+        said = []
+        for output in self.outputs:
+            matrix, factor, shape = inputs.of_regions(output)
+            numbers = factor * torch.sin(boxes @ torch.from_numpy(matrix))
+            numbers = numbers.reshape(-1, *shape)
+            said.append(
+                numbers.movedim(-1, 1).contiguous() if len(shape) == 3 else numbers
+            )
+        return said[0] if len(said) == 1 else (said[0], said[1].flatten(1))
+
+
+class Boxes(torch.nn.Module):
+    """In the place of RoIAlign: regions are their boxes."""
+
+    def forward(self, maps, boxes, sizes):
+        return torch.cat([*boxes])
+
+
+def rcnn(name):
+    """That of torchvision with masks and keypoints, whose heads say what they are told
+    of anchors, and of regions what their boxes decide."""
+    model = torchvision.models.get_model(
+        "maskrcnn_resnet50_fpn",
+        num_classes=inputs.CLASSES + 1,
+        rpn_batch_size_per_image=inputs.DRAWN,
+        rpn_pre_nms_top_n_test=inputs.PROPOSALS[0],
+        rpn_post_nms_top_n_test=inputs.PROPOSALS[1],
+        rpn_pre_nms_top_n_train=inputs.IN_TRAINING[0],
+        rpn_post_nms_top_n_train=inputs.IN_TRAINING[1],
+        box_batch_size_per_image=inputs.DRAWN,
+        weights=None,
+        weights_backbone=None,
+    )
+    heads = model.roi_heads
+    heads.box_roi_pool = heads.mask_roi_pool = heads.keypoint_roi_pool = Boxes()
+    heads.box_head = heads.mask_head = heads.keypoint_head = torch.nn.Identity()
+    heads.box_predictor = OfRegions("class_logits", "box_codes")
+    heads.mask_predictor = OfRegions("mask_logits")
+    heads.keypoint_predictor = OfRegions("keypoint_logits")
+    (height, width), maps, _ = inputs.SHAPES[name]
+    count = len(inputs.OBJECTS)
+    leaves = {
+        key: torch.from_numpy(value).requires_grad_()
+        for key, value in inputs.said(name, 0).items()
+    }
+    said, start = {key: [] for key in leaves}, 0
+    for rows, columns in maps:
+        own = slice(start, start := start + 3 * rows * columns)
+        for key, leaf in leaves.items():
+            of_map = leaf[:, own].reshape(count, rows, columns, -1)
+            said[key].append(of_map.movedim(-1, 1))
+    levels = {str(i): torch.zeros(count, 1, *size) for i, size in enumerate(maps)}
+    model.transform = Transform()
+    model.backbone.forward = lambda images: levels
+    model.rpn.head.forward = lambda features: (
+        said["class_logits"],
+        said["box_codes"],
+    )
+    images = [torch.zeros(3, height, width) for _ in range(count)]
+    targets = [
+        {
+            "boxes": torch.from_numpy(boxes),
+            "labels": torch.from_numpy(classes + 1),
+            "masks": torch.from_numpy(masks),
+            "keypoints": torch.from_numpy(keypoints),
+        }
+        for (boxes, classes), (masks, keypoints) in zip(
+            inputs.objects(name), inputs.annotations(name), strict=True
+        )
+    ]
+    losses = model.train()(images, targets)
+    sum(losses.values()).backward()
+    with torch.no_grad():
+        found = model.eval()(images)
+        proposals, _ = model.rpn(ImageList(torch.stack(images), sizes(images)), levels)
+    return {
+        "losses": {key: value.item() for key, value in losses.items()},
+        "gradients": {key: entries(leaf.grad) for key, leaf in leaves.items()},
+        "proposals": [entries(one) for one in proposals],
+        "found": [
+            described(one["boxes"], one["scores"], one["labels"] - 1)
+            | {
+                "masks": entries(one["masks"][:, 0]),
+                "keypoints": entries(one["keypoints"]),
+                "keypoint_scores": entries(one["keypoints_scores"]),
+            }
+            for one in found
+        ],
+    }
+
+
+def sizes(images):
+    return [tuple(image.shape[-2:]) for image in images]
+
+
+FAMILIES = {"yolox": yolox, "detr": detr, "rcnn": rcnn}
+"""By the first part of the name; the others are torchvision's."""
+
+
 if __name__ == "__main__":
-    families = {"yolox": yolox, "detr": detr}
     found = json.loads(FILE.read_text()) if FILE.exists() else {}
     for name in sys.argv[1:] or inputs.SHAPES:
-        found[name] = families.get(name.partition("_")[0], reference)(name)
+        found[name] = FAMILIES.get(name.partition("_")[0], reference)(name)
     lines = [f'"{name}": {json.dumps(value)}' for name, value in found.items()]
     FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n")

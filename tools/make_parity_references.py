@@ -16,7 +16,8 @@ for those with batch normalisation what a training pass in float64 makes of them
 `timm/NAME` is what timm has where torchvision is the reference of NAME,
 `NAME/output_stride=16` is torchvision's NAME with dilations instead of strides, and
 `NAME/encoder=ENCODER` the decoder NAME of segmentation_models_pytorch on an encoder.
-Of detectors it is what their heads say; `make_detector_references.py` has the rest.
+Of detectors it is what their heads say, in two stages also of some regions;
+`make_detector_references.py` has the rest.
 """
 
 import functools
@@ -31,6 +32,7 @@ import numpy as np
 import parity_inputs as inputs
 import torch
 import torchvision
+from box_inputs import HEIGHT, WIDTH, regions
 from parity_definitions import DEFINITIONS
 
 COMMITTED = Path(__file__).parent.parent / "tests" / "pretrained" / "references.json"
@@ -143,7 +145,15 @@ DETECTION = {
 }  # fmt: skip
 """Names of torchvision's detectors, and the size of the images."""
 
-SIZES |= DETECTION | {"detr_resnet50": (75, 100)}
+RCNN = (
+    "fasterrcnn_resnet50_fpn", "fasterrcnn_resnet50_fpn_v2",
+    "fasterrcnn_mobilenet_v3_large_fpn", "fasterrcnn_mobilenet_v3_large_320_fpn",
+    "maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2", "keypointrcnn_resnet50_fpn",
+)  # fmt: skip
+"""Those of two stages."""
+
+SIZES |= DETECTION | dict.fromkeys(RCNN, (HEIGHT, WIDTH))
+SIZES["detr_resnet50"] = 75, 100
 
 HEADS = {
     "class_logits": "cls_logits",
@@ -386,6 +396,47 @@ def detection(name):
     return model
 
 
+def rcnn(name):
+    """torchvision's, with what its heads say of all anchors, and of some regions."""
+    model = torchvision.models.get_model(name, weights=None, weights_backbone=None)
+    boxes = [torch.from_numpy(one) for one in regions()]
+    heads = model.roi_heads
+
+    def of_images(x):
+        return x.unflatten(0, (len(boxes), -1))
+
+    def scores(images):
+        maps = model.backbone(images)
+        said = model.rpn.head([*maps.values()])
+        codes, logits = (
+            torch.cat([level.movedim(1, -1).reshape(2, -1, n) for level in each], 1)
+            for each, n in zip(reversed(said), (4, 1), strict=True)
+        )
+        sizes = [tuple(images.shape[2:])] * len(boxes)
+        classes, of_boxes = heads.box_predictor(
+            heads.box_head(heads.box_roi_pool(maps, boxes, sizes))
+        )
+        model.said = {
+            "class_logits": logits,
+            "box_codes": codes,
+            "boxes/class_logits": of_images(classes),
+            "boxes/box_codes": of_images(of_boxes.unflatten(1, (-1, 4))),
+        }
+        for kind in ("mask", "keypoint"):
+            if getattr(heads, f"{kind}_head", None) is None:
+                continue
+            head, predictor, pool = (
+                getattr(heads, f"{kind}_{part}")
+                for part in ("head", "predictor", "roi_pool")
+            )
+            found = predictor(head(pool(maps, boxes, sizes))).movedim(1, -1)
+            model.said[f"{kind}s/{kind}_logits"] = of_images(found)
+        return of_images(classes)
+
+    model.forward = scores
+    return model
+
+
 def yolox(name):
     """The authors', whose images are blue, green and red: the detector like those of
     torchvision, and its encoder with a linear layer as a classifier."""
@@ -523,6 +574,8 @@ def build(name):
         return segmentation(name)
     if name in DETECTION:
         return detection(name)
+    if name in RCNN:
+        return rcnn(name)
     if name in YOLOX_NAMES:
         return yolox(name)
     if name.startswith("detr_"):
@@ -740,8 +793,8 @@ def rounded(number):
 def main(names):
     all_names = torchvision.models.list_models(module=torchvision.models)
     twice = [f"timm/{name}" for name in ALSO_TIMM]
-    dense = [*SEGMENTATION, *DETECTION, *YOLOX_NAMES, *POSE, *SMP, *ENCODERS]
-    dense.append("detr_resnet50")
+    dense = [*SEGMENTATION, *DETECTION, *RCNN, *YOLOX_NAMES, "detr_resnet50"]
+    dense += [*POSE, *SMP, *ENCODERS]
     others = [
         "alexnet_2012",
         "alexnet_fcn",

@@ -43,6 +43,8 @@ class DenseHead(nn.Module):
     """Of the convolutions before."""
     names: Callable[[int], tuple[str, str]] = lambda i: (f"conv.{i}.0", f"conv.{i}.1")
     """Of the i-th convolution and its normalisation."""
+    end_size: int = 3
+    """Rows and columns of the kernels at the end."""
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -59,6 +61,7 @@ class DenseHead(nn.Module):
         ends = {
             name: conv(
                 channels,
+                self.end_size,
                 bias_init=rare if name in self.prior else nn.initializers.zeros,
                 name=name,
             )

@@ -36,15 +36,21 @@ def top_down(
     large by repetition.
 
     `maps` are [B,H/s,W/s,C], from the finest to the coarsest, each of half the size of
-    the one before, rounded up.
+    the one before, rounded up, or of the same size.
     """
+    conv = partial(Conv, features, 1, dtype=dtype, kernel_init=kernel_init)
+    return _added([conv(name=n)(x) for x, n in zip(maps, names, strict=True)])
+
+
+def _added(laterals: Sequence[Array]) -> list[Array]:
+    """Each map and the sum of all coarser ones, by repetition."""
     results: list[Array] = []
-    for x, name in zip(reversed(maps), reversed(names), strict=True):
-        conv = Conv(features, 1, dtype=dtype, kernel_init=kernel_init, name=name)
-        lateral = conv(x)
+    for lateral in reversed(laterals):
         if results:
-            height, width = lateral.shape[1:3]
-            lateral = lateral + upsample(results[-1])[:, :height, :width]
+            coarser, (height, width) = results[-1], lateral.shape[1:3]
+            if coarser.shape != lateral.shape:
+                coarser = upsample(coarser)[:, :height, :width]
+            lateral = lateral + coarser
         results.append(lateral)
     return results[::-1]
 
@@ -54,22 +60,29 @@ def pyramid(
     features: int = 256,
     *,
     name: str,
+    norm: Callable[..., nn.Module] | None = None,
     dtype: Any = jnp.float32,
 ) -> list[Array]:
     """`top_down` and a 3×3 convolution of each map, as detectors have it.
 
-    Layers are `{name}.inner_blocks.0.0`, … and `{name}.layer_blocks.0.0`, …, as in
-    torchvision.
+    `norm` makes a normalisation that follows each convolution, which then has no bias;
+    None: there is none.  Layers are `{name}.inner_blocks.0.0`, …, and
+    `{name}.layer_blocks.0.0`, …, as in torchvision, normalisations `….0.1`, ….
     """
-    sums = top_down(
-        maps,
-        features,
-        names=[f"{name}.inner_blocks.{i}.0" for i in range(len(maps))],
-        dtype=dtype,
-        kernel_init=_lecun_uniform,
-    )
-    conv = partial(Conv, features, dtype=dtype, kernel_init=_lecun_uniform)
-    return [conv(name=f"{name}.layer_blocks.{i}.0")(x) for i, x in enumerate(sums)]
+
+    def layer(kind: str, i: int, size: int, x: Array) -> Array:
+        x = Conv(
+            features,
+            size,
+            use_bias=norm is None,
+            dtype=dtype,
+            kernel_init=_lecun_uniform,
+            name=f"{name}.{kind}.{i}.0",
+        )(x)
+        return x if norm is None else norm(name=f"{name}.{kind}.{i}.1")(x)
+
+    sums = _added([layer("inner_blocks", i, 1, x) for i, x in enumerate(maps)])
+    return [layer("layer_blocks", i, 3, x) for i, x in enumerate(sums)]
 
 
 def two_coarser(

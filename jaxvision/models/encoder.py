@@ -65,6 +65,11 @@ class OnEncoder(nn.Module):
             options={**options, **(self.encoder_options or {})},
         )
 
+    def _strides(self, wanted: Sequence[int | str], **options) -> tuple[int, ...]:
+        """Pixels of the image for one of each of the maps of `_encode`."""
+        fields = freeze({**options, **(self.encoder_options or {})})
+        return (*_plan(self.encoder, fields, tuple(wanted)).maps.values(),)
+
     def _classify(
         self, outputs: Mapping[str, Array], x: Array, images: Array, **options
     ) -> dict[str, Array]:

@@ -122,6 +122,37 @@ def roi_align_of_levels(
     return _by_samples(table, *_entries(rows, columns, corner, width))
 
 
+def roi_align_of_each(maps: Array, boxes: Array, which: Array, *, side: int) -> Array:
+    """The map of each box inside of it, float32 [R,side,side]: masks of objects as
+    Mask R-CNN is to find them, which torchvision's `project_masks_on_boxes` makes.
+
+    Bins are means of as many samples as they have pixels; see `roi_align`, with
+    `samples=None` and `aligned=False`.
+
+    Args:
+      maps: [M,H,W], of any type.
+      boxes: [R,4] in pixels of the maps.
+      which: int [R]: the map of each box, from 0 to less than M.
+    """
+    boxes = lax.stop_gradient(boxes.astype(jnp.float32))
+    x_min, y_min, x_max, y_max = corners(boxes)
+    height, width = maps.shape[1:]
+
+    def laid_out(low: Array, high: Array, size: int) -> Array:
+        sizes = jnp.full(low.shape, size)
+        sides = jnp.maximum(high - low, 1.0)
+        samples = _spread(low, sides, side, sizes, size, samples=None)
+        return _laid_out(samples, size)
+
+    def of_box(one):
+        rows, columns, which = one
+        inside = rows @ maps[which].astype(jnp.float32)
+        return inside @ columns.T
+
+    rows, columns = laid_out(y_min, y_max, height), laid_out(x_min, x_max, width)
+    return lax.map(of_box, (rows, columns, which), batch_size=16)
+
+
 def levels_of(
     boxes: Array,
     strides: Sequence[float],

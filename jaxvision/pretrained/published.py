@@ -41,12 +41,23 @@ FILES = {
     "efficientnet_v2_l": "efficientnet_v2_l-59c71312.pth",
     "efficientnet_v2_m": "efficientnet_v2_m-dc08266a.pth",
     "efficientnet_v2_s": "efficientnet_v2_s-dd5fe13b.pth",
+    "fasterrcnn_mobilenet_v3_large_320_fpn": (
+        "fasterrcnn_mobilenet_v3_large_320_fpn-907ea3f9.pth"
+    ),
+    "fasterrcnn_mobilenet_v3_large_fpn": (
+        "fasterrcnn_mobilenet_v3_large_fpn-fb6a3cc7.pth"
+    ),
+    "fasterrcnn_resnet50_fpn": "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth",
+    "fasterrcnn_resnet50_fpn_v2": "fasterrcnn_resnet50_fpn_v2_coco-dd69338a.pth",
     "fcn_resnet101": "fcn_resnet101_coco-7ecb50ca.pth",
     "fcn_resnet50": "fcn_resnet50_coco-1167a1af.pth",
     "fcos_resnet50_fpn": "fcos_resnet50_fpn_coco-99b0c9b7.pth",
     "googlenet": "googlenet-1378be20.pth",
     "inception_v3": "inception_v3_google-0cc3c7bd.pth",
+    "keypointrcnn_resnet50_fpn": "keypointrcnn_resnet50_fpn_coco-fc266e95.pth",
     "lraspp_mobilenet_v3_large": "lraspp_mobilenet_v3_large-d234d4ea.pth",
+    "maskrcnn_resnet50_fpn": "maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth",
+    "maskrcnn_resnet50_fpn_v2": "maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth",
     "maxvit_t": "maxvit_t-bc5ab103.pth",
     "mnasnet0_5": "mnasnet0.5_top1_67.823-3ffadce67e.pth",
     "mnasnet0_75": "mnasnet0_75-7090bc5f.pth",

@@ -1,11 +1,12 @@
 """Detection: which objects of K classes are in the image, and where?"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jaxvision.errors import check, unknown
 from jaxvision.metrics import coco, tide, voc
@@ -13,9 +14,16 @@ from jaxvision.metrics import detection as metrics
 from jaxvision.ops import boxes as box_ops
 from jaxvision.ops import matching
 from jaxvision.recipes import TASKS
+from jaxvision.skeletons import PERSON, check_sigmas
 from jaxvision.tasks import frames
 from jaxvision.tasks.detectors import Detector, Objects, fit_of_anchors
-from jaxvision.tasks.detectors.detector import joined
+from jaxvision.tasks.detectors.detector import (
+    RegionHead,
+    Regions,
+    joined,
+    of_heads,
+    without_crowds,
+)
 from jaxvision.tasks.explained import scores_of_objects
 from jaxvision.tasks.mask import mask_of
 from jaxvision.types import Array, Batch, Measure, Outputs, Task
@@ -29,10 +37,21 @@ Rule = Literal["coco", "area", "11 points"]
 
 
 @TASKS.recorded
-def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> Task:
+def detection(
+    num_classes: int,
+    detector: Detector,
+    *,
+    rule: Rule = "coco",
+    sigmas: Sequence[float] = PERSON.sigmas,
+) -> Task:
     """The task of a model with `class_logits` [B,A,…] and `box_codes` [B,A,4].
 
-    Batches have `boxes` [B,M,4] and `classes` [B,M].
+    Batches have `boxes` [B,M,4] and `classes` [B,M], and what the heads of the detector
+    read beside them: `instances` for masks, `keypoints` for keypoints.  Predictions are
+    `boxes` [B,D,4], `scores`, `classes` and `valid` [B,D], and of such heads `masks`
+    [B,D,S,S], probabilities within the box, and `keypoints` [B,D,K,3], each x, y and 1
+    where there is an object, with `keypoint_scores` [B,D,K], logits of their places.
+    The average precision of these is the headline, `mask_ap` or `keypoint_ap`.
 
     What surrounds the model is the `detector` that belongs to it, such as
     `tasks.retinanet()`.  Its losses are sums with their weights, so that the parts of
@@ -49,6 +68,7 @@ def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> T
       detector: anchors, matching, losses and decoding.
       rule: `area` and `11 points` are VOC's, and make `voc_ap` the headline, which is
         at an IoU of 0.5.
+      sigmas: of each keypoint, see `skeletons.Skeleton`; those of COCO's people.
     """
     check(
         (num_classes >= 1, f"num_classes must be at least 1, got {num_classes}"),
@@ -61,14 +81,8 @@ def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> T
     if rule not in get_args(Rule):
         raise unknown("rule of average precision", rule, get_args(Rule))
 
-    def look(forward, batch: Batch):
-        """The model's outputs, the anchors, and the model's state."""
-        outputs, model_state = forward(batch["image"])
-        levels = detector.levels(outputs, batch["image"].shape[1:3])
-        columns, wanted = (
-            outputs["class_logits"].shape[-1],
-            num_classes + detector.background,
-        )
+    def fits_classes(outputs: Outputs, name: str) -> None:
+        columns, wanted = outputs[name].shape[-1], num_classes + detector.background
         check(
             (
                 columns == wanted,
@@ -76,59 +90,112 @@ def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> T
                 f"want {wanted}: create the model with num_classes={wanted}",
             )
         )
+
+    def look(forward, batch: Batch):
+        """The model's outputs, the anchors, and the model's state."""
+        outputs, model_state = forward(batch["image"])
+        levels = detector.levels(outputs, batch["image"].shape[1:3])
+        if detector.given:
+            outputs = {**outputs, detector.given: batch[detector.given]}
+        if not detector.heads:
+            fits_classes(outputs, "class_logits")
         return outputs, levels, model_state
 
-    def terms(outputs: Outputs, levels, batch: Batch, step: Array):
-        """Totals and weights by name, of the images that count."""
-        boxes = frames.boxes_as_seen(batch["boxes"], batch)
-        crowd = batch.get("crowd")
-        objects = Objects(
-            boxes,
-            jnp.maximum(batch["classes"], 0),
-            matching.findable(batch["classes"], crowd),
-        )
+    def ask(forward, head: RegionHead, boxes: Array, outputs: Outputs, model_state):
+        """What a head says of boxes [B,R,4], and the model's state."""
+        maps = [outputs[name] for name in detector.maps]
+        said, model_state = forward(boxes, *maps, entry=head.entry, state=model_state)
+        if head.of_classes is not None:
+            fits_classes(said, head.of_classes)
+        return said, model_state
 
-        def of_image(outputs, objects, crowd):
-            matches = detector.match(outputs, levels, objects)
-            if crowd is not None:
-                references = joined(levels)
-                inside = matching.in_crowd(references, objects.boxes, crowd)
-                unclear = (matches == matching.BACKGROUND) & inside
-                matches = jnp.where(unclear, matching.IGNORED, matches)
-            return detector.losses(outputs, levels, objects, matches, step)
-
-        totals, weights = jax.vmap(of_image)(outputs, objects, crowd)
-        mask = mask_of(batch)
-        if not isinstance(weights, Mapping):
-            weights = dict.fromkeys(totals, weights)
-        total, weight = (
-            {name: jnp.sum(jnp.where(mask, each, 0)) for name, each in of.items()}
-            for of in (totals, weights)
-        )
-        return total, weight
-
-    def train_loss(forward, batch: Batch, *, key):
-        del key
-        outputs, levels, model_state = look(forward, batch)
-        total, weight = terms(outputs, levels, batch, forward.step)
-        return (total, weight), (model_state, {"total": total, "weight": weight})
-
-    def found(outputs: Outputs, levels, batch: Batch) -> dict[str, Array]:
-        """`boxes` [B,D,4], `scores` and `classes` [B,D], for the original images."""
+    def decoded(decode, seen, batch: Batch):
+        """The boxes of the first stage, where the network sees them; constants."""
+        outputs, levels, _ = seen
 
         def of_image(outputs, frame):
-            return detector.decode(outputs, levels, frame)
+            return decode(outputs, levels, frame)
 
-        seen = jax.vmap(of_image)(outputs, frames.original_as_seen(batch))
-        boxes = frames.boxes_in_original(seen.boxes, batch)
-        boxes = jnp.where((seen.classes >= 0)[..., None], boxes, 0)
-        return {"boxes": boxes, "scores": seen.scores, "classes": seen.classes}
+        frame = frames.original_as_seen(batch)
+        return jax.vmap(of_image)(lax.stop_gradient(outputs), frame)
+
+    def terms(forward, seen, batch: Batch, keys: Array | None, proposed):
+        """Totals and weights by name, of the images that count, and the model's state.
+
+        Args:
+          seen: what `look` returned.
+          keys: [B], of what is drawn; None where nothing is.
+          proposed: where there are heads, the boxes that they are asked about.
+        """
+        outputs, levels, model_state = seen
+        objects = _objects(batch, annotations)
+        mask = mask_of(batch)
+        total: dict[str, Array] = {}
+        weight: dict[str, Array] = {}
+
+        def add(totals, weights):
+            if not isinstance(weights, Mapping):
+                weights = dict.fromkeys(totals, weights)
+            for name, each in totals.items():
+                total[name] = jnp.sum(jnp.where(mask, each, 0))
+                weight[name] = jnp.sum(jnp.where(mask, weights[name], 0))
+
+        def of_image(outputs, objects, key):
+            matches = detector.match(outputs, levels, objects)
+            matches = without_crowds(matches, joined(levels), objects)
+            if detector.draw is not None:
+                matches = detector.draw(key, matches)
+            return detector.losses(outputs, levels, objects, matches, forward.step)
+
+        add(*jax.vmap(of_image)(outputs, objects, keys))
+        if detector.heads:
+            there = proposed.classes >= 0
+            matches = jnp.where(there, matching.BACKGROUND, matching.IGNORED)
+            regions = Regions(proposed.boxes, matches)
+        for number, head in enumerate(detector.heads, 1):
+            assert keys is not None
+            own = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+            regions = jax.vmap(head.choose)(own, regions, objects)
+            annotated = frames.boxes_in_original(regions.boxes, batch)
+            regions = regions._replace(annotated=annotated)
+            said, model_state = ask(forward, head, regions.boxes, outputs, model_state)
+            add(*jax.vmap(head.losses)(said, regions, objects))
+        return total, weight, model_state
+
+    def train_loss(forward, batch: Batch, *, key):
+        keys = None if key is None else jax.random.split(key, len(batch["image"]))
+        seen = look(forward, batch)
+        proposed = None
+        if detector.heads:
+            proposed = decoded(detector.propose or detector.decode, seen, batch)
+        total, weight, model_state = terms(forward, seen, batch, keys, proposed)
+        return (total, weight), (model_state, {"total": total, "weight": weight})
+
+    def found(forward, seen, batch: Batch, first) -> dict[str, Array]:
+        """`boxes` [B,D,4], `scores` and `classes` [B,D], and what heads add to them,
+        for the original images; `first` are the boxes of the first stage."""
+        outputs, _, model_state = seen
+        what = first._asdict()
+        for head in detector.heads:
+            said, _ = ask(forward, head, what["boxes"], outputs, model_state)
+            frame = frames.original_as_seen(batch)
+            what |= jax.vmap(head.decode)(said, what, frame)
+        there = what["classes"] >= 0
+        boxes = frames.boxes_in_original(what["boxes"], batch)
+        what["boxes"] = jnp.where(there[..., None], boxes, 0)
+        if "keypoints" in what:
+            moved = _moved(frames.points_in_original, what["keypoints"], batch)
+            what["keypoints"] = jnp.where(there[..., None, None], moved, 0)
+        return what
 
     def update(forward, batch: Batch, *, keys):
-        del keys
-        outputs, levels, _ = look(forward, batch)
-        total, weight = terms(outputs, levels, batch, forward.step)
-        rows = metrics.rows(found(outputs, levels, batch), batch)
+        seen = look(forward, batch)
+        first = decoded(detector.decode, seen, batch)
+        total, weight, _ = terms(forward, seen, batch, keys, first)
+        what = found(forward, seen, batch, first)
+        if "keypoints" in what:
+            check_sigmas(sigmas, what["keypoints"].shape[2])
+        rows = metrics.rows(what, batch)
         return {"total": total, "weight": weight}, rows
 
     def compute(sums, rows: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -142,6 +209,7 @@ def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> T
             return measured
         of = metrics.from_rows(rows)
         measured |= coco.measure(of, num_classes)
+        measured |= coco.compute_others(rows, num_classes, sigmas=sigmas)
         mistakes = tide.measure(of, num_classes)
         measured["mistakes"] = np.array([mistakes[f"{k}_errors"] for k in tide.KINDS])
         measured["mistake_costs"] = np.array(
@@ -153,14 +221,20 @@ def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> T
             measured["per_class_voc_ap"] = by_voc["per_class_ap"]
         return measured
 
+    annotations = of_heads(detector.heads)
+    given = (detector.given,) if detector.given else ()
+
     def advice(outputs: Outputs, batches: Sequence[Batch]) -> list[str]:
-        return fit_of_anchors(detector, outputs, batches)
+        said = [] if detector.given else fit_of_anchors(detector, outputs, batches)
+        return said + [
+            words for head in detector.heads if (words := _untaught(head, batches))
+        ]
 
     def predict(forward, batch: Batch, *, keys):
         del keys
-        outputs, levels, _ = look(forward, batch)
-        boxes = found(outputs, levels, batch)
-        return {**boxes, "valid": boxes["classes"] >= 0}
+        seen = look(forward, batch)
+        what = found(forward, seen, batch, decoded(detector.decode, seen, batch))
+        return {**what, "valid": what["classes"] >= 0}
 
     def difficulty(batch: Batch, predictions):
         # Scores of boxes where nothing is, and what scores of objects lack to 1.
@@ -182,8 +256,20 @@ def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> T
             batch["boxes"], batch["classes"], crowd, dict(predictions)
         )
 
-    names = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar_100")
-    headline, *others = names if rule == "coco" else ("voc_ap", *names)
+    names: tuple[str, ...] = (
+        "ap",
+        "ap50",
+        "ap75",
+        "ap_small",
+        "ap_medium",
+        "ap_large",
+        "ar_100",
+    )
+    if rule != "coco":
+        names = ("voc_ap", *names)
+    for prefix in filter(None, (head.measured for head in detector.heads)):
+        names = (*(f"{prefix}_{name}" for name in ("ap", "ap50", "ap75")), *names)
+    headline, *others = names
     return Task(
         loss=train_loss,
         update=update,
@@ -195,7 +281,47 @@ def detection(num_classes: int, detector: Detector, *, rule: Rule = "coco") -> T
         ),
         predict=predict,
         difficulty=difficulty,
-        reads=("boxes", "classes"),
+        reads=("boxes", "classes", *annotations, *given),
         advice=advice,
         explained=scores_of_objects(detector),
     )
+
+
+def _untaught(head: RegionHead, batches: Sequence[Batch]) -> str:
+    """How many objects lack what a head learns, in words; empty if none does."""
+    if head.taught is None:
+        return ""
+    there = [np.asarray(batch["classes"]) >= 0 for batch in batches]
+    pairs = zip(there, batches, strict=True)
+    lacking = sum(int(np.sum(which & ~head.taught(batch))) for which, batch in pairs)
+    objects, images = sum(map(np.sum, there)), sum(map(len, there))
+    if not lacking:
+        return ""
+    return (
+        f"{lacking:,} of {objects:,} objects in {images:,} training images have no "
+        f"{head.entry}, of no pixel or not labelled: they teach boxes alone"
+    )
+
+
+def _objects(batch: Batch, annotations: Sequence[str]) -> Objects:
+    """The objects of a batch where the network sees them, with what heads read."""
+    more = {name: batch[name] for name in annotations}
+    if "keypoints" in more:
+        more["keypoints"] = _moved(frames.points_as_seen, more["keypoints"], batch)
+    crowd = batch.get("crowd")
+    return Objects(
+        frames.boxes_as_seen(batch["boxes"], batch),
+        jnp.maximum(batch["classes"], 0),
+        matching.findable(batch["classes"], crowd),
+        crowd,
+        **more,
+    )
+
+
+def _moved(
+    move: Callable[[Array, Batch], Array], keypoints: Array, batch: Batch
+) -> Array:
+    """Keypoints [B,M,K,3] at other places."""
+    places = keypoints[..., :2].reshape(len(keypoints), -1, 2)
+    places = move(places, batch).reshape(*keypoints.shape[:-1], 2)
+    return jnp.concatenate([places, keypoints[..., 2:]], axis=-1)

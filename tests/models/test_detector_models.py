@@ -98,6 +98,58 @@ def test_every_anchor_has_scores_and_a_box(name, options, detector, size):
     assert {*detector.maps} <= outputs.keys() and "class_logits" not in outputs
 
 
+def test_entries_say_something_of_each_region():
+    options = dict(maps=(8, 16, 32), num_keypoints=4, box_units=16, **PLAIN)
+    model = models.create("maskrcnn_resnet50_fpn_v2", **options, dtype=jnp.bfloat16)
+    images = jax.ShapeDtypeStruct((2, 64, 96, 3), jnp.float32)
+    boxes = jax.ShapeDtypeStruct((2, 5, 4), jnp.float32)
+
+    def everything(images, boxes):
+        variables = model.init(jax.random.key(0), images)
+        outputs, state = model.apply(variables, images, train=True)
+        levels = [outputs[f"level{i}"] for i in range(1, 5)]
+        said = {}
+        for entry in ("boxes", "masks", "keypoints"):
+            given = {**variables, **state}
+            found, state = model.apply(given, boxes, *levels, entry=entry, train=True)
+            said |= {f"{entry} {name}": x for name, x in found.items()}
+        return outputs, said, variables, {**variables, **state}
+
+    outputs, said, before, after = jax.eval_shape(everything, images, boxes)
+    assert outputs["class_logits"].shape == (2, 3 * (96 + 24 + 6 + 2), 1)
+    assert {name: x.shape for name, x in said.items()} == {
+        "boxes class_logits": (2, 5, 3),
+        "boxes box_codes": (2, 5, 3, 4),
+        "masks mask_logits": (2, 5, 28, 28, 3),
+        "keypoints keypoint_logits": (2, 5, 56, 56, 4),
+    }
+    assert {str(x.dtype) for x in said.values()} == {"float32"}
+    assert before == after  # all state comes back from every entry
+    # Those that the network has not are refused.
+    plain = models.create("fasterrcnn_resnet50_fpn", **PLAIN, maps=(8, 16, 32))
+    levels = [jax.ShapeDtypeStruct((2, n, n, 32), jnp.float32) for n in (8, 4, 2, 1)]
+    for entry in ("masks", "keypoints"):
+        with pytest.raises(UsageError, match=f"has no {entry}: take another model"):
+            jax.eval_shape(
+                lambda *given, entry=entry: plain.apply({}, *given, entry=entry),
+                boxes,
+                *levels,
+            )
+
+
+def test_old_files_of_torchvision_have_other_heads():
+    rules = models.sources("maskrcnn_resnet50_fpn")["torchvision before 0.13"]
+    named = {
+        ("rpn.head", "conv.0.0", "kernel"): "rpn.head.conv.weight",
+        ("rpn.head", "cls_logits", "bias"): "rpn.head.cls_logits.bias",
+        ("mask_head", "2.0", "kernel"): "roi_heads.mask_head.mask_fcn3.weight",
+        ("box_head", "fc6", "bias"): "roi_heads.box_head.fc6.bias",
+        ("fpn.layer_blocks.3.0", "bias"): "backbone.fpn.layer_blocks.3.bias",
+    }
+    for path, expected in named.items():
+        assert keys.published_key(("params", *path), rules) == expected
+
+
 @pytest.mark.slow
 def test_normalisation_of_the_encoder_stays_as_it_is():
     model = models.create("retinanet_resnet50_fpn", **PLAIN)

@@ -17,8 +17,9 @@ def check_that_the_head_is_the_layer_of_class_scores(name):
     # FCN scores several maps, and enlarges scores by layers that learn.
     auxiliary |= {layer for layer in layers if layer.startswith(("score_", "upscore"))}
     # LR-ASPP adds the scores of two maps; SSD has scores of the boxes on each of six,
-    # YOLOX on each of three.
+    # YOLOX on each of three; two stages have scores, boxes and masks of each class.
     of_maps = {"lraspp": 2, "ssd300": 6, "ssdlite": 6, "yolox": 3}
+    of_maps |= {"fasterrcnn": 2, "keypointrcnn": 2, "maskrcnn": 3}
     family = next(filter(name.startswith, of_maps), "")
     assert len(layers - auxiliary) == of_maps.get(family, 1)
 

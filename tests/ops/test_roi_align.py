@@ -1,6 +1,7 @@
 """RoIAlign against torchvision, and its gradients."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -9,7 +10,12 @@ import numpy as np
 import pytest
 
 from jaxvision.errors import UsageError
-from jaxvision.ops.roi_align import levels_of, roi_align, roi_align_of_levels
+from jaxvision.ops.roi_align import (
+    levels_of,
+    roi_align,
+    roi_align_of_each,
+    roi_align_of_levels,
+)
 from tools import box_inputs as inputs
 from tools.parity_inputs import probe
 
@@ -48,6 +54,21 @@ def test_values_and_gradients_are_torchvisions(aligned, samples):
     (_, pooled), gradient = run(jnp.asarray(MAPS[0]))
     close(pooled, REFERENCES[name])
     close(gradient, REFERENCES[f"{name}_gradient"])
+
+
+def test_each_box_may_have_a_map_of_its_own():
+    maps = inputs.features("masks", 96, 128, 2) > 0
+    rois, which = jnp.asarray(inputs.ROIS), jnp.arange(len(inputs.ROIS)) % 2
+
+    @jax.jit
+    def both(maps, rois):
+        pool = partial(roi_align, scale=1.0, size=(5, 5), samples=None, aligned=False)
+        of_all = pool(maps.astype(jnp.float32), rois)
+        mine = jnp.take_along_axis(of_all, which[:, None, None, None], 3)[..., 0]
+        apart = jnp.moveaxis(maps, -1, 0).astype(jnp.uint8)
+        return roi_align_of_each(apart, rois, which, side=5), mine
+
+    np.testing.assert_allclose(*both(maps, rois), atol=1e-5)
 
 
 def test_levels_are_torchvisions():

@@ -27,6 +27,7 @@ from jaxvision.models import inception
 from jaxvision.ops import convolution
 from jaxvision.pretrained import keys
 from tests.models.zoo import marked, one_of_each_kind
+from tools import box_inputs
 from tools import parity_inputs as inputs
 
 COMMITTED = Path(__file__).parent / "references.json"
@@ -164,6 +165,8 @@ def test_equals_its_reference(name):
     said = reference.get("features", {})
     if "logits" in reference:
         said = {**said, "logits": reference["logits"]}
+    entries = {k.partition("/")[0] for k in said if "/" in k}
+    outputs = {**outputs, **of_regions(model, variables, outputs, entries)}
     differences = {k: difference(outputs[k], values) for k, values in said.items()}
     slopes = {key: difference(ours[key], found) for key, found in gradients.items()}
     if "aux" in reference:
@@ -262,6 +265,24 @@ def test_equals_its_reference_with_other_options(name):
     assert largest <= TOLERANCE
     if FOR_THE_TABLE:
         record(name, reference["parameters"], largest)
+
+
+def of_regions(model, variables, outputs, entries):
+    """What the entries of a detector of two stages say of some regions."""
+    levels = [outputs[name] for name in outputs if name.startswith("level")]
+    boxes = box_inputs.regions()
+
+    @jax.jit
+    def said(variables, levels):
+        found = {
+            entry: model.apply(variables, boxes, *levels, entry=entry)[0]
+            for entry in entries
+        }
+        return {
+            f"{entry}/{name}": x for entry in found for name, x in found[entry].items()
+        }
+
+    return said(variables, levels) if entries else {}
 
 
 def record(name, parameters, largest):

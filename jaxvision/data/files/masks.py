@@ -207,10 +207,10 @@ def _pairs(
         )
         return [Pairs(tuple(one), tuple(one.values())) for one in splits], words
     folders, words = listing.paired_folders(root, "images", FOLDERS, _LAYOUT)
-    return [_paired(root, *pair, exclude, problems) for pair in folders], words
+    return [paired(root, *pair, exclude, problems) for pair in folders], words
 
 
-def _paired(
+def paired(
     root: Path,
     images: Path,
     masks: Path,

@@ -97,19 +97,24 @@ def load(name: Name) -> Splits:
 
 @dataclass(frozen=True)
 class ObjectMasks:
-    """`Source.maps` of `SegmentationObject/`: pixels of n are those of object n."""
+    """`Source.maps` of masks whose numbers are objects, as in `SegmentationObject/`."""
 
     root: Path
     paths: tuple[str, ...]
     most: int
+    numbered: Sequence[Sequence[int]] | None = None
+    """The numbers of the objects of each image; None: from 1 on."""
 
     def __call__(self, i: int) -> dict[str, np.ndarray]:
         try:
             mask = numbers(reading.read_bytes(self.root / self.paths[i]))
         except (DecodeError, OSError) as error:
             raise DecodeError(f"its mask {self.paths[i]}: {error}") from error
-        order = np.arange(1, self.most + 1)[:, None, None]
-        return {"instances": (mask == order).astype(np.uint8)}
+        own = range(1, self.most + 1) if self.numbered is None else self.numbered[i]
+        instances = np.zeros((self.most, *mask.shape), np.uint8)
+        for instance, number in zip(instances, own, strict=False):
+            instance[:] = mask == number
+        return {"instances": instances}
 
 
 def devkit(root: Path) -> Path:

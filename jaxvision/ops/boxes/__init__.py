@@ -21,6 +21,8 @@ from jaxvision.ops.boxes.detections import (
     best_of_anchors,
     best_of_classes,
     best_of_levels,
+    best_of_regions,
+    proposals_of_levels,
 )
 from jaxvision.ops.boxes.encodings import Encoding, deltas, distances, yolox
 from jaxvision.ops.boxes.forms import centre_form, clip, clip_to, corner_form
@@ -44,6 +46,7 @@ __all__ = [
     "best_of_anchors",
     "best_of_classes",
     "best_of_levels",
+    "best_of_regions",
     "centre_form",
     "ciou",
     "clip",
@@ -59,6 +62,7 @@ __all__ = [
     "nms",
     "nms_of_classes",
     "pairwise",
+    "proposals_of_levels",
     "soft_nms",
     "yolox",
 ]

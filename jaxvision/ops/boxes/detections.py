@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxvision.ops.boxes.forms import clip_to
+from jaxvision.ops.boxes.forms import clip_to, corners
 from jaxvision.ops.boxes.suppression import nms
 
 Array = jax.Array
@@ -68,7 +68,77 @@ def best_of_levels(
         boxes = decode(codes[own][anchors], jnp.asarray(references)[anchors])
         found.append((clip_to(boxes, frame), best, places % classes))
     boxes, best, number = (jnp.concatenate(part) for part in zip(*found, strict=True))
-    return _kept(boxes, best, number, least, threshold, outputs)
+    return _kept(boxes, best, number, best > least, threshold, outputs)
+
+
+def proposals_of_levels(
+    logits: Array,
+    codes: Array,
+    levels: Sequence[np.ndarray],
+    decode: Callable[[Array, Array], Array],
+    frame: Array,
+    *,
+    least: float,
+    candidates: int,
+    threshold: float,
+    outputs: int,
+    smallest: float = 1e-3,
+) -> Detections:
+    """Faster R-CNN's proposals: boxes that show any object, which suppress those of
+    their level.  Their class is 0.
+
+    Ren et al. 2015, https://arxiv.org/abs/1506.01497, section 3.3, as torchvision's
+    RegionProposalNetwork.
+
+    Args:
+      logits: [A], of the score.
+      least: only what has this score at least is proposed.
+      smallest: so are only boxes with sides of at least so many pixels.
+      codes, levels, decode, frame, candidates, threshold, outputs: see
+        `best_of_levels`.
+    """
+    found: list[tuple[Array, Array, Array]] = []
+    start = 0
+    for number, references in enumerate(levels):
+        own = slice(start, start + len(references))
+        start = own.stop
+        best, places = lax.top_k(logits[own], min(candidates, len(references)))
+        boxes = decode(codes[own][places], jnp.asarray(references)[places])
+        found.append((clip_to(boxes, frame), best, jnp.full_like(places, number)))
+    boxes, best, level = (jnp.concatenate(part) for part in zip(*found, strict=True))
+    scores = jax.nn.sigmoid(best)
+    valid = (scores >= least) & _as_large(boxes, smallest)
+    kept = _kept(boxes, scores, level, valid, threshold, outputs)
+    return kept._replace(classes=jnp.minimum(kept.classes, 0))
+
+
+def best_of_regions(
+    scores: Array,
+    boxes: Array,
+    valid: Array,
+    *,
+    least: float,
+    threshold: float,
+    outputs: int,
+    smallest: float = 1e-2,
+) -> Detections:
+    """Fast R-CNN's: a region may be an object of each class, with a box for each.
+
+    Girshick 2015, https://arxiv.org/abs/1504.08083, section 2.3.
+
+    Args:
+      scores: [R,K].
+      boxes: [R,K,4], clipped.
+      valid: bool [R]: which regions there are.
+      smallest: boxes with a side of fewer pixels are left out.
+      least, threshold, outputs: see `best_of_levels`.
+    """
+    regions, classes = scores.shape
+    number = jnp.arange(classes, dtype=jnp.int32)[None]
+    number = jnp.broadcast_to(number, (regions, classes)).ravel()
+    boxes, scores = boxes.reshape(-1, 4), scores.ravel()
+    there = (scores > least) & jnp.repeat(valid, classes) & _as_large(boxes, smallest)
+    return _kept(boxes, scores, number, there, threshold, outputs)
 
 
 def best_of_classes(
@@ -92,7 +162,8 @@ def best_of_classes(
     best, places = lax.top_k(scores.T, min(candidates, anchors))
     number = jnp.arange(classes, dtype=jnp.int32)[:, None]
     number = jnp.broadcast_to(number, places.shape).ravel()
-    return _kept(boxes[places.ravel()], best.ravel(), number, least, threshold, outputs)
+    boxes, best = boxes[places.ravel()], best.ravel()
+    return _kept(boxes, best, number, best > least, threshold, outputs)
 
 
 def best_of_anchors(
@@ -117,7 +188,8 @@ def best_of_anchors(
     """
     highest, classes = jnp.max(scores, axis=1), jnp.argmax(scores, axis=1)
     best, places = lax.top_k(highest, min(candidates, len(highest)))
-    found = _kept(boxes[places], best, classes[places], least, threshold, outputs)
+    boxes, valid = boxes[places], best > least
+    found = _kept(boxes, best, classes[places], valid, threshold, outputs)
     clipped = clip_to(found.boxes, frame)
     there = (found.classes >= 0)[:, None]
     return found._replace(boxes=jnp.where(there, clipped, 0))
@@ -127,18 +199,17 @@ def _kept(
     boxes: Array,
     scores: Array,
     classes: Array,
-    least: float,
+    valid: Array,
     threshold: float,
     outputs: int,
 ) -> Detections:
-    kept = nms(
-        boxes,
-        scores,
-        threshold,
-        outputs=outputs,
-        classes=classes,
-        valid=scores > least,
-    )
+    kept = nms(boxes, scores, threshold, outputs=outputs, classes=classes, valid=valid)
     chosen = jnp.where(kept.valid[:, None], boxes[kept.indices], 0)
     numbers = jnp.where(kept.valid, classes[kept.indices].astype(jnp.int32), -1)
     return Detections(chosen, kept.scores, numbers)
+
+
+def _as_large(boxes: Array, side: float) -> Array:
+    """Bool [N]: which boxes have no shorter side."""
+    x_min, y_min, x_max, y_max = corners(boxes)
+    return (x_max - x_min >= side) & (y_max - y_min >= side)

@@ -16,7 +16,7 @@ from jaxvision.errors import check, unknown
 from jaxvision.losses import sigmoid_focal
 from jaxvision.ops import matching
 from jaxvision.ops.boxes import Detections
-from jaxvision.types import Array, Outputs
+from jaxvision.types import Array, Batch, Outputs
 
 Size = tuple[int, int]
 """Height and width."""
@@ -34,13 +34,62 @@ class Objects(NamedTuple):
     """int32 [M]."""
     valid: Array
     """bool [M]: which of them are to be found, neither padding nor crowds."""
+    crowd: Array | None = None
+    """[M]: 1 for crowds; None: there are none."""
+    instances: Array | None = None
+    """uint8 [M,H,W]: the pixels of each, of the image that the batch annotates."""
+    keypoints: Array | None = None
+    """float32 [M,K,3], see `types.Batch`."""
+
+
+class Regions(NamedTuple):
+    """Boxes that a network looks into once more, in one image."""
+
+    boxes: Array
+    """float32 [R,4]."""
+    matches: Array
+    """int32 [R]: the object of each, see `ops.matching`; those that teach nothing, such
+    as padding, are `IGNORED`.  Regions with an object are the first."""
+    annotated: Array | None = None
+    """The same boxes in the pixels of `Objects.instances`."""
+
+
+class RegionHead(NamedTuple):
+    """A head of the network that is called on regions, without its layers.
+
+    `outputs` are those of the entry for one image.
+    """
+
+    entry: str
+    """Of the model: it takes boxes [B,R,4] and then the maps of `Detector.maps`."""
+    choose: Callable[[Array, Regions, Objects], Regions]
+    """`(key, regions, objects) ->` those that the loss is of, from those of the head
+    before; for the first one these are the proposals."""
+    losses: Callable[[Outputs, Regions, Objects], tuple[Mapping[str, Array], Array]]
+    """`(outputs, regions, objects) -> (totals by name, their weight)`, as in
+    `Detector.losses`."""
+    decode: Callable[[Outputs, Mapping[str, Array], Array], Mapping[str, Array]]
+    """`(outputs, found, frame) ->` what is found: `boxes` [D,4], `scores` and `classes`
+    [D] that take the place of those the entry was given, or more about these, such as
+    `masks` or `keypoints` [D,…]."""
+    reads: Sequence[str] = ()
+    """Annotations beside boxes and classes."""
+    of_classes: str | None = None
+    """The output whose last axis has a column for each class; None: none has."""
+    taught: Callable[[Batch], np.ndarray] | None = None
+    """`batch ->` bool [B,M], on the host: which objects have what it learns."""
+    measured: str | None = None
+    """How the names of its metrics begin, such as `mask` in `mask_ap`, which then is
+    the headline; None: what it finds are boxes."""
 
 
 class Detector(NamedTuple):
     """A detector without its network.
 
     All but `anchors` are functions of one image, and `outputs` those of the network for
-    it, without the axis of the batch.
+    it, without the axis of the batch.  A detector of one stage is all but `heads`.  In
+    one of two stages what is decoded are proposals, of one class, and the heads say of
+    each in turn what it is.
     """
 
     maps: Sequence[str]
@@ -62,11 +111,22 @@ class Detector(NamedTuple):
     decode: Callable[[Outputs, Levels, Array], Detections]
     """`(outputs, levels, frame) -> boxes in the frame`, a box [4]."""
     background: int = 0
-    """Columns of `class_logits` beside those of the classes: 1 where to be nothing is a
+    """Columns of class scores beside those of the classes: 1 where to be nothing is a
     class as well."""
     close: float = 0.0
     """The IoU from which an anchor fits an object, for `fit_of_anchors`; 0: every one
     that is matched does."""
+    draw: Callable[[Array, Array], Array] | None = None
+    """`(key, matches) -> matches` for the losses, where those that are not drawn are
+    `IGNORED`; None: all teach."""
+    heads: Sequence[RegionHead] = ()
+    """What is asked about regions, in this order."""
+    propose: Callable[[Outputs, Levels, Array], Detections] | None = None
+    """Like `decode`: the boxes from which the regions of a training are chosen; None:
+    those of `decode`."""
+    given: str | None = None
+    """An array of the batch that stands among the outputs, from which `decode` makes
+    proposals, and there are no anchors; None: the network proposes."""
     scores: Callable[[Outputs], Array] | None = None
     """`outputs -> [A,K]`: how surely each anchor has found an object of each class, by
     the outputs that are `judged`, those of every anchor by themselves; None: objects
@@ -81,9 +141,12 @@ class Detector(NamedTuple):
 
         Raises `UsageError` for outputs of another network.
         """
-        for name in (*self.maps, "class_logits", "box_codes"):
+        said = () if self.given else ("class_logits", "box_codes")
+        for name in (*self.maps, *said):
             if name not in outputs:
                 raise unknown("output of the model", name, outputs)
+        if self.given:
+            return [np.zeros((0, 4), np.float32)]
         shapes = [outputs[name].shape for name in self.maps]
         maps = [(shape[1], shape[2]) for shape in shapes]
         levels = self.anchors((image[0], image[1]), maps)
@@ -97,6 +160,33 @@ class Detector(NamedTuple):
             )
         )
         return levels
+
+
+def of_heads(heads: Sequence[RegionHead]) -> tuple[str, ...]:
+    """All annotations that the heads read."""
+    return tuple(dict.fromkeys(name for head in heads for name in head.reads))
+
+
+def with_objects(regions: Regions, count: int) -> Regions:
+    """The first `count` of the regions, without those that have no object."""
+    matches = regions.matches[:count]
+    matches = jnp.where(matches >= 0, matches, matching.IGNORED)
+    return Regions(regions.boxes[:count], matches)
+
+
+def of_class(values: Array, classes: Array) -> Array:
+    """Of each of [R,K,…] that of its class [R]."""
+    places = classes.reshape(-1, *(1,) * (values.ndim - 1))
+    return jnp.take_along_axis(values, places, axis=1)[:, 0]
+
+
+def without_crowds(matches: Array, references: Array, objects: Objects) -> Array:
+    """The matches [N] of boxes [N,4], where background in a crowd is ignored."""
+    if objects.crowd is None:
+        return matches
+    inside = matching.in_crowd(references, objects.boxes, objects.crowd)
+    unclear = (matches == matching.BACKGROUND) & inside
+    return jnp.where(unclear, matching.IGNORED, matches)
 
 
 def joined(levels: Levels) -> Array:

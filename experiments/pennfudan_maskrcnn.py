@@ -1,0 +1,51 @@
+"""Mask R-CNN on pedestrians in the street.  He et al. 2017
+
+https://arxiv.org/abs/1703.06870
+
+    python -m experiments.pennfudan_maskrcnn --dataset instances:pennfudan
+
+Penn-Fudan (Wang et al. 2007) has 170 photographs with 423 people, each with a mask.
+There is no official split: a fifth of the images is held out to test on, and a tenth of
+the others chooses the checkpoint.  The tutorial of torchvision fine-tunes a network
+that has learned on COCO for 10 epochs, and tests on other 50 images.  Here only the
+encoder may have seen images before: far less is to be expected.  On two cores, at about
+half of the resolution, with a small encoder:
+
+    python -m experiments.pennfudan_maskrcnn --dataset instances:pennfudan \\
+        --size 256 320 --encoder resnet18 --weights None --channels 64 --units 256 \\
+        --anchors 0.5 --proposals 500 --regions 64 --batch-size 4 --epochs 40
+
+Measured: not yet.
+"""
+
+from dataclasses import dataclass
+
+from experiments import detection_recipe, rcnn_recipe
+from jaxvision import tasks
+from jaxvision.ops.augment import colour_jitter, random_flip
+from jaxvision.runs import run
+from jaxvision.types import Experiment
+
+
+@dataclass(frozen=True)
+class Config(rcnn_recipe.Config):
+    dataset: str = "instances:pennfudan"
+    epochs: float = 40
+    batch_size: int = 4
+    peak_lr: float = 3e-4
+    validations: int = 10
+
+
+def build(config: Config) -> Experiment:
+    return rcnn_recipe.build(
+        config,
+        model="maskrcnn_resnet50_fpn",
+        detector=tasks.mask_rcnn,
+        moves=[random_flip, colour_jitter(0.2, 0.2, 0.2, 0.02)],
+        frozen=detection_recipe.NORMS,
+        published={},
+    )
+
+
+if __name__ == "__main__":
+    run(build, Config, smoke=rcnn_recipe.SMOKE)

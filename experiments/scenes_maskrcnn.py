@@ -1,0 +1,47 @@
+"""A small Mask R-CNN that finds the digits of drawn scenes, and their pixels.
+
+    python -m experiments.scenes_maskrcnn                      (drawn scenes, offline)
+
+Digits are heaped: up to half of one is hidden by others, and its mask is what is seen
+of it.  The network is a ResNet-18 with a narrow pyramid and small heads, from scratch.
+
+Measured: not yet.
+"""
+
+from dataclasses import dataclass
+
+from experiments import rcnn_recipe
+from jaxvision import tasks
+from jaxvision.runs import run
+from jaxvision.types import Experiment
+
+
+@dataclass(frozen=True)
+class Config(rcnn_recipe.Config):
+    dataset: str = "scenes:64x64x3"
+    size: tuple[int, int] = (64, 64)
+    encoder: str = "resnet18"
+    weights: str | None = None
+    channels: int = 64
+    units: int = 128
+    anchors: float = 0.25
+    proposals: int = 200
+    regions: int = 64
+    epochs: float = 12
+    batch_size: int = 16
+    peak_lr: float = 1e-3
+    validations: int = 6
+
+
+def build(config: Config) -> Experiment:
+    return rcnn_recipe.build(
+        config,
+        model="maskrcnn_resnet50_fpn",
+        detector=tasks.mask_rcnn,
+        moves=[],
+        published={},
+    )
+
+
+if __name__ == "__main__":
+    run(build, Config, smoke=rcnn_recipe.SMOKE)
