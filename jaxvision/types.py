@@ -48,6 +48,8 @@ a group as one box (COCO) or an object that is hard to see (VOC).
 hidden) or 2 (visible), as in COCO.
 `mirrored` int32 [B,K]: beside `keypoints`, in training; of each keypoint what it is
 called in the mirror image (`skeletons`).
+`origin` int32 [B]: of an object that is an example of its own, the number of the image
+of its set that it is in.
 `taken` float32 [B,4]: where it is there, annotations and predictions belong to the
 original image, and this is the part of it that `image` shows, as a box in its pixels,
 which may reach beyond it.

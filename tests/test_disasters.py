@@ -270,6 +270,7 @@ def test_a_read_only_workdir_is_refused_before_anything_is_done(capsys):
     assert "choose another --workdir" in message
 
 
+@pytest.mark.slow
 def test_a_hung_pipeline_is_ended_with_the_stacks(tmp_path):
     """In a process of its own, which the watchdog ends."""
     command = [sys.executable, "-m", "tests.tiny", "--workdir", str(tmp_path / "run"),
@@ -291,6 +292,7 @@ def test_a_hung_pipeline_is_ended_with_the_stacks(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_averages_are_evaluated_beside_the_raw_parameters(tmp_path, quiet):
     fitted = train(tmp_path, build(Config())._replace(average=optim.ema(0.5)))
     # It takes no part in the training.

@@ -68,6 +68,7 @@ def test_names_are_drawn_as_they_are(finished):
     assert pictures.UNDRAWN not in files
 
 
+@pytest.mark.slow
 def test_a_picture_that_fails_costs_nothing_and_is_drawn_again(
     tmp_path, capsys, monkeypatch
 ):
@@ -179,6 +180,7 @@ def test_a_run_directory_whose_name_is_no_text_is_refused(tmp_path, capsys):
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_had_begun_to_write_is_cleared(finished, monkeypatch):
     workdir = finished[0]
     left = workdir / "pictures" / "step-8" / ".worst.png.1.partial"

@@ -63,8 +63,10 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 QUICK = ("mnist_lenet5", "edge_detector")
 """The others are in `make test-all`."""
 ALIKE = (
-    "bccd_yolox", "cifar100_resnet18", "cityscapes_deeplabv3", "coco_yolox_s",
-    "coco_retinanet_resnet50", "voc2012_deeplabv3",
+    "bccd_yolox", "cifar100_resnet18", "cityscapes_deeplabv3", "coco_hrnet_w32",
+    "coco_retinanet_resnet50", "coco_simplebaseline_resnet50", "coco_yolox_s",
+    "faces_landmarks", "lsp_simplebaseline", "mouse_simplebaseline",
+    "voc2012_deeplabv3",
 )  # fmt: skip
 """Of these CI runs another one that shares their recipe."""
 
@@ -235,6 +237,7 @@ def test_a_workdir_that_cannot_be_written_is_refused(capsys, tmp_path):
     assert "cannot be written" in err and "--workdir" in err
 
 
+@pytest.mark.slow
 def test_finished_changed_and_busy_workdirs(capsys, tmp_path):
     workdir = tmp_path / "run"
     arguments = [
@@ -268,6 +271,7 @@ def test_finished_changed_and_busy_workdirs(capsys, tmp_path):
     assert code == 2 and "another process" in err
 
 
+@pytest.mark.slow
 def test_a_mistake_does_not_claim_the_workdir(capsys, tmp_path):
     workdir = ["--workdir", tmp_path / "run"]
     arguments = ["mnist_perceptron", "--smoke", "--devices", 1, *workdir]

@@ -318,6 +318,7 @@ def shell(installed, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_the_wheel_needs_no_checkout(shell):
     where = shell('python -c "import jaxvision; print(jaxvision.__file__)"')
     assert not Path(where).is_relative_to(ROOT)

@@ -74,6 +74,7 @@ def assert_agree(workdir, quiet):
             assert row[name] == pytest.approx(expected[name], rel=1e-3), name
 
 
+@pytest.mark.slow
 def test_two_processes_agree_with_one_and_write_once(tmp_path, quiet):
     workdir = tmp_path / "run"
     code, output = finish(
@@ -178,6 +179,7 @@ def test_a_hung_collective_ends_all_processes_with_their_stacks(tmp_path):
     assert "loop.py" in waiting and "__next__" not in waiting
 
 
+@pytest.mark.slow
 def test_processes_that_were_started_differently_are_refused(tmp_path):
     from jaxvision.runs.launch import _free_port
 

@@ -18,6 +18,8 @@ from jaxvision.engine.step import Constants, make_init, make_train_step
 from jaxvision.errors import UsageError
 from tests.tiny import Config, build
 
+pytestmark = pytest.mark.slow
+
 STEPS = 4
 NETWORKS = ["mlp", "resnet", "vit"]
 MESHES = [
@@ -101,7 +103,6 @@ def test_model_axis_splits_the_layers_that_the_rules_name():
         assert array.addressable_shards[0].data.shape == (192, 32)
 
 
-@pytest.mark.slow
 def test_the_same_topology_gives_the_same_bits():
     first, second = (
         losses(build(Config(model="resnet")), mesh_of("data=2,fsdp=2"))[1]
@@ -120,7 +121,6 @@ def test_accumulated_parts_have_the_gradient_of_the_batch():
         np.testing.assert_allclose(found, alone("mlp"), rtol=1e-5)
 
 
-@pytest.mark.slow
 def test_batch_norm_sees_the_parts_of_an_accumulated_batch():
     found, _ = losses(build(Config(model="resnet"))._replace(accumulate=4),
                       mesh_of("data=1"))  # fmt: skip

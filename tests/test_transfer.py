@@ -17,6 +17,8 @@ from jaxvision.recipes import recipe_of
 from jaxvision.runs import cached, load_variables, run
 from tests import predictors
 
+pytestmark = pytest.mark.slow
+
 NETWORK = "resnet20"
 SMALL = dict(
     dataset="synthetic:32x32x3:64", model=NETWORK, crop=32, epochs=2,
@@ -72,13 +74,11 @@ def test_a_frozen_backbone_keeps_its_bits(weights, tmp_path):
     assert result["initial_drawn"] == "params/linear/bias, params/linear/kernel"
 
 
-@pytest.mark.slow
 def test_everything_moves_by_default(weights, tmp_path):
     trained(tmp_path, weights=weights)
     assert_moved(tmp_path, named_leaves(drawn(NETWORK, 7)), lambda path: True)
 
 
-@pytest.mark.slow
 def test_blocks_are_released_one_by_one(weights, tmp_path):
     # Of eleven blocks one is released at each of four steps.
     trained(tmp_path, weights=weights, method="gradual")
@@ -90,7 +90,6 @@ def test_blocks_are_released_one_by_one(weights, tmp_path):
     )
 
 
-@pytest.mark.slow
 def test_a_linear_probe_is_a_run_of_the_whole_network(weights, tmp_path, capsys):
     result = trained(tmp_path, weights=weights, method="probe", epochs=20)
     assert "could not be drawn" not in capsys.readouterr().out
@@ -108,7 +107,6 @@ def test_a_linear_probe_is_a_run_of_the_whole_network(weights, tmp_path, capsys)
     assert again["initial_digest"] != result["params_digest"]  # without its head
 
 
-@pytest.mark.slow
 def test_lora_trains_what_it_adds(tmp_path):
     name = "vit_tiny_patch16_224"
     file = tmp_path / "weights.safetensors"

@@ -3,7 +3,9 @@
     python tools/make_parity_references.py [NAME …]
 
 Runs where PyTorch, torchvision 0.29, timm, segmentation_models_pytorch 0.6,
-transformers 5.24 and YOLOX 0.3 are installed, and needs nothing of jaxvision.
+transformers 5.24 and YOLOX 0.3 are installed, and needs nothing of jaxvision.  For
+`hrnet_…` and `simplebaseline_…` the folder lib/ of the authors' release
+(leoxiaobin/deep-high-resolution-net.pytorch) is on PYTHONPATH.
 `parity_definitions.py` has the networks that none of them has.
 Updates tests/pretrained/references.json, or the file that is named by
 PARITY_REFERENCES in the environment: for each name the size of the images, the number
@@ -163,6 +165,11 @@ PREDICTIONS = {
     "objectness": "obj_preds",
 }
 """Our names of what heads say, and of the layers of YOLOX that say it."""
+
+POSE = (
+    "hrnet_w32", "hrnet_w48",
+    "simplebaseline_resnet50", "simplebaseline_resnet101", "simplebaseline_resnet152",
+)  # fmt: skip
 
 SMP = {
     "unet": "Unet",
@@ -421,6 +428,50 @@ def yolox(name):
     return model
 
 
+class Settings(dict):
+    """Entries that are attributes as well, as the authors' release asks for them."""
+
+    __getattr__ = dict.__getitem__
+
+
+def pose(name):
+    """Of the authors' release, which returns heatmaps."""
+    kind, _, size = name.partition("_")
+    extra = Settings(FINAL_CONV_KERNEL=1, PRETRAINED_LAYERS=["*"])
+    if kind == "hrnet":
+        for stage, modules in ((2, 1), (3, 4), (4, 3)):
+            extra[f"STAGE{stage}"] = Settings(
+                NUM_MODULES=modules,
+                NUM_BRANCHES=stage,
+                NUM_BLOCKS=[4] * stage,
+                NUM_CHANNELS=[int(size[1:]) * 2**i for i in range(stage)],
+                BLOCK="BASIC",
+                FUSE_METHOD="SUM",
+            )
+    else:
+        extra |= dict(
+            NUM_LAYERS=int(size.removeprefix("resnet")),
+            DECONV_WITH_BIAS=False,
+            NUM_DECONV_LAYERS=3,
+            NUM_DECONV_FILTERS=[256] * 3,
+            NUM_DECONV_KERNELS=[4] * 3,
+        )
+    from models import pose_hrnet, pose_resnet
+
+    settings = Settings(MODEL=Settings(EXTRA=Settings(extra), NUM_JOINTS=17))
+    module = pose_hrnet if kind == "hrnet" else pose_resnet
+    model = module.get_pose_net(settings, is_train=False)
+    forward = model.forward
+
+    def maps(images):
+        found = forward(images)
+        model.said = {"heatmaps": found.movedim(1, -1)}
+        return found
+
+    model.forward = maps
+    return model
+
+
 def smp(name):
     """Of segmentation_models_pytorch, without what the network never calls."""
     import segmentation_models_pytorch
@@ -443,6 +494,8 @@ def build(name):
         return detection(name)
     if name in YOLOX_NAMES:
         return yolox(name)
+    if name in POSE:
+        return pose(name)
     if name.partition("/")[0] in SMP:
         return smp(name)
     if name in ("alexnet_2012", "alexnet_fcn"):
@@ -654,7 +707,7 @@ def rounded(number):
 def main(names):
     all_names = torchvision.models.list_models(module=torchvision.models)
     twice = [f"timm/{name}" for name in ALSO_TIMM]
-    dense = [*SEGMENTATION, *DETECTION, *YOLOX_NAMES, *SMP, *ENCODERS]
+    dense = [*SEGMENTATION, *DETECTION, *YOLOX_NAMES, *POSE, *SMP, *ENCODERS]
     others = [
         "alexnet_2012",
         "alexnet_fcn",

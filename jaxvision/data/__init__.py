@@ -8,6 +8,7 @@ from jaxvision.data.carving import carve, subset, train_and_validation
 from jaxvision.data.feed.crops import (
     central_crop,
     letterbox,
+    object_crop,
     padded,
     random_resized_crop,
     random_scaled_crop,
@@ -21,6 +22,7 @@ from jaxvision.data.feed.loader import (
 )
 from jaxvision.data.feed.phases import Phases, in_turn, phases
 from jaxvision.data.frequencies import label_counts, pixel_counts
+from jaxvision.data.object_examples import each_object
 from jaxvision.data.registry import load
 from jaxvision.data.source import Source, Splits
 
@@ -31,11 +33,13 @@ __all__ = [
     "Storage",
     "carve",
     "central_crop",
+    "each_object",
     "evaluation",
     "in_turn",
     "label_counts",
     "letterbox",
     "load",
+    "object_crop",
     "padded",
     "phases",
     "pixel_counts",

@@ -6,8 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxvision.data import exclusion, folds, rows
-from jaxvision.data.files import arrays, coco, fields, folder, masks, table, voc, yolo
+from jaxvision.data import exclusion, folds, object_examples, rows
+from jaxvision.data.files import (
+    arrays,
+    coco,
+    fields,
+    folder,
+    landmarks,
+    masks,
+    table,
+    voc,
+    yolo,
+)
 from jaxvision.data.made import embedded, scenes, synthetic
 from jaxvision.data.made.signals import binaries, series, sounds, tracks
 from jaxvision.data.names import Fold, Name
@@ -93,6 +103,15 @@ KINDS: dict[str, Kind] = {
         _own("coco", coco.load, namesake=True),
         _own("voc", voc.load, namesake=True),
         _own("yolo", yolo.load),
+        _own("landmarks", landmarks.load),
+        Kind(
+            "objects",
+            "objects:NAME",
+            lambda name, data_dir: object_examples.splits(
+                name.text, load(name.rest, data_dir=data_dir)
+            ),
+            "the objects of another set",
+        ),
         _own("sounds", sounds.load, origin=_SIGNALS, examples=("sounds:drums",)),
         _own("series", series.load, origin=_SIGNALS, examples=("series:GunPoint",)),
         _own(

@@ -13,7 +13,7 @@ LARGEST = 64
 """The largest stride that is told: coarser maps grow by so few columns that rounding
 decides."""
 
-CLASSIFIER = ("pre_logits", "scores", "logits", "aux_logits")
+CLASSIFIER = ("pre_logits", "scores", "logits", "aux_logits", "heatmaps")
 """Outputs that may be maps, too, but are not features."""
 
 

@@ -8,6 +8,14 @@ from jaxvision.tasks.explained import (
     scores_of_objects,
     scores_of_regions,
 )
+from jaxvision.tasks.keypoints import keypoints
+from jaxvision.tasks.localisers import (
+    Localiser,
+    coordinates,
+    heatmaps,
+    mean_with_mirror_image,
+    soft_argmax,
+)
 from jaxvision.tasks.map_views import with_scales, with_windows
 from jaxvision.tasks.multilabel import multilabel
 from jaxvision.tasks.regression import regression
@@ -22,12 +30,17 @@ from jaxvision.tasks.views import (
 
 __all__ = [
     "Detector",
+    "Localiser",
     "Rule",
     "classification",
+    "coordinates",
     "detection",
     "fcos",
     "five_crops",
+    "heatmaps",
+    "keypoints",
     "mean_of_classes",
+    "mean_with_mirror_image",
     "mirrored",
     "multilabel",
     "regression",
@@ -36,6 +49,7 @@ __all__ = [
     "scores_of_objects",
     "scores_of_regions",
     "segmentation",
+    "soft_argmax",
     "ssd",
     "ssdlite",
     "ten_crops",

@@ -43,6 +43,23 @@ def boxes_as_seen(boxes: Array, batch: Batch) -> Array:
     return (boxes - start) * scale
 
 
+def points_in_original(points: Array, batch: Batch) -> Array:
+    """Points [B,K,2] (x, y) in the pixels of what the network saw, in those of the
+    original; as they are, where the batch does not say what was taken."""
+    if "taken" not in batch:
+        return points
+    start, scale = (each[..., :2] for each in _start_and_scale(batch))
+    return points / scale + start
+
+
+def points_as_seen(points: Array, batch: Batch) -> Array:
+    """The inverse of `points_in_original`."""
+    if "taken" not in batch:
+        return points
+    start, scale = (each[..., :2] for each in _start_and_scale(batch))
+    return (points - start) * scale
+
+
 def original_as_seen(batch: Batch) -> Array:
     """[B,4]: the part of what the network saw that shows the original, as a box in its
     pixels: all of it but for what was padded."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxvision.visualise.classification import classification
 from jaxvision.visualise.detection import detection
+from jaxvision.visualise.keypoints import keypoints
 from jaxvision.visualise.multilabel import multilabel
 from jaxvision.visualise.regression import regression
 from jaxvision.visualise.segmentation import segmentation
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from jaxvision.visualise.comparison_grid import comparison, shares_by_class
     from jaxvision.visualise.confusion_matrix import confusion
     from jaxvision.visualise.contact_sheet import card
+    from jaxvision.visualise.error_curve import error_curve
     from jaxvision.visualise.heat_map import (
         enlarged,
         filter_sheet,
@@ -68,10 +70,12 @@ __all__ = [
     "detection",
     "encoded",
     "enlarged",
+    "error_curve",
     "filter_sheet",
     "findings",
     "gif",
     "heat_upon",
+    "keypoints",
     "learning_rates",
     "map_sheet",
     "multilabel",
@@ -111,6 +115,7 @@ _MODULE_OF = {
     "curves": "learning_curves",
     "encoded": "png",
     "enlarged": "heat_map",
+    "error_curve": "error_curve",
     "filter_sheet": "heat_map",
     "findings": "quality",
     "gif": "animation",

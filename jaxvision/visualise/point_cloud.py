@@ -63,9 +63,10 @@ def _legends(figure: Figure, axes: Sequence[Axes]) -> None:
     """One beside all panels where all say the same, and else one in each."""
     said = [axis.get_legend_handles_labels() for axis in axes]
     options: Any = dict(fontsize=style.SMALL, labelcolor=style.INK, markerscale=2)
-    if len(axes) > 1 and all(labels == said[0][1] for _, labels in said):
-        place = dict(loc="outside right upper", frameon=False)
-        legends = [figure.legend(*said[0], **place, **options)]
+    handles, names = said[0]
+    if len(axes) > 1 and all(labels == names for _, labels in said):
+        place: Any = dict(loc="outside right upper", frameon=False)
+        legends = [figure.legend(handles, names, **place, **options)]
     else:
         legends = [axis.legend(frameon=True, **options) for axis in axes]
     for legend in legends:

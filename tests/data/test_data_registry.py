@@ -54,7 +54,10 @@ def test_an_unknown_name_gets_the_nearest(act, name, nearest, tmp_path):
         ("foldr:/data/pets", "did you mean 'folder'"),
         ("json:pets.jsonl", "did you mean 'jsonl'"),
         ("sound:/data/clips", "did you mean 'sounds'"),
-        ("tar:/data/pets", "choose from: binaries, coco, csv, folder, jsonl, masks"),
+        (
+            "tar:/data/pets",
+            "choose from: binaries, coco, csv, folder, jsonl, landma",
+        ),
     ],
 )
 def test_an_unknown_kind_of_own_data_gets_the_nearest(name, hint):

@@ -65,6 +65,7 @@ def expected():
     return found, kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("devices", [1, 3, 8])
 @pytest.mark.parametrize("batch_size", [7, 64, 100])
 def test_what_is_found_depends_on_the_examples_alone(expected, batch_size, devices):

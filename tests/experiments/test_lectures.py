@@ -68,6 +68,7 @@ def street():
     return {"image": jnp.asarray(images), "boxes": boxes, "classes": classes}
 
 
+@pytest.mark.slow
 def test_a_plate_is_found_by_kernels_made_by_hand(street):
     found = jax.jit(plates.stages)(plates.by_hand(), street["image"])
     assert found["edges"].shape == (2, 96, 160, 2)

@@ -5,6 +5,7 @@ import re
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import pytest
 from flax import nnx
 
 from jaxvision import models, optim
@@ -33,6 +34,7 @@ def check_that_blocks_rise_from_the_stem_to_the_head(name):
         assert numbered == natural
 
 
+@pytest.mark.slow
 def test_blocks_of_known_models():
     assert models.blocks("resnet18") == (
         ("conv1", "bn1"),

@@ -57,6 +57,7 @@ def run(model, variables, images):
     return jax.jit(lambda v, x: model.apply(v, x)[0])(variables, images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NARROW)
 def test_images_of_any_size_get_a_score_for_every_pixel(name):
     options = NARROW[name] | dict(num_classes=7, dtype=jnp.bfloat16)

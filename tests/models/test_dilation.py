@@ -73,6 +73,7 @@ def run(model, variables, images):
     return jax.jit(lambda v, x: model.apply(v, x)[0])(variables, images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["resnet18", "seresnet50", "mobilenet_v2", "mobilenet_v3_small"]
 )

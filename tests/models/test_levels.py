@@ -33,6 +33,7 @@ STRIDES = {
     "deeplabv3plus": (4, 16),
     # By images whose sides are multiples of 128 the coarsest map has 128.
     **dict.fromkeys(("retinanet", "fcos", "ssd300"), (8, 16, 32, 64)),
+    "hrnet": (4, 8, 16), "simplebaseline": (4, 8, 16, 32),
     "ssdlite320": (16, 32, 64), "yolox": (8, 16, 32),
     **dict.fromkeys(("convnext", "swin"), (4, 8, 16, 32)),
     "vit_b_16": (16,), "vit_l_16": (16,), "vit_tiny_patch16": (16,),

@@ -13,7 +13,7 @@ import pytest
 from jaxvision import models, optim
 from jaxvision.engine.state import count
 from jaxvision.errors import UsageError
-from jaxvision.models import detectors, measures, registry, shapes
+from jaxvision.models import detectors, measures, pose, registry, shapes
 
 PARAMETERS = {
     # 784·10 + 10
@@ -45,7 +45,7 @@ DENSE = {
 ON_ENCODERS = [
     name
     for name in models.names()
-    if models.encoder_of(name) and name not in detectors.VARIANTS
+    if models.encoder_of(name) and name not in {**detectors.VARIANTS, **pose.VARIANTS}
 ]
 """Models with a class for every pixel on an encoder of the zoo."""
 
@@ -330,6 +330,7 @@ def test_dropout_draws_from_the_key_and_only_in_training():
     assert jnp.array_equal(logits(False), logits(False))
 
 
+@pytest.mark.slow
 def test_batch_norm_learns_its_statistics_only_in_training():
     model = models.create("resnet20", width=2)
     images = jax.random.normal(jax.random.key(0), (4, 8, 8, 3)) + 3

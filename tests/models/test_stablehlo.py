@@ -15,6 +15,7 @@ from tests import predictors, tiny
 IMAGES = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", tiny.MODELS)
 def test_a_program_is_the_network_for_any_number_of_images(network):
     made = predictors.make(network)

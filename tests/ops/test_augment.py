@@ -141,6 +141,7 @@ def same(got, expected):
             np.testing.assert_array_equal(got[name], array, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_eight_devices_and_vmap_make_what_one_makes(name, images):
     batch, transform = example(name, images), TRANSFORMS[name]

@@ -266,6 +266,7 @@ def test_every_line_of_the_tables_has_an_example():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", [(1, 1), (5, 4)], ids=str)
 @pytest.mark.parametrize("strides", [1, (3, 2)], ids=str)
 @pytest.mark.parametrize("channels", [3, 20])
@@ -413,6 +414,7 @@ def test_short_rows_of_the_weight_gradient_are_halved():
     assert parts(16, 5) == 1
 
 
+@pytest.mark.slow
 @every_kind
 def test_second_derivatives_are_native(table, form):
     images, kernel, options = example(form)
@@ -454,6 +456,7 @@ def test_gradients_per_example():
     assert_close(each.sum(0), gradients(lax_conv2d, images, kernel)[1])
 
 
+@pytest.mark.slow
 @every_kind
 def test_checkpoint_and_scan(table, form):
     """Gradients through a checkpointed layer, taken inside a scanned training loop."""
@@ -529,6 +532,7 @@ def test_a_batch_on_eight_devices_stays_where_it_is(table, form):
         assert motion not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["depthwise", "small maps", "3×3", "strides"])
 def test_shard_map(form):
     if jax.device_count() < 8:

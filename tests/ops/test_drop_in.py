@@ -27,6 +27,7 @@ THEIRS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [*OURS, *THEIRS])
 def test_equals_what_it_stands_for(case):
     shape, options = (OURS | THEIRS)[case]

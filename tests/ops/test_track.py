@@ -62,6 +62,7 @@ def by_hand(points, times, size, thickness=1.5, margin=0.06):
     return image
 
 
+@pytest.mark.slow
 def test_a_mouse_movement_is_drawn_as_said(mouse):
     got = np.asarray(draw_track(*mouse, size=SIZE))
     wanted = by_hand(*mouse, SIZE)

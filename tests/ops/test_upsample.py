@@ -79,6 +79,7 @@ def test_transposed_convolution_is_the_gradient_of_a_convolution():
     assert_close(got, with_gradient(as_gradient((2, 6, 10, 3), 2), *operands))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "reach, strides, padding",
     # Windows with a rest, with gaps between them, and the default of 4.

@@ -173,6 +173,7 @@ def test_equals_its_reference(name):
         record(name, reference["parameters"], max(differences.values()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL_TRAINED)
 def test_trains_as_its_reference(name, monkeypatch):
     """In float64: what rectifiers do to gradients then is no matter of rounding."""

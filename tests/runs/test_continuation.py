@@ -18,6 +18,8 @@ from jaxvision.types import Experiment, Stop
 from tests import tiny
 from tests.engine.test_loop import TIMINGS
 
+pytestmark = pytest.mark.slow
+
 # An epoch has eight steps.
 
 
@@ -183,7 +185,6 @@ def test_a_crash_between_config_and_record_loses_nothing(workdir, longer, monkey
     assert (workdir / "result-16.json").exists()
 
 
-@pytest.mark.slow
 def test_it_can_be_continued_again(longer, tmp_path):
     workdir = shutil.copytree(longer[0], tmp_path / "run")
     result = start(workdir, *epochs(5), "--ema", 0.9)[1]
@@ -296,7 +297,6 @@ def test_a_run_that_was_stopped_goes_on_until_it_is_stopped_again(tmp_path):
     assert entry["stopped"] == "enough" and entry["planned_steps"] == 24
 
 
-@pytest.mark.slow
 def test_seeds_in_lockstep_are_continued_each_by_itself(tmp_path, finished):
     options = ["--vmap-seeds", 0, 1, "--ema", 0.9]
     workdir = tmp_path / "{seed}"

@@ -127,6 +127,7 @@ def build_own(config):
     return mnist_lenet5.build(config)._replace(model=models.from_linen(Own()))
 
 
+@pytest.mark.slow
 def test_a_model_of_ones_own_is_kept_as_a_program(tmp_path):
     workdir = tmp_path / "own"
     arguments = ["--smoke", "--devices", "1", "--workdir", str(workdir)]

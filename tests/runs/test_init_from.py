@@ -14,6 +14,8 @@ from jaxvision.paths import named_leaves
 from jaxvision.runs import initial, load_variables, run
 from tests.tiny import Config, build
 
+pytestmark = pytest.mark.slow
+
 TINY = ["--epochs", "1", "--devices", "1"]
 
 

@@ -37,6 +37,7 @@ exec(compile(sys.stdin.read(), "/tmp/ipykernel_1/1.py", "exec"))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kernel",
     [

@@ -125,6 +125,7 @@ def test_the_largest_batch_fits_and_the_next_does_not():
         doctor.max_batch(console, remake, mesh, 32, 1000)
 
 
+@pytest.mark.slow
 def test_a_dry_run_tells_everything_and_writes_nothing(tmp_path):
     done = launch("mnist_mlp", "--smoke", "--dry-run", "--workdir", tmp_path / "run",
                   "--precision", "bf16")  # fmt: skip

@@ -28,6 +28,7 @@ def drawn(folder):
 OF_PREDICTIONS = {"classes.png", "confusion.png", "predictions.png", "reliability.png"}
 
 
+@pytest.mark.slow
 def test_a_run_draws_what_it_learns_from_and_what_it_learned(tmp_path):
     arguments = ["--epochs", "2", "--devices", "1", "--pictures-every", "2"]
     run(
@@ -47,6 +48,7 @@ def test_pictures_need_something_that_draws(tmp_path, capsys):
     assert stopped.value.code == 2 and "give it a `show`" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_first_batch_is_that_of_the_first_step():
     experiment = tiny.build(tiny.Config())
     loss = experiment.task.loss

@@ -256,6 +256,7 @@ def assert_same(folder, other):
         assert configs[0].read_text() == configs[1].read_text()
 
 
+@pytest.mark.slow
 def test_seeds_in_lockstep_have_the_bits_and_records_of_those_alone(alone, tmp_path):
     result = together(tmp_path)
     assert result["seed"] == 0 and result["vmap_seeds"] == [0, 1]
@@ -264,6 +265,7 @@ def test_seeds_in_lockstep_have_the_bits_and_records_of_those_alone(alone, tmp_p
     assert len(digests) == 2
 
 
+@pytest.mark.slow
 def test_vmapped_seeds_agree_with_those_alone(alone, tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr(

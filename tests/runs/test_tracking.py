@@ -102,6 +102,7 @@ def train(*arguments):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("service", ["wandb", "mlflow"])
 def test_a_service_is_told_what_the_run_directory_holds(service, request, tmp_path):
     told = request.getfixturevalue(service)

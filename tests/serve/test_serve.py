@@ -293,6 +293,7 @@ def test_a_missing_package_is_named(monkeypatch):
         server.check_installed()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_serves_until_it_is_told_to_end(made, end, tmp_path):
     stablehlo.write(tmp_path / "net.zip", made, {"experiment": "tiny"})

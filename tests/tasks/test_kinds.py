@@ -48,6 +48,7 @@ def rows(workdir):
     return [json.loads(line) for line in lines]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__[18:])
 def test_a_kind_is_short_learns_and_resumes(kind, build, tmp_path):
     assert len(inspect.getsource(kind).splitlines()) < 60

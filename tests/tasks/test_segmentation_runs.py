@@ -52,6 +52,7 @@ def quiet(tmp_path_factory):
     return workdir, train(workdir)
 
 
+@pytest.mark.slow
 def test_training_sees_unknown_pixels_and_learns(quiet):
     experiment = build()
     item = next(experiment.train.items())

@@ -102,6 +102,7 @@ def test_what_is_no_character_is_replaced():
     assert style.plain("5 $") == r"5 \$"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["module://nowhere.backend", "nonsense", "svg"])
 def test_drawing_does_not_depend_on_the_backend(tmp_path, backend):
     """That a notebook hands down, for example; one that exists is left as it is."""

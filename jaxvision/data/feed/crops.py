@@ -4,14 +4,14 @@ Annotations move with the image: boxes and keypoints here, masks in `streaming`.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from jaxvision.data.feed.resizing import Method, check_method
 from jaxvision.data.files.decoding import DecodeError
-from jaxvision.errors import check
+from jaxvision.errors import UsageError, check
 from jaxvision.recipes import CROPS
 
 Size = int | tuple[int, int]
@@ -48,6 +48,14 @@ class Crop(NamedTuple):
     resized: Callable[[int, int], tuple[int, int]] | None = None
     """`(height, width) ->` the size to which the whole image is resized, before
     `choose` takes a box of `size` from that; None: what `choose` takes is resized."""
+    around: Callable[[Mapping[str, np.ndarray]], "Crop"] | None = None
+    """`annotations ->` the crop of an image that is annotated so, by the names of
+    `types.Batch` without the axis of the examples; None: it depends on none, as that of
+    images which have no annotations."""
+
+    def of(self, annotations: Mapping[str, np.ndarray]) -> "Crop":
+        """What is taken of an image with these annotations."""
+        return self if self.around is None else self.around(annotations)
 
 
 DRAWS = 22
@@ -224,6 +232,68 @@ def random_scaled_crop(
         return Box(top, left, box_height, box_width)
 
     return _crop(size, choose, method)
+
+
+@CROPS.recorded
+def object_crop(
+    size: Size,
+    *,
+    padding: float = 1.25,
+    zoom: tuple[float, float] = (1.0, 1.0),
+    method: Method = "bilinear",
+) -> Crop:
+    """What is around the first object of an image, as networks see it that look at one.
+
+    The object's box, which is made wider or higher about its centre until it has the
+    aspect ratio of `size`, and then `padding` times as large.  What is beyond the image
+    is black.  An image without an object, or without annotations, is taken whole, as if
+    it were one.  Xiao et al. 2018, https://arxiv.org/abs/1804.06208, section 3.
+
+    Args:
+      padding: sides of what is taken by those of the box.
+      zoom: a further factor that is drawn, the smallest and the largest; uniform.
+    """
+    check(
+        (padding > 0, f"padding must be a positive factor, got {padding}"),
+        (
+            0 < zoom[0] <= zoom[1],
+            f"zoom must be two positive factors in order, got {zoom}",
+        ),
+    )
+    target_height, target_width = side_pair(size)
+
+    def taken(box: Box, draws: Iterator[float]) -> Box:
+        factor = padding
+        if zoom[0] < zoom[1]:
+            factor *= zoom[0] + next(draws) * (zoom[1] - zoom[0])
+        scale = factor * max(box.height / target_height, box.width / target_width)
+        height = max(round(target_height * scale), 1)
+        width = max(round(target_width * scale), 1)
+        return Box(
+            round(box.top + (box.height - height) / 2),
+            round(box.left + (box.width - width) / 2),
+            height,
+            width,
+        )
+
+    def choose(height: int, width: int, draws: Iterator[float]) -> Box:
+        return taken(Box(0, 0, height, width), draws)
+
+    def around(annotations: Mapping[str, np.ndarray]) -> Crop:
+        if "boxes" not in annotations:
+            raise UsageError(
+                "object_crop is around an object, and the images have no boxes, only "
+                f"{', '.join(sorted(annotations)) or 'pixels'}: take a set of objects, "
+                "or another crop, such as letterbox"
+            )
+        left, top, right, bottom = annotations["boxes"][0].tolist()
+        if right <= left or bottom <= top:  # there is none
+            return crop
+        box = Box(top, left, bottom - top, right - left)
+        return crop._replace(choose=lambda height, width, draws: taken(box, draws))
+
+    crop = _crop(size, choose, method)
+    return crop._replace(around=around)
 
 
 @CROPS.recorded

@@ -219,15 +219,16 @@ class _Examples:
         """Write an example into a row."""
 
         image = item["image"][row]
+        targets = {name: array[example] for name, array in self._targets.items()}
+        crop = self._crop.of(targets)
         try:
             content = self._image(example)
-            box, height, width = prepare(content, self._crop, random, image)
+            box, height, width = prepare(content, crop, random, image)
             maps = self._maps(example)
         except (DecodeError, OSError) as error:
             raise DecodeError(
                 f"image {example} of {self._name} cannot be decoded: {error}"
             ) from error
-        targets = {name: array[example] for name, array in self._targets.items()}
         if self._canvas is not None:
             self._check_fits(example, height, width)
             item["size"][row] = height, width

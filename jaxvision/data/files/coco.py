@@ -21,6 +21,7 @@ from jaxvision.data.files.objects import (
     Listed,
     Object,
     annotate,
+    box_around,
 )
 from jaxvision.data.files.problems import refuse, some
 from jaxvision.data.names import Name
@@ -109,9 +110,11 @@ def load(name: Name) -> Splits:
 
     Categories become the classes from 0 on, in the order of their ids; those of the
     training file count.  A `supercategory` without objects that has the name of a class
-    is left out.  Objects with `iscrowd` are `crowd`.  What `keypoints` are called and
-    which are joined is in the categories that have them, as `keypoints` and `skeleton`,
-    and all of these must say the same for the set to have it.  If every object has a
+    is left out.  Objects with `iscrowd` are `crowd`.  Where an object has
+    keypoints and no `bbox`, its box is around those that are labelled.  What
+    `keypoints` are called and which are joined is in the categories that have them, as
+    `keypoints` and `skeleton`, and all of these must say the same for the set to have
+    it.  If every object has a
     `segmentation`, of polygons or run lengths, `instances` are drawn from it.  Lines of
     `exclude.txt` in the folder of the images leave out images, by their path, and
     annotations, as `train annotation 7`, `validation annotation 7` or `test …`.
@@ -313,11 +316,26 @@ def _parse(path: Path) -> _File:
         if not isinstance(entries, list):
             raise UsageError(f"{path} is not a COCO file: its {key} are not a list")
         lists[key] = [
-            _understood(key, entry, f"{key}[{n}]", problems)
+            _understood(key, _with_box(entry), f"{key}[{n}]", problems)
             for n, entry in enumerate(entries)
         ]
     refuse(path, problems)
     return _File(path, _without_roots(lists))
+
+
+def _with_box(entry: Any) -> Any:
+    """An annotation that has keypoints and no box, with that around them."""
+    if not isinstance(entry, dict) or "bbox" in entry or "keypoints" not in entry:
+        return entry
+    try:
+        keypoints = _list_of_numbers(entry["keypoints"])
+    except ValueError:  # which `_understood` says
+        return entry
+    box = box_around(keypoints) if len(keypoints) % 3 == 0 else None
+    if box is None:
+        return entry
+    x_min, y_min, x_max, y_max = box
+    return {**entry, "bbox": [x_min, y_min, x_max - x_min, y_max - y_min]}
 
 
 def _understood(

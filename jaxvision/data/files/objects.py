@@ -38,6 +38,21 @@ class Object(NamedTuple):
     """x, y and visibility (0, 1 or 2) of each, one after the other."""
 
 
+def box_around(keypoints: Sequence[float]) -> tuple[float, float, float, float] | None:
+    """The box of an object that has but keypoints: around those that are labelled, and
+    half a pixel larger on every side, so that one point has a box as well; None where
+    there is none.
+
+    keypoints: as those of an `Object`.
+    """
+    points = np.reshape(np.array(keypoints, float), (-1, 3))
+    points = points[points[:, 2] > 0, :2]
+    if not len(points):
+        return None
+    x_min, y_min, x_max, y_max = [*(points.min(0) - 0.5), *(points.max(0) + 0.5)]
+    return float(x_min), float(y_min), float(x_max), float(y_max)
+
+
 class Listed(NamedTuple):
     """The images of a split, and the objects in each."""
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxvision.errors import check
 from jaxvision.ops import resample
+from jaxvision.ops.augment.crop import height_and_width
 from jaxvision.ops.augment.geometry import Motion, move, visible_rule
 from jaxvision.ops.augment.recipes import Transform, with_recipe
 from jaxvision.ops.augment.rules import in_order, within
@@ -25,6 +26,7 @@ def random_affine(
     translation: Any = 0.0,
     zoom: tuple[Any, Any] = (1.0, 1.0),
     shear: Any = 0.0,
+    size: int | tuple[int, int] | None = None,
     method: Method = "bilinear",
     fill: float = 0.0,
     min_visible: float | None = 0.1,
@@ -40,6 +42,9 @@ def random_affine(
         and half as large are equally likely in (½, 2).
       shear: the largest shift along the one axis per pixel along the other, in either
         direction; drawn for x and for y.  0.3 is a slant of 17°.
+      size: of the result, in pixels: a side, or height and width, around the centre of
+        the moved image; None: that of the image.  With images that show more than this,
+        turned ones need no `fill`.
       fill: the value of pixels that come from outside of the image.
       min_visible: what becomes of objects that leave the image, see `geometry`.
     """
@@ -50,6 +55,7 @@ def random_affine(
         within("shear", shear, 0, 2),
         *visible_rule(min_visible),
     )
+    shape = None if size is None else height_and_width(size)
 
     def transform(key, batch):
         count, height, width, _ = batch["image"].shape
@@ -63,7 +69,17 @@ def random_affine(
             zoom=jnp.exp((low + high + draws[:, 3] * (high - low)) / 2),
             shear=draws[:, 4:6] * shear,
         )
-        return warp(batch, matrices, method=method, fill=fill, min_visible=min_visible)
+        if shape is not None:
+            away = jnp.float32([shape[1] - width, shape[0] - height]) / 2
+            matrices = matrices.at[:, :2, 2].add(away[None])
+        return warp(
+            batch,
+            matrices,
+            size=shape,
+            method=method,
+            fill=fill,
+            min_visible=min_visible,
+        )
 
     return transform
 
@@ -126,6 +142,7 @@ def warp(
     batch: Batch,
     forward: Array,
     *,
+    size: tuple[int, int] | None = None,
     method: Method = "bilinear",
     fill: float = 0.0,
     min_visible: float | None = 0.1,
@@ -134,19 +151,21 @@ def warp(
 
     forward: [B,3,3], from homogeneous points (x, y, 1) of the input, in pixels, to
       those of the output; they must be invertible.
+    size: height and width of the output; None: those of the images.
     """
     backward = inverse(forward)
+    shape = size or (batch["image"].shape[1], batch["image"].shape[2])
     return move(
         batch,
         Motion(
             lambda pixels, fill: resample.warp(
-                pixels, backward, method=method, fill=fill
+                pixels, backward, size=shape, method=method, fill=fill
             ),
             lambda pixels, fill: resample.warp(
-                pixels, backward, method="nearest", fill=fill
+                pixels, backward, size=shape, method="nearest", fill=fill
             ),
             lambda points: apply(forward, points),
-            (batch["image"].shape[1], batch["image"].shape[2]),
+            shape,
             keeps_axes=False,
         ),
         fill=fill,

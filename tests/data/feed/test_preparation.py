@@ -14,6 +14,7 @@ from jaxvision.data.feed.crops import (
     Crop,
     central_crop,
     letterbox,
+    object_crop,
     padded,
     random_resized_crop,
     random_scaled_crop,
@@ -208,6 +209,7 @@ EACH = [
     uncropped((60, 80)),
     resized_crop((12, 20), resize=24),
     random_scaled_crop((12, 20), scale=(0.1, 0.9)),
+    object_crop((12, 20), zoom=(0.8, 1.2)),
     padded((64, 90)),
 ]
 

@@ -133,6 +133,7 @@ def test_the_storage_is_chosen_by_size_and_can_be_forced(monkeypatch):
     assert storage(make_source(files=False)) == "memory"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", ["memory", "stream"])
 def test_a_key_augments_alike_in_both_storages_and_on_any_devices(storage):
     crop = random_crop(12, padding=3, mode="reflect")

@@ -426,3 +426,17 @@ def test_one_image_by_two_paths_is_one(pets):
 def test_names_that_no_file_can_have(pets, name):
     images = [image(7, file_name=name), image(5), image(6)]
     assert "7" in change(pets, images=images)
+
+
+def test_objects_that_have_but_keypoints_have_a_box_around_them(pets):
+    points = [1, 2, 2, 0, 0, 0, 6, 4.5, 1]
+    one = annotation(1, 7, keypoints=points)
+    other = annotation(2, 7, keypoints=[0, 0, 0] * 3)
+    del one["bbox"]
+    train, dog = pets / "annotations/instances_train2017.json", annotation(3, 7, 18)
+    write(train, content([image(7)], [one, dog]))
+    found = load(pets).train.targets()
+    np.testing.assert_array_equal(found["boxes"][0, 0], [0.5, 1.5, 6.5, 5])
+    del other["bbox"]
+    write(train, content([image(7)], [other, dog]))
+    assert "annotations[0] has no bbox" in refused(pets)

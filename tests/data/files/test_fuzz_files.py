@@ -79,6 +79,16 @@ def _csv() -> Files:
     return _table(["path,label,split", *rows], "csv")
 
 
+def _landmarks() -> Files:
+    rows = [f"{i}.png,{i % 8},{i % 6},4.5,3,,\n" for i in range(6)]
+    files = {f"train/{i}.png": image(i) for i in range(4)}
+    files |= {f"test/{i}.png": image(i) for i in range(4, 6)}
+    head = "path,x0,y0,x1,y1,x2,y2\n"
+    files["train.csv"] = (head + "".join(rows[:4])).encode()
+    files["test.csv"] = (head + "".join(rows[4:])).encode()
+    return files
+
+
 def _jsonl() -> Files:
     rows = [{"path": f"{i}.png", "labels": ["cat", "dog"][: i % 3]} for i in range(6)]
     return _table([json.dumps(row) for row in rows], "jsonl")
@@ -179,6 +189,7 @@ SETS: dict[str, tuple[str, Callable[[], Files]]] = {
     "folder": ("", _folder),
     "csv": ("/table.csv", _csv),
     "jsonl": ("/table.jsonl", _jsonl),
+    "landmarks": ("", _landmarks),
     "npz": ("/set.npz", _npz),
     "masks": ("", _masks),
     "coco": ("", _coco),

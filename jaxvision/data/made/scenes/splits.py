@@ -28,8 +28,8 @@ MOST = 10_000_000
 _N = "([0-9]{1,9})"
 _FORM = re.compile(f"scenes(?::{_N}x{_N}(?:x{_N})?)?(?::{_N}(?::{_N})?)?(?::(apart))?")
 
-APART = dict(objects=(1, 4), size=(0.25, 0.45), max_hidden=0.05)
-"""What `scenes:…:apart` has of `Layout`: fewer and smaller digits, none of which hides
+APART = DEFAULT._replace(objects=(1, 4), size=(0.25, 0.45), max_hidden=0.05)
+"""The layout of `scenes:…:apart`: fewer and smaller digits, none of which hides
 another, so that all can be found."""
 
 
@@ -53,7 +53,7 @@ def load(name: Name) -> Splits:
             "behind it for digits that do not hide each other"
         )
     height, width, channels, train, test, apart = match.groups()
-    layout = Layout(**APART) if apart else DEFAULT
+    layout = APART if apart else DEFAULT
     if height:
         layout = layout._replace(
             height=int(height),
