@@ -63,10 +63,12 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 QUICK = ("mnist_lenet5", "edge_detector")
 """The others are in `make test-all`."""
 ALIKE = (
-    "bccd_yolox", "cifar100_resnet18", "cityscapes_deeplabv3", "coco_hrnet_w32",
+    "bccd_yolox", "camvid_fcn8s", "camvid_segnet", "camvid_unet", "cifar10_resnet18",
+    "cifar10_wrn28_10", "cifar100_resnet18", "cityscapes_deeplabv3", "coco_hrnet_w32",
     "coco_retinanet_resnet50", "coco_simplebaseline_resnet50", "coco_yolox_s",
-    "faces_landmarks", "lsp_simplebaseline", "mouse_simplebaseline",
-    "voc2012_deeplabv3",
+    "faces_landmarks", "imagenet_resnet50_long", "imagenet_vit_s16",
+    "imagenette_resnet50", "lsp_simplebaseline", "mnist_perceptron",
+    "mouse_simplebaseline", "sound_spectrogram", "voc2012_deeplabv3",
 )  # fmt: skip
 """Of these CI runs another one that shares their recipe."""
 

@@ -27,18 +27,18 @@ MESHES = [
     "data=4,fsdp=2", "data=2,fsdp=4", "data=2,model=2", "fsdp=2,model=4",
     "data=2,fsdp=2,model=2",
 ]  # fmt: skip
-FAST = [("data=8", "mlp")]
+FEW = [("data=8", "mlp"), ("fsdp=4", "resnet"), ("data=2,fsdp=2,model=2", "vit")]
 OTHERS = [  # each mesh, each network with each kind of axis
     *zip(MESHES, itertools.cycle(NETWORKS)),
     ("fsdp=8", "resnet"), ("data=2,fsdp=2", "resnet"), ("fsdp=2,model=4", "vit"),
     ("data=2,fsdp=2,model=2", "mlp"),
 ]  # fmt: skip
 CASES = [
-    *FAST,
+    *FEW,
     *(
-        pytest.param(*case, marks=pytest.mark.slow)
+        pytest.param(*case, marks=pytest.mark.exhaustive)
         for case in OTHERS
-        if case not in FAST
+        if case not in FEW
     ),
 ]
 

@@ -33,7 +33,6 @@ def augment(
 
     from jaxvision import visualise
     from jaxvision.data import card, registry
-    from jaxvision.data.feed.loader import told_sides
     from jaxvision.ops.augment import gallery
 
     if columns < 1 or (size is not None and size < 16):
@@ -42,14 +41,18 @@ def augment(
         )
     train = registry.load(dataset, data_dir=data_dir).train
     names = train.class_names
-    limbs = () if train.skeleton is None else train.skeleton.limbs
+    bones = train.skeleton
+    limbs = () if bones is None else bones.limbs
     # In turns, since a class may have no examples.
     examples = card.examples(train, rows=columns, columns=columns).values()
     turns = itertools.chain(*itertools.zip_longest(*examples))
     every = [example for example in turns if example is not None]
-    batch = told_sides(gallery.together(every[:columns], size), train.skeleton)
-    if "mirrored" not in batch:  # a flip could not tell what becomes of them
+    batch = gallery.together(every[:columns], size)
+    if bones is None or bones.mirrored is None:  # flips would refuse them
         batch = {name: batch[name] for name in batch if name != "keypoints"}
+    else:
+        mirrored = np.array([bones.mirrored], np.int32).repeat(len(batch["image"]), 0)
+        batch |= {"mirrored": jax.numpy.asarray(mirrored)}
 
     def drawn(batch):
         count = len(batch["image"])

@@ -9,7 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxvision.skeletons import check_sigmas
+from jaxvision.skeletons import PERSON, check_sigmas
+
+COCO_SIGMAS = PERSON.sigmas
+"""Of the 17 keypoints of COCO's people."""
 
 
 def similarity(

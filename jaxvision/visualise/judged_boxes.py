@@ -44,7 +44,9 @@ def judged(one: Shown, least: float) -> Judged:
     example, prediction = as_seen(one, moved=moved), one.prediction
     there = example["classes"] >= 0
     height, width = example["image"].shape[:2]
-    truth = {k: example[k][there] for k in (*TRUE, *SHAPES) if k in example}
+    # Of boxes alone, masks and keypoints would hide what there is to compare.
+    names = (*TRUE, *(SHAPES[name] for name in SHAPES if name in prediction))
+    truth = {k: example[k][there] for k in names if k in example}
     if "instances" in truth:  # of a canvas the image is a part
         truth["instances"] = truth["instances"][:, :height, :width]
     sure = (prediction["classes"] >= 0) & (prediction["scores"] >= least)
@@ -82,7 +84,8 @@ def judged(one: Shown, least: float) -> Judged:
 
 
 TRUE = ("boxes", "classes", "crowd")
-SHAPES = ("instances", "keypoints")
+SHAPES = {"masks": "instances", "keypoints": "keypoints"}
+"""What else a network may find, and what a batch calls it."""
 
 
 def shapes(prediction: Arrays, places: np.ndarray, size: tuple[int, int]) -> Arrays:

@@ -61,6 +61,8 @@ SMALLEST = (
 QUICK = (*PARAMETERS, "resnet18", "vit_tiny_patch16_224", "mobilenetv1_100")
 """The others are in `make test-all`."""
 
+EXHAUSTIVE = (pytest.mark.slow, pytest.mark.exhaustive)
+
 
 def trained(name, batch=2, **options):
     """Variables, outputs and state of a training pass, as shapes."""
@@ -115,7 +117,7 @@ def test_weight_decay_shrinks_kernels_alone(name):
         "unet_small",
         "pspnet",
         *(
-            pytest.param(name, marks=pytest.mark.slow)
+            pytest.param(name, marks=EXHAUSTIVE)
             for name in ON_ENCODERS
             if name != "pspnet"
         ),
@@ -154,7 +156,7 @@ def test_every_parameter_count_is_the_published_one():
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        pytest.param(name, marks=() if name in QUICK else EXHAUSTIVE)
         for name in (*PARAMETERS, *SMALLEST)
     ],
 )

@@ -53,6 +53,7 @@ TRANSFORMS = {
     "sometimes": augment.sometimes(augment.gaussian_noise(), 0.6),
     "trivial_augment": augment.trivial_augment(method="bilinear", min_visible=None),
     "vertical_flip": augment.vertical_flip(0.4),
+    "with_sides": augment.with_sides(augment.random_flip, (1, 0)),
 }
 OF_OBJECTS = ("random_iou_crop",)
 """They want boxes, which mixtures of labels refuse."""

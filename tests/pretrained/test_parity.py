@@ -73,13 +73,14 @@ def of_kinds(fast, names):
 
 
 ALL = of_kinds(SMALLEST, [name for name in REFERENCES if "/" not in name])
-ALL_TIMM = of_kinds(
-    SMALLEST_TIMM,
+ALL_TIMM = marked(
     [name.removeprefix("timm/") for name in REFERENCES if name.startswith("timm/")],
+    SMALLEST_TIMM,
+    (),
 )
 
 WITH_OPTIONS = [name for name in REFERENCES if "=" in name]
-ALL_WITH_OPTIONS = marked(WITH_OPTIONS, SMALLEST_WITH_OPTIONS, WITH_OPTIONS)
+ALL_WITH_OPTIONS = marked(WITH_OPTIONS, SMALLEST_WITH_OPTIONS, ())
 
 
 def test_every_network_is_compared():
@@ -87,8 +88,8 @@ def test_every_network_is_compared():
     assert set(models.names()) <= REFERENCES.keys()
 
 
-ALL_TRAINED = of_kinds(
-    SMALLEST_TRAINED, [name for name in REFERENCES if "trained" in REFERENCES[name]]
+ALL_TRAINED = marked(
+    [name for name in REFERENCES if "trained" in REFERENCES[name]], SMALLEST_TRAINED, ()
 )
 
 

@@ -141,6 +141,8 @@ def test_masks_and_skeletons_are_drawn_with_boxes(written):
     (found,) = show.together([Pictured("a", (16, 20), prediction)]).values()
     outline = json.loads(found)["annotations"][0]["segmentation"]
     np.testing.assert_array_equal(one.found["instances"][1], decoded(outline))
+    boxes_alone = judged(Shown("worst 1: image 7", 1.0, seen, seen, PREDICTION), 0.3)
+    assert not {"instances", "keypoints"} & boxes_alone.truth.keys()
     (_, pictures), *_ = misses([one], CLASSES, [(0, 1)])
     assert len(pictures) == 2
     averages = {f"per_class_{kind}ap": np.array([0.5, 0.25]) for kind in ("", "mask_")}

@@ -26,6 +26,7 @@ from jaxvision.data.feed.streaming import (
 )
 from jaxvision.data.source import Source, fingerprint, largest, weight
 from jaxvision.errors import UsageError, check, unknown
+from jaxvision.ops import augment
 from jaxvision.ops.augment import Transform
 from jaxvision.skeletons import Skeleton
 from jaxvision.types import Array, Batch, Pipeline
@@ -205,24 +206,10 @@ def evaluation(
     )
 
 
-def told_sides(batch: Batch, skeleton: Skeleton | None) -> Batch:
-    """The batch with `mirrored`, where it has keypoints and that is known of them."""
-    if skeleton is None or skeleton.mirrored is None or "keypoints" not in batch:
-        return batch
-    count, _, number, _ = batch["keypoints"].shape
-    mirrored = jnp.array(skeleton.mirrored, jnp.int32)[None]
-    return {**batch, "mirrored": jnp.broadcast_to(mirrored, (count, number))}
-
-
 def _told_sides(transform: Transform, skeleton: Skeleton | None) -> Transform:
-    """`transform`, which is told the sides of keypoints; who takes its batches is not,
-    since they are the same for all."""
-
-    def told(key: Array, batch: Batch) -> Batch:
-        result = transform(key, told_sides(batch, skeleton))
-        return {name: array for name, array in result.items() if name != "mirrored"}
-
-    return told if skeleton is not None and skeleton.mirrored else transform
+    if skeleton is None or skeleton.mirrored is None:
+        return transform
+    return augment.with_sides(transform, skeleton.mirrored)
 
 
 class TrainItems:

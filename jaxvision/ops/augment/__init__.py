@@ -10,7 +10,8 @@ which may be traced where it says so, and so can grow during training.
 
 - putting together: `compose`, `one_of`, `sometimes`, `of_images`
 - bytes to floats: `normalise`
-- mirrors: `random_flip` (one half, left to right), `horizontal_flip`, `vertical_flip`
+- mirrors: `random_flip` (one half, left to right), `horizontal_flip`, `vertical_flip`;
+  `with_sides`: which keypoints change sides in them
 - windows: `pad`, `random_shift`, `random_crop`, `random_resized_crop`,
   `central_crop`, `resize`; for objects: `random_expansion`, `random_iou_crop`
 - warps: `random_affine`, `random_rotation`, `random_translation`, `random_zoom`,
@@ -45,7 +46,12 @@ from jaxvision.ops.augment.crop import (
 )
 from jaxvision.ops.augment.elastic import random_elastic
 from jaxvision.ops.augment.erase import cutout, random_erasing
-from jaxvision.ops.augment.flip import horizontal_flip, random_flip, vertical_flip
+from jaxvision.ops.augment.flip import (
+    horizontal_flip,
+    random_flip,
+    vertical_flip,
+    with_sides,
+)
 from jaxvision.ops.augment.mix import cutmix, mixup
 from jaxvision.ops.augment.mosaic import mosaic
 from jaxvision.ops.augment.normalisation import normalise
@@ -103,4 +109,5 @@ __all__ = [
     "trivial_augment",
     "vertical_flip",
     "warp",
+    "with_sides",
 ]

@@ -38,6 +38,25 @@ def vertical_flip(
     return _flip(1, probability, mirrored_keypoints)
 
 
+@with_recipe
+def with_sides(transform: Transform, mirrored: Sequence[int]) -> Transform:
+    """`transform` of a set that knows which of its keypoints change sides.
+
+    What it makes is the same as if it had been given them as `mirrored_keypoints`:
+    batches have `mirrored` on the way, and not in the end.
+    """
+
+    def told(key: Array, batch: Batch) -> Batch:
+        if "keypoints" in batch:
+            table = jnp.array(mirrored, jnp.int32)[None]
+            shape = len(batch["keypoints"]), len(mirrored)
+            batch = {**batch, "mirrored": jnp.broadcast_to(table, shape)}
+        result = transform(key, batch)
+        return {name: array for name, array in result.items() if name != "mirrored"}
+
+    return told
+
+
 def _flip(axis: int, probability: Any, counterparts: Sequence[int] | None) -> Transform:
     check(
         within("probability", probability, 0, 1),
