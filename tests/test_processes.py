@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -132,6 +133,34 @@ def test_leaving_dying_and_moving_to_another_topology(tmp_path, quiet):
     assert code == 0, output
     assert "continuing after step" in output
     assert_agree(workdir, quiet)
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_given_more_epochs_by_several_processes(tmp_path):
+    """As by one process: the same numbers, and one record that tells of both."""
+    workdir, alone = tmp_path / "run", tmp_path / "alone"
+    two = dict(processes=2, devices=2)
+    code, output = finish(start("--workdir", workdir, "--epochs", "2", **two))
+    assert code == 0, output
+    shutil.copytree(workdir, alone)
+    code, output = finish(start("--workdir", workdir, "--epochs", "3", **two))
+    assert code == 0, output
+    assert output.count("this run was finished after 2 epochs") == 1
+    code, output = finish(start("--workdir", alone, "--epochs", "3"))
+    assert code == 0, output
+    assert_agree(workdir, alone)
+    ours, theirs = (
+        json.loads((folder / "result.json").read_text()) for folder in (workdir, alone)
+    )
+    assert [row["step"] for row in rows(workdir)] == [8, 16, 24]
+    assert ours["process_count"] == 2 and theirs["process_count"] == 1
+    (before,) = ours["continued_from"]
+    assert (before["epochs"], before["steps"], ours["epochs"]) == (2, 16, 3)
+    assert ours["continued_from"] == theirs["continued_from"]
+    assert (workdir / "result-16.json").exists()
+    # There is nothing left to do, and all say so.
+    code, output = finish(start("--workdir", workdir, "--epochs", "3", **two))
+    assert code == 0 and output.count("this run is finished") == 1, output
 
 
 @pytest.mark.slow

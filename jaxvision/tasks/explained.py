@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvision.errors import UsageError, check, unknown
+from jaxvision.errors import UsageError, check
 from jaxvision.ops import boxes as box_ops
 from jaxvision.tasks.detectors import Detector
 from jaxvision.tasks.detectors.detector import joined
@@ -184,7 +184,10 @@ def _part(number: int, region: np.ndarray, place: int = 0) -> Part:
 def _scores(outputs: Outputs, axes: int, number: int | None) -> np.ndarray:
     """The logits of one image, of so many axes."""
     if "logits" not in outputs:
-        raise unknown("activation", "logits", outputs)
+        raise UsageError(
+            f"the network has no logits, but {', '.join(outputs)}: its task has to say "
+            "in `explained` which of these numbers can be explained"
+        )
     scores = np.asarray(outputs["logits"], np.float32)
     kind = {1: "a score for each class", 3: "a score of each class for each pixel"}
     check(

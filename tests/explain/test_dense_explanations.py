@@ -64,6 +64,7 @@ def test_a_pixel_of_a_mask_is_explained_by_what_it_sees():
 def test_a_class_of_a_mask_is_explained_where_it_is():
     explained, forward, own, image = looked_at("segmentation")
     part = explained.choose(own, (dense.SIDE, dense.SIDE), number=2)
+    np.testing.assert_array_equal(part.region, own["logits"].argmax(-1) == 2)
     assert 0 < part.region.sum() < part.region.size
     score = explain.part_score(forward, explained, part)
     parts = explain.integrated_gradients(score, image[None], 0.0, steps=16)

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from html.parser import HTMLParser
 
 import numpy as np
@@ -150,18 +151,19 @@ def test_a_run_is_explained_by_its_worst_mistakes(tmp_path, monkeypatch, capsys)
     run(
         mnist_lenet5.build,
         mnist_lenet5.Config,
-        smoke=dict(dataset="synthetic:28x28x1", epochs=1),
+        smoke=dict(dataset="synthetic:28x28x1", epochs=2),
         arguments=["--smoke", "--devices", "1", "--workdir", "finished"],
     )
     main(
         [
             *("explain", "--run", "finished", "--dataset", "synthetic:28x28x1"),
-            *("--worst", "2", "--steps", "2", "--examples", "40"),
+            *("--worst", "2", "--steps", "0", "--examples", "40"),
         ]
     )
     assert "explain.html: written" in capsys.readouterr().out
     found = Reader(tmp_path / "explain.html")
     for words in ("worst 1: ", "it is ", "Over the training", "t-SNE", "channel "):
         assert words in found.text, words
+    assert re.search(r"At the steps (\d+, ){2}whose checkpoints", found.text)
     kinds = {image["src"][:15] for image in found.images}
     assert kinds == {"data:image/png;", "data:image/gif;"}

@@ -1,5 +1,6 @@
 """What units like: optimised images, exciting examples, filters, projections."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -80,9 +81,23 @@ def test_first_filters_are_those_that_meet_the_image():
         np.testing.assert_array_equal(over[1][1], found)
 
 
-def test_a_network_that_begins_otherwise_has_no_filters():
-    import flax.linen as nn
+def test_weights_that_multiply_weights_are_no_filters():
+    class Scaled(nn.Module):
+        @nn.compact
+        def __call__(self, images, *, train):
+            down, up = (self.param(name, nn.initializers.ones, (1, 1)) for name in "du")
+            scale = jnp.matmul(down, up)  # before any that the image meets
+            found = nn.Conv(2, (3, 3))(images).mean((1, 2))
+            return {"logits": found * scale}
 
+    model = from_linen(Scaled())
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 4, 4, 3)))
+    found = explain.first_filters(model, variables, (4, 4, 3))
+    kernel = variables["params"]["Conv_0"]["kernel"]
+    np.testing.assert_array_equal(found, kernel)
+
+
+def test_a_network_that_begins_otherwise_has_no_filters():
     class Mean(nn.Module):
         @nn.compact
         def __call__(self, images, *, train):

@@ -128,7 +128,7 @@ def test_what_there_is_not_is_named():
     staged = tasks.scores_of_objects(regions_first)
     vector, empty = {"logits": SCORES[0, 0]}, raw(tasks.yolox(), 2)
     for call, message in (
-        (lambda: classes.choose({"maps": SCORES}, (2, 4)), "activation 'logits'"),
+        (lambda: classes.choose({"maps": SCORES}, (2, 4)), "has no logits, but maps"),
         (lambda: classes.choose({"logits": SCORES}, (2, 4)), "a score for each class:"),
         (lambda: classes.choose(vector, (2, 4), number=3), "not among the 3"),
         (lambda: classes.choose(vector, (2, 4), pixel=(0, 0)), "leave the pixel out"),

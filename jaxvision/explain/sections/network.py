@@ -30,6 +30,7 @@ def section(subject: Subject) -> Iterator[page.Element]:
         return  # it begins with something else
     count = filters.shape[-1]
     size = "×".join(map(str, filters.shape[:2]))
+    few = f", the first {_FILTERS} shown" if count > _FILTERS else ""
     neutral = "grey" if filters.shape[2] == 3 else "white"
     sheet = visualise.filter_sheet(filters[..., :_FILTERS], 16)
     figures = [
@@ -38,7 +39,7 @@ def section(subject: Subject) -> Iterator[page.Element]:
                 visualise.encoded(sheet), f"{min(count, _FILTERS)} filters as pictures"
             ),
             "First filters.",
-            f"{count} of {size} pixels; {neutral} is 0.",
+            f"{count} of {size} pixels{few}; {neutral} is 0.",
         )
     ]
     steps_kept = variables_of_steps(subject.run) if subject.run is not None else []

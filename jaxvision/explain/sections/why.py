@@ -141,7 +141,7 @@ def _goodness(
 ) -> list[str]:
     ranked = jnp.asarray(relevance, jnp.float32)
     means = curves(net.variables, image, ranked, part)
-    return [f"{float(mean):.3f}" for mean in means]
+    return [f"{float(mean):.3g}" for mean in means]
 
 
 def _said(show: Show | None, prediction: Mapping[str, np.ndarray]) -> str:
