@@ -6,10 +6,13 @@ The data are 3,462 and 770 grey crops of 96² pixels around faces of YouTube vid
 same people appear in both splits, so that the numbers are about new pictures of known
 faces, and none that is published is of this split.  The network is a small one with
 heatmaps at a quarter of the size (Xiao et al. 2018), read by their soft-argmax (Sun et
-al. 2018), and trained from scratch: 12 minutes on two cores.
+al. 2018), and trained from scratch, with narrow up-convolutions and few passes, since
+it is meant for two cores.
 
 NME is the mean error of the landmarks by the distance between the outer corners of the
 eyes (inter-ocular).
+
+Measured: not yet.
 """
 
 from dataclasses import dataclass
@@ -64,9 +67,9 @@ class Config(pose_recipe.Config):
     their highest place, or as numbers."""
     encoder: str = "resnet18"
     """Of the network: any classifier with a map of stride 32."""
-    channels: int = 128
+    channels: int = 64
     """Of the up-convolutions."""
-    epochs: float = 25
+    epochs: float = 15
     batch_size: int = 32
     peak_lr: float = 2e-3
     weight_decay: float = 1e-2

@@ -8,8 +8,10 @@ both ears and the base of the tail; a fifth is held out for testing.  They are o
 video, so that the numbers are about other frames of the same mouse.  Mathis et al. 2018
 (https://doi.org/10.1038/s41593-018-0209-y) report a human error of 2.7 pixels and a
 root mean square error of 4.2 for all 1,080 frames, in another split.  The network sees
-three fifths of the resolution and begins with ImageNet's weights: 10 minutes on two
-cores.
+three fifths of the resolution and begins with ImageNet's weights, so that two cores can
+train it.
+
+Measured: not yet.
 """
 
 from dataclasses import dataclass
@@ -51,4 +53,4 @@ def build(config: Config) -> Experiment:
 
 
 if __name__ == "__main__":
-    run(build, Config, smoke=pose_recipe.SMOKE)
+    run(build, Config, smoke=pose_recipe.SMOKE | dict(channels=16))

@@ -1,16 +1,12 @@
 """`ImageClassifier`: any network of the registry as a classifier of scikit-learn."""
 
 import functools
-import signal
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.console import Console
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
@@ -25,9 +21,7 @@ from jaxvision import data, models, onednn, optim, pretrained, tasks
 from jaxvision.data.feed.preparation import Preparation
 from jaxvision.data.files.reading import read_bytes
 from jaxvision.data.rows import take
-from jaxvision.engine import sharding
 from jaxvision.engine.bad_loss import Diverged
-from jaxvision.engine.loop import Interrupted, Preempted, fit
 from jaxvision.errors import UsageError, check, unknown
 from jaxvision.estimators import images
 from jaxvision.estimators.images import Images
@@ -36,6 +30,7 @@ from jaxvision.ops import augment as ops
 from jaxvision.ops.augment import Transform
 from jaxvision.printing import make_console
 from jaxvision.runs.predictor import padded
+from jaxvision.runs.training import fitted
 from jaxvision.types import Experiment, Model, Variables
 
 PER_DISPATCH = 8
@@ -313,7 +308,6 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
             eval_every=pipeline.num_batches if validation else steps,
             steps_per_dispatch=PER_DISPATCH,
         )
-        experiment.check()
         kind = (
             *(self._module(), self.image_shape_, self.image_size, self.augment),
             *(self.learning_rate, self.weight_decay, annealed, steps),
@@ -327,27 +321,15 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         self._updates += steps
 
     def _fit(self, experiment: Experiment, share_step: Callable[..., Any]):
-        """`engine.loop.fit` in a folder that is gone afterwards."""
-        console = make_console() if self.verbose else Console(quiet=True)
-        mesh = sharding.make_mesh(1)
-        with tempfile.TemporaryDirectory(prefix="jaxvision-") as folder:
-            try:
-                return fit(
-                    experiment,
-                    Path(folder),
-                    mesh=mesh,
-                    console=console,
-                    share_step=share_step,
-                )
-            except Diverged as error:
-                raise UsageError(
-                    "the loss or the parameters are not finite any more: lower the "
-                    f"learning_rate, {self.learning_rate}"
-                ) from error
-            except Interrupted as error:  # by a signal that the loop had taken over
-                left = isinstance(error, Preempted)
-                signal.raise_signal(signal.SIGTERM if left else signal.SIGINT)
-                raise
+        """The training, without a run that is left behind."""
+        console = make_console() if self.verbose else None
+        try:
+            return fitted(experiment, console=console, share_step=share_step)
+        except Diverged as error:
+            raise UsageError(
+                "the loss or the parameters are not finite any more: lower the "
+                f"learning_rate, {self.learning_rate}"
+            ) from error
 
     def _first_variables(self, found: Images) -> Variables:
         """Those that a fit does not draw: what normalises images, published weights."""

@@ -1,7 +1,8 @@
 """Runs: from a command line to a record, and what is done with records and runs.
 
 `run(build, Config)` is what an experiment's file calls to become a program, and
-`study(examine, Config)` what one calls that looks at something and trains no network.
+`study(examine, Config)` what one calls that looks at something, such as at what
+`trained(experiment)` makes of several networks.
 """
 
 import importlib
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
     from jaxvision.runs.initial import backbone
     from jaxvision.runs.stopping import early_stopping
     from jaxvision.runs.studies import Study, study
+    from jaxvision.runs.training import Trained, trained
 
 __all__ = [
     "Predictor",
     "Study",
+    "Trained",
     "backbone",
     "cached",
     "early_stopping",
@@ -27,11 +30,13 @@ __all__ = [
     "run",
     "run_cases",
     "study",
+    "trained",
 ]
 
 _MODULE_OF = {
     "Predictor": "finished",
     "Study": "studies",
+    "Trained": "training",
     "backbone": "initial",
     "cached": "features",
     "early_stopping": "stopping",
@@ -41,6 +46,7 @@ _MODULE_OF = {
     "run": "execute",
     "run_cases": "execute",
     "study": "studies",
+    "trained": "training",
 }
 
 

@@ -1,7 +1,8 @@
-"""`study(examine, Config)`: an experiment that trains no network, as a program.
+"""`study(examine, Config)`: an experiment that is no run of one network, as a program.
 
 It has options, a record and pictures as a run has, so that it is published, repeated
-and found among the runs in the same way; there is no loop, checkpoint or mesh.
+and found among the runs in the same way; there is no checkpoint or mesh.  What it
+trains goes through the loop by `runs.trained`.
 """
 
 import dataclasses

@@ -1,5 +1,6 @@
 """Tasks: what is to be learned, as values made of functions."""
 
+from jaxvision.tasks.adversarial import adversarial
 from jaxvision.tasks.classification import classification
 from jaxvision.tasks.detection import Rule, detection
 from jaxvision.tasks.detectors import (
@@ -31,6 +32,7 @@ from jaxvision.tasks.localisers import (
 )
 from jaxvision.tasks.map_views import with_scales, with_windows
 from jaxvision.tasks.multilabel import multilabel
+from jaxvision.tasks.reconstruction import reconstruction
 from jaxvision.tasks.regression import regression
 from jaxvision.tasks.segmentation import segmentation
 from jaxvision.tasks.views import (
@@ -46,6 +48,7 @@ __all__ = [
     "Localiser",
     "RegionHead",
     "Rule",
+    "adversarial",
     "classification",
     "coordinates",
     "detection",
@@ -62,6 +65,7 @@ __all__ = [
     "mean_with_mirror_image",
     "mirrored",
     "multilabel",
+    "reconstruction",
     "regression",
     "retinanet",
     "scores_of_classes",

@@ -72,6 +72,11 @@ def figures(several: Iterable[Element]) -> Element:
 
 def write(path: Path, title: str, body: Iterable[Element]) -> None:
     """Put the page in place of what `path` holds: the whole page, or none of it."""
+    replace_text(path, text(title, body))
+
+
+def text(title: str, body: Iterable[Element]) -> str:
+    """The content of the page's file."""
     page = element(
         "html",
         element(
@@ -84,6 +89,6 @@ def write(path: Path, title: str, body: Iterable[Element]) -> None:
         element("body", element("main", element("h1", title), *body)),
         lang="en",
     )
-    text = "<!doctype html>\n" + tostring(page, encoding="unicode", method="html")
+    made = "<!doctype html>\n" + tostring(page, encoding="unicode", method="html")
     # Names of files that are no UTF-8 hold what cannot be written as such.
-    replace_text(path, text.encode("utf-8", "replace").decode() + "\n")
+    return made.encode("utf-8", "replace").decode() + "\n"

@@ -91,9 +91,9 @@ def test_segments_are_objects_and_stuff():
     numbers = np.array([[0, 0, 1, 255], [2, 2, 1, 0]], np.uint8)
     masks = np.zeros((3, 2, 4), np.uint8)
     masks[0, 0, :2] = masks[1, 0, 1:3] = masks[2] = 1
-    of, classes, crowd = panoptic.segments(
-        numbers, masks, jnp.array([2, 3, -1]), STUFF, jnp.array([0, 1, 0], jnp.uint8)
-    )
+    classes, crowd = np.int32([2, 3, -1]), np.uint8([0, 1, 0])
+    program = jax.jit(functools.partial(panoptic.segments, stuff=STUFF))
+    of, classes, crowd = program(numbers, masks, classes, crowd=crowd)
     # Class 2 is a thing: where no object is, it is void, and so is what is unknown.
     assert of.tolist() == [[0, 1, 1, -1], [-1, -1, 4, 3]]
     assert classes.tolist() == [2, 3, -1, 0, 1]

@@ -313,7 +313,7 @@ def test_mirrored_keypoints_change_sides():
     np.testing.assert_array_equal(again, keypoints)
     # Or the batch says it, as those of a set that knows its skeleton.
     told = batch | {"mirrored": jnp.array([[0, 2, 1]])}
-    same = augment.vertical_flip(1.0)(jax.random.key(0), told)["keypoints"]
+    same = jax.jit(augment.vertical_flip(1.0))(jax.random.key(0), told)["keypoints"]
     assert same[0, 0].tolist() == [[1, 7, 2], [5, 5, 2], [2, 5, 1]]
 
 

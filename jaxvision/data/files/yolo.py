@@ -196,9 +196,11 @@ def _skeleton(path: Path, content: Mapping[str, Any], count: int) -> Skeleton:
     """What the keypoints are: `flip_idx`, and `kpt_names` where all classes have the
     same ones."""
     names, mirrored = [str(k) for k in range(1, count + 1)], None
-    given = content.get("kpt_names")
-    of_classes = [*given.values()] if isinstance(given, dict) else [given or names]
+    given = content.get("kpt_names") or names
+    of_classes = [*given.values()] if isinstance(given, dict) else [given]
     try:
+        if not all(isinstance(each, list) for each in of_classes):
+            raise ValueError(f"kpt_names is {fields.shown(given)}")
         if "flip_idx" in content:
             mirrored = [*map(fields.whole, content["flip_idx"])]
         if all(each == of_classes[0] for each in of_classes):

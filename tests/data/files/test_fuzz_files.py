@@ -138,7 +138,10 @@ def _coco() -> Files:
             {"id": i, "file_name": f"{i}.png", "width": 8, "height": 6}
             for i in range(count)
         ]
-        categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+        bones = {"keypoints": ["left ear", "right ear"], "skeleton": [[1, 2]]}
+        categories = [
+            {"id": k, "name": name, **bones} for k, name in ((1, "cat"), (2, "dog"))
+        ]
         lists = {"images": images, "annotations": objects, "categories": categories}
         files[f"annotations/instances_{split}.json"] = json.dumps(lists).encode()
         files |= {f"{split}/{i}.png": image(i) for i in range(count)}

@@ -274,6 +274,7 @@ def test_names_are_read_as_they_are_written(pets, names, read):
         ("names: [a]\nkpt_shape: [2, 3]\nflip_idx: [1, 1]", "each the other's"),
         ("names: [a]\nkpt_shape: [2, 3]\nflip_idx: [1, x]", "'x' is not a number"),
         ("names: [a]\nkpt_shape: [2, 3]\nkpt_names: [b]", "kpt_names are 1, and"),
+        ("names: [a]\nkpt_shape: [2, 3]\nkpt_names: bc", "kpt_names is 'bc'"),
         ("a: &a [x, x]\nb: &b [*a, *a]\nnames: [*b, *b]", "neither a name nor"),
     ],
 )
