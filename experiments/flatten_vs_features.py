@@ -7,8 +7,8 @@ shows both spaces in a plane, by their principal components and by t-SNE.
     python -m experiments.flatten_vs_features                           (Fashion-MNIST)
     python -m experiments.flatten_vs_features --dataset mnist_5k --points 1000
 
-Measured, Fashion-MNIST: 87.92 % from pixels, 89.56 % from features; the network itself
-has 89.47 %.
+Measured: 89.56 % of Fashion-MNIST from features, as much as the network itself, and 1.6
+points more than from pixels.
 """
 
 from dataclasses import dataclass

@@ -148,6 +148,7 @@ print("again", this.start(sys.argv[1], this.without_pictures)[0])
 """
 
 
+@pytest.mark.slow
 def test_a_notice_outside_of_the_training_ends_with_the_code_to_go_on(tmp_path):
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", NOTICE, str(tmp_path / "run")], cwd=ROOT,

@@ -16,6 +16,7 @@ TOLERANCE = {"mean 9×9": 2, "gaussian 2": 2, "bilateral 7×7": 2}
 EDGE = {("median 3×3", "opencv"): 1, ("median 5×5", "opencv"): 2}
 
 
+@pytest.mark.slow
 def test_all_sides_compute_the_same():
     image = filters.photograph(40, 48)
     for name, row in filters.FILTERS.items():

@@ -38,6 +38,7 @@ def run(monkeypatch, folder, available, **options):
     return code, json.loads((folder / "summary.json").read_text())
 
 
+@pytest.mark.slow
 def test_each_part_ends_for_itself(monkeypatch, tmp_path):
     monkeypatch.setattr(gpu, "GRACE", 5.0)
     monkeypatch.setattr(gpu, "LEAST", 1.0)

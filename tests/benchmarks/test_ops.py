@@ -10,6 +10,7 @@ from benchmarks import ops
 from jaxvision.errors import UsageError
 
 
+@pytest.mark.slow
 def test_both_sides_of_every_operation_are_the_same_function():
     for name, op in ops.OPS.items():
         shapes = [op.images] if op.kernel is None else [op.images, op.kernel]

@@ -56,7 +56,7 @@ def test_an_unknown_name_gets_the_nearest(act, name, nearest, tmp_path):
         ("sound:/data/clips", "did you mean 'sounds'"),
         (
             "tar:/data/pets",
-            "choose from: binaries, coco, csv, folder, jsonl, landma",
+            "choose from: binaries, coco, csv, folder, instances, jsonl",
         ),
     ],
 )

@@ -103,6 +103,7 @@ def test_nothing_is_printed_or_left_behind(capfd, tmp_path, monkeypatch):
     assert "epoch" in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_it_is_searched_and_cross_validated():
     images, labels = coloured()
     rates = {"learning_rate": [1e-6, 0.02]}
@@ -125,6 +126,7 @@ def test_flattened_images_come_through_a_pipeline_with_their_names():
     assert classifier.feature_names_in_.tolist() == columns
 
 
+@pytest.mark.slow
 def test_partial_fit_goes_on(fitted):
     images, labels = coloured()
     classifier = small(batch_size=6)

@@ -51,6 +51,7 @@ def made(tmp_path, kind, size=8, predictor=None, **options):
     return Reader(output)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind, methods",
     [

@@ -62,6 +62,7 @@ def finished(tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_a_run_that_comes_back_predicts_the_same(finished, there, tmp_path):
     address = hub.push(finished, "me/tiny")
     assert address == "https://huggingface.co/me/tiny"

@@ -45,6 +45,7 @@ def logits(model, variables):
     return jax.jit(model.apply)(variables, IMAGES)[0]["logits"]
 
 
+@pytest.mark.slow
 def test_outputs_are_those_of_the_model_before_and_after_merging():
     model, adapted = vit(rank=3, alpha=6)
     learned, plain = drawn(adapted), drawn(model)

@@ -90,6 +90,7 @@ def test_every_exported_transform_is_tested_here():
     assert set(TRANSFORMS) == set(augment.__all__) - OTHERS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_a_recipe_makes_the_same_transform(name, batch):
     if name in ("copy_paste", "mosaic"):

@@ -373,6 +373,7 @@ def test_batches_are_cut_into_slices_that_every_device_holds(monkeypatch):
     assert slices.number_of_slices(100, 7) == 10  # on one device: 8 do not divide it
 
 
+@pytest.mark.slow
 def test_slices_change_nothing(monkeypatch):
     """All forms that cut a batch, in as many slices as there are images."""
 
@@ -431,6 +432,7 @@ def test_second_derivatives_are_native(table, form):
     )
 
 
+@pytest.mark.slow
 @every_kind
 def test_vmap(table, form):
     """Over images and kernels; over one of them, `test_gradients_per_example`."""
@@ -481,6 +483,7 @@ def test_checkpoint_and_scan(table, form):
     assert_close(ours, wanted)
 
 
+@pytest.mark.slow
 @every_kind
 def test_bfloat16(table, form):
     images, kernel, options = example(form)

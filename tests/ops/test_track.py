@@ -86,6 +86,7 @@ def test_channels_tell_speed_and_acceleration():
     np.testing.assert_allclose(line[:, 2], [0.5, 1, 0], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_place_and_size_do_not_matter_and_neither_does_padding(mouse):
     points, times = mouse
     image = draw_track(points, times, size=SIZE)

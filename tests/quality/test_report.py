@@ -40,6 +40,7 @@ def planted(tmp_path_factory):
     return name, folder / "report", rows, found
 
 
+@pytest.mark.slow
 @needs_extra
 def test_planted_faults_are_found(planted):
     _, _, rows, found = planted

@@ -58,6 +58,7 @@ def find(workdir, *arguments, build=tiny.build):
     return end.value.code
 
 
+@pytest.mark.slow
 def test_a_range_test_leaves_a_picture_and_numbers_and_nothing_else(tmp_path, capsys):
     assert find(tmp_path / "run", "--model", "mlp") == 0
     files = {path.name for path in (tmp_path / "run").iterdir()}

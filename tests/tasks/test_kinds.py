@@ -98,6 +98,7 @@ def test_the_mean_teacher_is_the_average_and_its_weight_rises(tmp_path):
     assert inconsistency[-1] < found[-1]["train/inconsistency"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("devices", "batch_size"),
     [(8, 7), *(pytest.param(*c, marks=pytest.mark.slow) for c in ((1, 7), (8, 64)))],

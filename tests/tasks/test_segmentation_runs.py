@@ -78,6 +78,7 @@ def test_numbers_are_the_same_on_eight_devices(quiet, tmp_path):
             assert one[name] == pytest.approx(eight[name], rel=1e-3), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("batch_size", "devices"), [(7, 1), (16, 8), (40, 3)])
 def test_metrics_are_exact_for_any_batch_and_devices(quiet, batch_size, devices):
     experiment, state = build(), quiet[1].last

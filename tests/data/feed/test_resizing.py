@@ -93,6 +93,7 @@ def test_photographs_are_those_of_pillow(size):
         assert np.abs(out - wanted).max() <= 1, path.name
 
 
+@pytest.mark.slow
 def test_memory_stream_and_device_agree_within_a_level():
     """The host's part is the same to the bit; the device rounds once and not twice."""
     image = noise(120, 90)
