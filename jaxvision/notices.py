@@ -20,7 +20,10 @@ EXIT_AGAIN = 75
 NOTICES = (signal.SIGTERM, signal.SIGUSR1)
 
 
-def end_at_notice(how: str = "the same command starts it again") -> None:
+FROM_THE_START = "the same command starts it again"
+
+
+def end_at_notice(how: str = FROM_THE_START) -> None:
     """From here on, these signals end the process with `EXIT_AGAIN` and a word."""
 
     def end(number, frame):

@@ -139,7 +139,7 @@ def run_cases(
 def _parse(*arguments) -> Command | None:
     """The command; None after the help in an interactive session, which goes on."""
     print_whatever_the_encoding()
-    with exit_codes(Path()):
+    with exit_codes(None):
         return command_line.parse(*arguments)
     return None
 

@@ -15,7 +15,7 @@ from jaxvision.engine.loop import Interrupted, Preempted
 from jaxvision.engine.watchdog import leave
 from jaxvision.errors import UsageError
 from jaxvision.files import disk_fault
-from jaxvision.notices import EXIT_AGAIN, ending_at_notice
+from jaxvision.notices import EXIT_AGAIN, FROM_THE_START, ending_at_notice
 
 EXIT_CODES: dict[type[BaseException], int] = {
     UsageError: 2,
@@ -34,13 +34,17 @@ def interactive() -> bool:
 
 
 @contextlib.contextmanager
-def exit_codes(workdir: Path):
+def exit_codes(workdir: Path | None):
     """Ends the process with a message and a code of its own for what may go wrong.
 
     Wherever it comes from, an `OSError` of the disk is a `CheckpointError`: see
     `files.disk_fault`.  In an interactive session whatever goes wrong is an exception.
+
+    workdir: where the run can go on; None: there is nothing to go on from.
     """
-    again = f"the same command with --workdir {workdir} continues"
+    again = FROM_THE_START
+    if workdir is not None:
+        again = f"the same command with --workdir {workdir} continues"
     try:
         with ending_at_notice(again):
             yield
@@ -57,11 +61,12 @@ def exit_codes(workdir: Path):
     except Exception as error:
         if interactive():
             raise
-        fault = disk_fault(error, workdir)
+        where = workdir or Path()
+        fault = disk_fault(error, where)
         if fault is not None:
             _end(
                 EXIT_CODES[CheckpointError],
-                f"the disk fails at {fault.filename or workdir} ({fault.strerror}): "
+                f"the disk fails at {fault.filename or where} ({fault.strerror}): "
                 f"make room or mend it; {again}",
             )
         if not _is_one_of_several():

@@ -9,7 +9,6 @@ import dataclasses
 import datetime
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -56,7 +55,7 @@ def study(
     how the process ends are as in `run`.
     """
     print_whatever_the_encoding()
-    with exit_codes(Path()):
+    with exit_codes(None):
         command = command_line.parse_study(examine, Config, smoke, arguments, name)
         workdir = command.workdir
         check(
