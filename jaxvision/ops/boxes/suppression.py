@@ -136,7 +136,7 @@ def nms(
         return start + BLOCK, kept + new, stay
 
     space = (-(-outputs // BLOCK) + 1) * BLOCK
-    state = (jnp.int32(0), jnp.int32(0), jnp.zeros((len(columns), space)))
+    state = (jnp.int32(0), jnp.int32(0), jnp.zeros((len(columns), space), table.dtype))
     _, kept, stay = lax.while_loop(is_left, decide_block, state)
     found = jnp.arange(outputs) < kept
     indices = jnp.where(found, stay[5, :outputs].astype(jnp.int32), 0)
