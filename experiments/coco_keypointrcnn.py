@@ -37,6 +37,8 @@ class Config(rcnn_recipe.Coco):
     epochs: float = 46
     flip: bool = True
     """Mirror half of the images; keypoints must tell left from right then."""
+    keypoint_channels: int = 512
+    """Of the eight convolutions of the head of keypoints."""
 
 
 PUBLISHED = {
@@ -51,15 +53,18 @@ def build(config: Config) -> Experiment:
         config,
         drops=(36, 43),
         model="keypointrcnn_resnet50_fpn",
-        options=of_keypoints,
+        options=lambda train: {
+            "num_keypoints": number_of_keypoints(train),
+            "keypoint_channels": config.keypoint_channels,
+        },
         detector=tasks.keypoint_rcnn,
         moves=[random_flip] if config.flip else [],
         published=PUBLISHED,
     )
 
 
-def of_keypoints(train: Source) -> dict[str, int]:
-    """As many as the set has, by their names."""
+def number_of_keypoints(train: Source) -> int:
+    """As many as the set has names for."""
     check(
         (
             train.skeleton is not None,
@@ -67,8 +72,8 @@ def of_keypoints(train: Source) -> dict[str, int]:
         )
     )
     assert train.skeleton is not None
-    return {"num_keypoints": len(train.skeleton.names)}
+    return len(train.skeleton.names)
 
 
 if __name__ == "__main__":
-    run(build, Config, smoke=rcnn_recipe.SMOKE | dict(flip=False))
+    run(build, Config, smoke=rcnn_recipe.SMOKE | dict(flip=False, keypoint_channels=16))

@@ -67,6 +67,8 @@ class RCNN(OnEncoder):
     """Convolutions of the head of masks; 0: there is none."""
     num_keypoints: int = 0
     """Of an object; 0: there is no head of keypoints."""
+    keypoint_channels: int = 512
+    """Of the convolutions of the head of keypoints."""
     normalised: bool = False
     """Whether batch normalisation follows the convolutions of the pyramid and of the
     heads of boxes and masks."""
@@ -89,7 +91,9 @@ class RCNN(OnEncoder):
                 self.num_classes, self.mask_convs, self.normalised, dtype=self.dtype
             )
         if self.num_keypoints:
-            self.keypoint_head = KeypointHead(self.num_keypoints, dtype=self.dtype)
+            self.keypoint_head = KeypointHead(
+                self.num_keypoints, channels=self.keypoint_channels, dtype=self.dtype
+            )
 
     @nn.compact
     def __call__(self, images, *, train: bool):
