@@ -106,6 +106,7 @@ def test_it_is_what_detections_are_found_by():
     for name in ("class_logits", "box_codes", "centredness"):
         shape = (len(outputs[name]) + 2, *outputs[name].shape[1:])
         outputs[name] = draws.normal(size=shape).astype(np.float32)
+    outputs["box_codes"] = 1 + np.abs(outputs["box_codes"])  # distances to the sides
     outputs |= dict.fromkeys(("p6", "p7"), np.zeros((1, 1, 1), np.float32))
     explained = tasks.scores_of_objects(detector)
     part = explained.choose(outputs, (64, 64))
@@ -115,9 +116,9 @@ def test_it_is_what_detections_are_found_by():
     assert found.classes[0] == part.number
     share = explained.share(batch, part)[0]
     np.testing.assert_allclose(share, found.scores[0], rtol=1e-6)
-    rows, columns = np.nonzero(part.region)
+    rows, columns = np.nonzero(np.asarray(part.region))
     seen = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-    assert np.abs(found.boxes[0] - np.array(seen)).max() <= 0.5
+    assert np.abs(np.asarray(found.boxes[0]) - np.array(seen)).max() <= 0.5
 
 
 def test_what_there_is_not_is_named():
