@@ -66,7 +66,7 @@ ALIKE = (
     "bccd_yolox", "camvid_fcn8s", "camvid_segnet", "camvid_unet", "cifar10_resnet18",
     "cifar10_wrn28_10", "cifar100_resnet18", "cityscapes_deeplabv3",
     "coco_detr_resnet50", "coco_fasterrcnn_resnet50",
-    "coco_hrnet_w32", "coco_maskrcnn_resnet50",
+    "coco_hrnet_w32", "coco_keypointrcnn", "coco_maskrcnn_resnet50",
     "coco_retinanet_resnet50", "coco_simplebaseline_resnet50", "coco_yolox_s",
     "faces_landmarks", "imagenet_resnet50_long", "imagenet_vit_s16",
     "imagenette_resnet50", "lsp_simplebaseline", "mnist_perceptron",
