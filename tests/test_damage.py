@@ -201,7 +201,9 @@ def test_what_can_be_mended_is_and_what_cannot_is_named(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("state", ["finished", "interrupted"])
+@pytest.mark.parametrize(
+    "state", ["finished", pytest.param("interrupted", marks=pytest.mark.exhaustive)]
+)
 def test_a_hundred_damages(runs, tmp_path, capsys, state):
     seed = int(os.environ.get("DAMAGE_SEED", 471003))
     draw, codes = random.Random(seed), []
