@@ -174,10 +174,8 @@ def masks_from_rows(rows: Mapping[str, np.ndarray]) -> Set:
     def meet(found, truth, f, t):
         image = found.boxes.image[f]
         common = both[image, found.slot[f], truth.slot[t]].astype(np.float64)
-        alone = mine[image, found.slot[f]]
-        union = alone + theirs[image, truth.slot[t]] - common
-        whole = np.where(truth.crowd[t], alone, union)
-        return np.divide(common, whole, out=np.zeros_like(common), where=common > 0)
+        areas = mine[image, found.slot[f]], theirs[image, truth.slot[t]]
+        return _share(common, *areas, truth.crowd[t])
 
     area = mine[of.found.boxes.image, of.found.slot].astype(np.float64)
     return of._replace(found=of.found._replace(area=area), meet=meet)
@@ -320,6 +318,13 @@ def overlap(found: np.ndarray, true: np.ndarray, crowd: np.ndarray) -> np.ndarra
     both = width.clip(0) * height.clip(0)
     mine = (found[:, 2] - found[:, 0]) * (found[:, 3] - found[:, 1])
     theirs = (true[:, 2] - true[:, 0]) * (true[:, 3] - true[:, 1])
+    return _share(both, mine, theirs, crowd)
+
+
+def _share(
+    both: np.ndarray, mine: np.ndarray, theirs: np.ndarray, crowd: np.ndarray
+) -> np.ndarray:
+    """What two areas have in common, float64 [p], by both or for crowds by mine."""
     whole = np.where(crowd, mine, mine + theirs - both)
     return np.divide(both, whole, out=np.zeros_like(both), where=both > 0)
 

@@ -56,18 +56,9 @@ def best_of_levels(
       threshold: see `nms`.
       outputs: D.
     """
-    classes = scores.shape[1]
-    found: list[tuple[Array, Array, Array]] = []
-    start = 0
-    for references in levels:
-        own = slice(start, start + len(references))
-        start = own.stop
-        each = scores[own].ravel()
-        best, places = lax.top_k(each, min(candidates, len(each)))
-        anchors = places // classes
-        boxes = decode(codes[own][anchors], jnp.asarray(references)[anchors])
-        found.append((clip_to(boxes, frame), best, places % classes))
-    boxes, best, number = (jnp.concatenate(part) for part in zip(*found, strict=True))
+    boxes, best, number, _ = _of_levels(
+        scores, codes, levels, decode, frame, candidates
+    )
     return _kept(boxes, best, number, best > least, threshold, outputs)
 
 
@@ -97,15 +88,9 @@ def proposals_of_levels(
       codes, levels, decode, frame, candidates, threshold, outputs: see
         `best_of_levels`.
     """
-    found: list[tuple[Array, Array, Array]] = []
-    start = 0
-    for number, references in enumerate(levels):
-        own = slice(start, start + len(references))
-        start = own.stop
-        best, places = lax.top_k(logits[own], min(candidates, len(references)))
-        boxes = decode(codes[own][places], jnp.asarray(references)[places])
-        found.append((clip_to(boxes, frame), best, jnp.full_like(places, number)))
-    boxes, best, level = (jnp.concatenate(part) for part in zip(*found, strict=True))
+    boxes, best, _, level = _of_levels(
+        logits[:, None], codes, levels, decode, frame, candidates
+    )
     scores = jax.nn.sigmoid(best)
     valid = (scores >= least) & _as_large(boxes, smallest)
     kept = _kept(boxes, scores, level, valid, threshold, outputs)
@@ -193,6 +178,35 @@ def best_of_anchors(
     clipped = clip_to(found.boxes, frame)
     there = (found.classes >= 0)[:, None]
     return found._replace(boxes=jnp.where(there, clipped, 0))
+
+
+def _of_levels(
+    scores: Array,
+    codes: Array,
+    levels: Sequence[np.ndarray],
+    decode: Callable[[Array, Array], Array],
+    frame: Array,
+    candidates: int,
+) -> tuple[Array, Array, Array, Array]:
+    """The highest scores [A,K] of each level: their boxes, clipped, the scores, and the
+    numbers of their classes and levels."""
+    classes = scores.shape[1]
+    found: list[tuple[Array, Array, Array, Array]] = []
+    start = 0
+    for level, references in enumerate(levels):
+        own = slice(start, start + len(references))
+        start = own.stop
+        each = scores[own].ravel()
+        best, places = lax.top_k(each, min(candidates, len(each)))
+        anchors = places // classes
+        boxes = clip_to(
+            decode(codes[own][anchors], jnp.asarray(references)[anchors]), frame
+        )
+        found.append((boxes, best, places % classes, jnp.full_like(places, level)))
+    boxes, best, number, level_of = (
+        jnp.concatenate(part) for part in zip(*found, strict=True)
+    )
+    return boxes, best, number, level_of
 
 
 def _kept(

@@ -13,7 +13,6 @@ from jaxvision.errors import check
 from jaxvision.losses import smooth_l1
 from jaxvision.ops import boxes as box_ops
 from jaxvision.ops import matching
-from jaxvision.ops.boxes import anchors as anchor_ops
 from jaxvision.recipes import DETECTORS
 from jaxvision.tasks.detectors.detector import (
     Detector,
@@ -26,6 +25,7 @@ from jaxvision.tasks.detectors.detector import (
     of_class,
     without_crowds,
 )
+from jaxvision.tasks.detectors.grid import anchors_of_grid, match_by_overlap
 from jaxvision.types import Array, Outputs
 
 SIZES = ((32,), (64,), (128,), (256,), (512,))
@@ -88,8 +88,6 @@ def faster_rcnn(
       least_score, overlap, most: see `ops.boxes.best_of_regions`.
     """
     check(
-        matching.thresholds_rule(low, high),
-        (scale > 0, f"scale must be positive, got {scale}"),
         (
             1 <= proposals and 1 <= proposals_in_training,
             "proposals must be at least 1, got "
@@ -102,18 +100,9 @@ def faster_rcnn(
         overlap=proposal_overlap,
         most=most,
     )
+    anchors = anchors_of_grid(sizes, ratios, scale=scale)
+    match = match_by_overlap(high, low)
     coder = box_ops.deltas()
-
-    def anchors(image, maps):
-        scaled = [[scale * side for side in level] for level in sizes]
-        return anchor_ops.anchors(image, maps, scaled, [ratios] * len(sizes))
-
-    def match(outputs, levels, objects):
-        del outputs
-        overlaps = box_ops.pairwise(box_ops.iou)(objects.boxes, joined(levels))
-        return matching.max_iou(
-            overlaps, objects.valid, high=high, low=low, low_quality=True
-        )
 
     def draw(key, matches):
         sample = matching.balanced_sample(key, matches, size=drawn, share=drawn_share)

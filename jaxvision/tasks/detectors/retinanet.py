@@ -6,11 +6,9 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from jaxvision.errors import check, unknown
+from jaxvision.errors import unknown
 from jaxvision.losses import giou_loss
 from jaxvision.ops import boxes as box_ops
-from jaxvision.ops import matching
-from jaxvision.ops.boxes import anchors as anchor_ops
 from jaxvision.recipes import DETECTORS
 from jaxvision.tasks.detectors.detector import (
     Detector,
@@ -19,6 +17,7 @@ from jaxvision.tasks.detectors.detector import (
     focal_of_classes,
     joined,
 )
+from jaxvision.tasks.detectors.grid import anchors_of_grid, match_by_overlap
 
 LEVELS = ("p3", "p4", "p5", "p6", "p7")
 """Maps of a feature pyramid."""
@@ -62,25 +61,12 @@ def retinanet(
     """
     if box_loss not in BOX_LOSSES:
         raise unknown("loss of boxes", box_loss, BOX_LOSSES)
-    check(
-        matching.thresholds_rule(low, high),
-        (scale > 0, f"scale must be positive, got {scale}"),
-    )
     check_decoding(
         least_score=least_score, candidates=candidates, overlap=overlap, most=most
     )
+    anchors = anchors_of_grid(sizes, ratios, scale=scale)
+    match = match_by_overlap(high, low)
     coder = box_ops.deltas()
-
-    def anchors(image, maps):
-        scaled = [[scale * side for side in level] for level in sizes]
-        return anchor_ops.anchors(image, maps, scaled, [ratios] * len(sizes))
-
-    def match(outputs, levels, objects):
-        del outputs
-        overlaps = box_ops.pairwise(box_ops.iou)(objects.boxes, joined(levels))
-        return matching.max_iou(
-            overlaps, objects.valid, high=high, low=low, low_quality=True
-        )
 
     def losses(outputs, levels, objects, matches, step):
         del step
