@@ -67,21 +67,21 @@ FOR_THE_TABLE = os.environ.get("PARITY") == "all"
 TABLE = Path(__file__).parent / "parity.tsv"
 
 
-def of_kinds(fast, names):
-    """The names, marked; one of each kind is slow, the others are exhaustive."""
+def known(names, fast, slow=()):
+    """The names, marked; what is neither fast nor slow is exhaustive."""
     assert set(fast) <= set(names)
-    return marked(names, fast, one_of_each_kind(names))
+    return marked(names, fast, slow)
 
 
-ALL = of_kinds(SMALLEST, [name for name in REFERENCES if "/" not in name])
-ALL_TIMM = marked(
+NETWORKS = [name for name in REFERENCES if "/" not in name]
+ALL = known(NETWORKS, SMALLEST, one_of_each_kind(NETWORKS))
+ALL_TIMM = known(
     [name.removeprefix("timm/") for name in REFERENCES if name.startswith("timm/")],
     SMALLEST_TIMM,
-    (),
 )
 
 WITH_OPTIONS = [name for name in REFERENCES if "=" in name]
-ALL_WITH_OPTIONS = marked(WITH_OPTIONS, SMALLEST_WITH_OPTIONS, ())
+ALL_WITH_OPTIONS = known(WITH_OPTIONS, SMALLEST_WITH_OPTIONS)
 
 
 def test_every_network_is_compared():
@@ -89,8 +89,8 @@ def test_every_network_is_compared():
     assert set(models.names()) <= REFERENCES.keys()
 
 
-ALL_TRAINED = marked(
-    [name for name in REFERENCES if "trained" in REFERENCES[name]], SMALLEST_TRAINED, ()
+ALL_TRAINED = known(
+    [name for name in REFERENCES if "trained" in REFERENCES[name]], SMALLEST_TRAINED
 )
 
 
