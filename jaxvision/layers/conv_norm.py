@@ -57,6 +57,22 @@ def conv_norm(
     return x if activation is None else activation(x)
 
 
+def conv_norm_by_group(
+    x: Array, features: int, kernel_size: Pair = 3, *, groups: int = 1, **options: Any
+) -> Array:
+    """`conv_norm` whose kernels are drawn for the outputs of one group.
+
+    So do TensorFlow and timm, where torchvision, and `conv_norm`, count those of all
+    groups.  A depthwise convolution of C channels then has maps with C times the
+    variance, which matters to running averages that move slowly: what is left of their
+    first value, 1, must be small beside it.
+    """
+    init = nn.initializers.variance_scaling(2.0 * groups, "fan_out", "normal")
+    return conv_norm(
+        x, features, kernel_size, groups=groups, kernel_init=init, **options
+    )
+
+
 class ConvNorm(nn.Module):
     """`conv_norm` as a module of its own, which contains the two layers."""
 

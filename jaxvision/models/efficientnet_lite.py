@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 from jaxvision.layers.channels import round_channels
 from jaxvision.layers.classifier import classify
-from jaxvision.layers.conv_norm import conv_norm
+from jaxvision.layers.conv_norm import conv_norm_by_group
 from jaxvision.layers.imagenet import HALVES
 from jaxvision.layers.inverted_residual import InvertedResidual
 from jaxvision.layers.norm import batch_norm
@@ -72,7 +72,7 @@ class EfficientNetLite(nn.Module):
     def __call__(self, images, *, train: bool):
         norm = batch_norm(train=train, dtype=self.dtype, momentum=0.99, epsilon=1e-3)
         conv_bn = partial(
-            conv_norm,
+            conv_norm_by_group,
             norm=norm,
             padding="SAME",
             activation=nn.relu6,

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from jaxvision.layers.channels import round_channels
 from jaxvision.layers.classifier import classify
-from jaxvision.layers.conv_norm import conv_norm
+from jaxvision.layers.conv_norm import conv_norm_by_group
 from jaxvision.layers.imagenet import HALVES
 from jaxvision.layers.norm import batch_norm
 from jaxvision.models.variant import Variant
@@ -66,7 +66,9 @@ class MobileNetV1(nn.Module):
     @nn.compact
     def __call__(self, images, *, train: bool):
         norm = batch_norm(train=train, dtype=self.dtype)
-        conv_bn = partial(conv_norm, norm=norm, activation=nn.relu6, dtype=self.dtype)
+        conv_bn = partial(
+            conv_norm_by_group, norm=norm, activation=nn.relu6, dtype=self.dtype
+        )
         make_block = nn.remat(SeparableBlock) if self.remat else SeparableBlock
 
         stem = round_channels(32 * self.width)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxvision import models
 from jaxvision.layers import windows
 from jaxvision.layers.attention import attend, split_heads
 from jaxvision.layers.channels import round_channels
@@ -17,6 +18,7 @@ from jaxvision.layers.local_response import local_response_norm
 from jaxvision.layers.norm import batch_norm
 from jaxvision.layers.squeeze_excite import SqueezeExcite
 from jaxvision.layers.stochastic_depth import StochasticDepth
+from jaxvision.paths import named_leaves
 
 
 def normal(*shape):
@@ -113,3 +115,25 @@ def test_inverted_residuals_have_a_shortcut_where_the_shape_stays():
     branch = inverted_residual(8, drop_path=lambda y: 2 * y).apply(variables, x)
     np.testing.assert_allclose(branch - x, 2 * (beside - x), rtol=1e-4, atol=1e-5)
     assert jnp.abs(beside - x).max() > 0.1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("tf_efficientnet_lite0", marks=pytest.mark.slow),
+        "mobilenetv1_100",
+    ],
+)
+def test_depthwise_kernels_are_drawn_for_one_channel_as_in_timm(name):
+    """PyTorch's rule counts those of all channels, and gives maps of no variance."""
+    model = models.create(name, num_classes=2)
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    kernels = [
+        kernel
+        for path, kernel in named_leaves(variables["params"]).items()
+        if path.endswith("conv_dw/kernel")
+    ]
+    assert len(kernels) >= 13
+    for kernel in kernels:
+        expected = np.sqrt(2 / (kernel.shape[0] * kernel.shape[1]))
+        assert np.std(kernel) == pytest.approx(expected, rel=0.15)
