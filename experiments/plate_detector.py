@@ -90,7 +90,7 @@ def by_hand() -> dict[str, Array]:
 def stages(params: Mapping[str, Array], images: Array) -> dict[str, Array]:
     """What each operation makes of images [B,H,W,C]: float32 [B,H,W,K] of K kernels,
     and the `score` [B,H,W,1], positive where a plate may be."""
-    grey = normalisation.linear(images.mean(-1, keepdims=True))
+    grey = normalisation.linear(without_borders(images).mean(-1, keepdims=True))
     responses = filters.convolve(grey, params["kernels"], border="edge")
     responses = responses + params["bias"][None, None, None]
     rectified = relu(responses)
@@ -100,6 +100,20 @@ def stages(params: Mapping[str, Array], images: Array) -> dict[str, Array]:
     score = residue.sum(-1, keepdims=True) - params["threshold"]
     found = (responses, rectified, pooled, normalised, residue)
     return {**dict(zip(STAGES, found, strict=True)), "score": score}
+
+
+def without_borders(images: Array) -> Array:
+    """Images [B,H,W,C] whose black borders, which `letterbox` adds, repeat the outermost
+    pixels of the photograph: no edge is as strong as that of such a border."""
+    for axis in (1, 2):
+        others = tuple({1, 2, 3} - {axis})
+        bright, last = images.max(others) > 0, images.shape[axis] - 1
+        # One pixel further in, since the outermost was resized together with black.
+        start = jnp.argmax(bright, 1) + 1
+        stop = last - jnp.argmax(bright[:, ::-1], 1) - 1
+        nearest = jnp.arange(last + 1)[None].clip(start[:, None], stop[:, None])
+        images = jnp.take_along_axis(images, jnp.expand_dims(nearest, others), axis)
+    return images
 
 
 def widest(masks: Array) -> Array:

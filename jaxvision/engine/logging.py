@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -91,6 +92,9 @@ class _Events:
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+        # A measure of what a set lacks is no number, and a loss that is none is told
+        # by the engine: tensorboardX prints a line for each, among those of the run.
+        logging.getLogger("tensorboardX.x2num").setLevel(logging.ERROR)
         folder.mkdir(exist_ok=True)
         # Several may begin within a second, which is what their names tell.
         suffix = f".{os.getpid()}.{len(list(folder.iterdir()))}"

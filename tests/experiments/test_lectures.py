@@ -53,6 +53,21 @@ def test_a_perceptron_at_each_pixel_measures_distances():
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
+def test_a_border_of_a_letterbox_is_no_edge():
+    photograph = np.random.default_rng(0).uniform(0.2, 1, (8, 12, 3))
+    images = np.zeros((3, 14, 16, 3), np.float32)
+    images[0, 3:11, 2:14] = photograph
+    images[1, 3:11, :12] = photograph
+    images[2, 6:, 4:] = photograph
+    clean = np.asarray(plates.without_borders(jnp.asarray(images)))
+    for image, (top, left) in zip(clean, [(3, 2), (3, 0), (6, 4)], strict=True):
+        inner = photograph[1:-1, 1:-1]
+        above, below = top + 1, 14 - top - 7
+        sides = left + 1, 16 - left - 11
+        expected = np.pad(inner, ((above, below), sides, (0, 0)), mode="edge")
+        np.testing.assert_allclose(image, expected, rtol=1e-6)
+
+
 @pytest.fixture(scope="module")
 def street():
     """Two scenes with a plate of 12×48 of vertical strokes, and a single bright bar."""
