@@ -103,8 +103,8 @@ def stages(params: Mapping[str, Array], images: Array) -> dict[str, Array]:
 
 
 def without_borders(images: Array) -> Array:
-    """Images [B,H,W,C] whose black borders, which `letterbox` adds, repeat the outermost
-    pixels of the photograph: no edge is as strong as that of such a border."""
+    """Images [B,H,W,C] whose black borders, as `letterbox` adds them, repeat what is
+    beside them in the photograph: no edge is as strong as that of such a border."""
     for axis in (1, 2):
         others = tuple({1, 2, 3} - {axis})
         bright, last = images.max(others) > 0, images.shape[axis] - 1
