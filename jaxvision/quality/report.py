@@ -73,6 +73,7 @@ def make(
         raise UsageError(
             f"cannot write to {output} ({error.strerror}): choose another --output"
         ) from error
+    origin = record.provenance("jaxvision", list(command))
     whole = _look(dataset, console)
     if experiment is not None and whole.sheet.labels.min() < 0:
         raise UsageError(
@@ -93,7 +94,7 @@ def make(
         found += doubted
         runs = believed.runs
     found.sort(key=lambda finding: list(KINDS).index(finding.kind))
-    _write(whole, found, common, runs, judgement, output, command)
+    _write(whole, found, common, runs, judgement, output, origin)
     return found
 
 
@@ -176,7 +177,7 @@ def _write(
     runs: Sequence[Mapping[str, Any]],
     judgement: Judgement | None,
     output: Path,
-    command: Sequence[str],
+    origin: Mapping[str, Any],
 ) -> None:
     digests = {
         split: exclusion.identity(source) for split, source in whole.splits.items()
@@ -189,7 +190,7 @@ def _write(
         "common": dict(common),
         "fold_runs": [dict(run) for run in runs],
         "judgement": judgement and judgement._asdict(),
-        "provenance": record.provenance("jaxvision", list(command)),
+        "provenance": origin,
         "findings": [
             findings.as_record(finding)
             | {"files": [_file(whole, example) for example in finding.examples]}

@@ -213,6 +213,8 @@ def _execute(
         console.print(f"results and pictures are in {workdir}")
         return finished
 
+    # Of what runs, which a commit that is made meanwhile is not.
+    origin = record.provenance(command.program, command.arguments, command.folder)
     compilation.enable_cache()
     clock = compilation.CompileClock()
     with processes.together():
@@ -327,7 +329,7 @@ def _execute(
             **({"vmap_seeds": launch.vmap_seeds} if launch.vmap_seeds else {}),
             "mesh": sharding.describe_axes(mesh),
             "hardware": record.hardware(**device),
-            **record.provenance(command.program, command.arguments, command.folder),
+            **origin,
             **_reference(experiment.reference),
             "finished_at": datetime.datetime.now(datetime.UTC).isoformat(
                 "T", "seconds"

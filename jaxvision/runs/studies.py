@@ -75,6 +75,8 @@ def _examine(
     examine: Callable[[Any], Study], command: command_line.StudyCommand
 ) -> dict[str, Any]:
     started = time.perf_counter()
+    # Of what runs, which a commit that is made meanwhile is not.
+    origin = record.provenance(command.program, command.arguments, command.folder)
     remove_partials(command.workdir)
     found = examine(command.config)
     missing = {m.name for m in found.measures} ^ found.numbers.keys()
@@ -99,7 +101,7 @@ def _examine(
             "wall_seconds": time.perf_counter() - started,
             **device,
             "hardware": record.hardware(**device),
-            **record.provenance(command.program, command.arguments, command.folder),
+            **origin,
             "finished_at": datetime.datetime.now(datetime.UTC).isoformat(
                 "T", "seconds"
             ),

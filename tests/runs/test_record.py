@@ -2,10 +2,19 @@
 
 import os
 import subprocess
+from dataclasses import dataclass
 
 import pytest
 
+from jaxvision import runs
+from jaxvision.measures import Measure
 from jaxvision.runs import record
+from tests import tiny
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """The config of what cannot be chosen."""
 
 
 def git(folder, *arguments):
@@ -67,3 +76,29 @@ def test_a_checkout_of_jaxvision_is_recorded_beside_that_of_the_code(
     assert len({found["git_commit"], found["jaxvision_git_commit"]}) == 2
     assert found["jaxvision_git_dirty"] is False
     assert "jaxvision_git_commit" not in record.provenance("a", [], package)
+
+
+@pytest.mark.parametrize("kind", ["run", "study"])
+def test_the_commit_is_that_of_the_code_that_began(kind, tmp_path, monkeypatch):
+    """Somebody may commit while a run trains, of code that it does not have."""
+    now = {"git_commit": "before", "git_dirty": False, "command": "python"}
+    monkeypatch.setattr(record, "provenance", lambda *arguments: dict(now))
+
+    def commit():
+        now["git_commit"] = "after"
+
+    def build(config):
+        commit()
+        return tiny.build(config)
+
+    def examine(config):
+        commit()
+        measures = (Measure("size", "", "higher", 1),)
+        return runs.Study("nothing", measures, {"size": 1.0}, {})
+
+    workdir = ["--workdir", str(tmp_path / "run")]
+    if kind == "run":
+        found = runs.run(build, tiny.Config, smoke={}, arguments=workdir)
+    else:
+        found = runs.study(examine, Nothing, smoke={}, arguments=workdir)
+    assert found["git_commit"] == "before" and now["git_commit"] == "after"
