@@ -32,7 +32,7 @@ class Config(yolox_recipe.Config):
     mosaic: float = 0.5
     flip: bool = False
     most: int | None = 12
-    epochs: float = 12
+    epochs: float = 20
     warmup_epochs: float = 1
     plain_epochs: float = 3
     batch_size: int = 32
