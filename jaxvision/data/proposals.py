@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxvision.data import progress
 from jaxvision.data.source import Source
 from jaxvision.errors import check
 
@@ -33,7 +34,8 @@ def with_proposals(
     def read() -> dict[str, np.ndarray]:
         found = source.read()
         proposals = np.zeros((source.size, most, 4), np.float32)
-        for image, boxes in zip(found["image"], proposals, strict=True):
+        work = progress.bar(found["image"], source.size, "proposing regions", least=100)
+        for image, boxes in zip(work, proposals, strict=True):
             some = selective_search(image, scale=scale, least=least)[:most]
             boxes[: len(some)] = some
         return {**found, "proposals": proposals}

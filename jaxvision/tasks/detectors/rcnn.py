@@ -194,10 +194,11 @@ def fast_rcnn(
     Args:
       given: the array of the batch with the proposals, [B,P,4] in pixels of what the
         network sees, zeros where there is none.
-      levels: maps of the pyramid, the last half of the one before included.
+      levels: maps of the pyramid, the last half of the one before included; 1: all
+        regions are of one map, or of the image itself (R-CNN).
       fits, regions, regions_share, least_score, overlap, most: see `faster_rcnn`.
     """
-    check((levels >= 2, f"levels must be at least 2, got {levels}"))
+    check((levels >= 1, f"levels must be at least 1, got {levels}"))
     head = box_head(
         fits=fits,
         regions=regions,
