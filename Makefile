@@ -77,6 +77,8 @@ clean: ## Remove .venv and build products; never runs/ or data
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find jaxvision experiments benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
 
+# Pages are tested in a browser where there is one, which takes 40 MB more.
+#
 # The stamp goes first and comes last: an interrupted setup leaves none, and the next
 # one starts afresh.  It holds the PYTHON asked for, so that asking for another counts.
 ifneq ($(PYTHON),)
@@ -95,6 +97,9 @@ $(READY): pyproject.toml constraints.txt
 	    echo "Making .venv with $$python: this takes a minute or two"; \
 	    rm -rf .venv && "$$python" -m venv .venv || exit 1; \
 	fi
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check \
-	    --constraint constraints.txt --editable ".[dev]"
+	@extras=dev; for browser in chromium chromium-browser google-chrome; do \
+	    if command -v $$browser > /dev/null; then extras=dev,browser; fi; \
+	done; \
+	$(BIN)/python -m pip install -qq --disable-pip-version-check \
+	    --constraint constraints.txt --editable ".[$$extras]"
 	@echo "$(PYTHON)" > $@

@@ -19,7 +19,9 @@ from tests.serve import digits
 from tests.serve.serving import drawing_page, serving
 
 playwright = pytest.importorskip(
-    "playwright.sync_api", reason="needs the extra browser (Playwright)"
+    "playwright.sync_api",
+    reason="needs Playwright (the extra browser, which make setup installs where "
+    "there is a Chromium)",
 )
 pytest.importorskip("uvicorn", reason="needs the extra serve")
 pytest.importorskip("python_multipart", reason="needs the extra serve")
