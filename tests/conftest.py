@@ -29,7 +29,12 @@ os.environ["XLA_FLAGS"] = (
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
     """One cache for all processes of the session, apart from the user's own."""
+    import jax
+
     from jaxvision.engine.compilation import enable_cache
+
+    # By the flags above, before a test changes them: the devices stay as they are then.
+    assert len(jax.devices()) == 8
 
     folder = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
