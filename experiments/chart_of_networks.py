@@ -102,7 +102,7 @@ def body(found: Found, dataset: str) -> Iterable[page.Element]:
         (page.element("a", network.title, href=f"#{name}"), _number(network, learned))
         for name, (network, learned) in found.items()
     ]
-    length = -(-len(links) // 3)
+    length = -(-len(links) // 2)  # three tables are wider than the page
     parts = [links[i : i + length] for i in range(0, len(links), length)]
     yield page.figures(page.table(part) for part in parts)
     for name, (network, learned) in found.items():
