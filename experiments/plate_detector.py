@@ -14,9 +14,9 @@ PATH has photographs with boxes of plates, as `docs/data.md` says; `yolo:` and `
 serve as well.  `stages.png` shows what each operation makes of a photograph.
 
 Measured, 3 seeds, on 68 of the 108 European photographs of OpenALPR's benchmark, of
-which 20 were trained on and 20 chose the threshold: 54.9 ± 6.6 % of the plates are found
-(at an IoU of half) by kernels that were learned from random ones, and 66 of a hundred by
-those made by hand, which see nothing but upright edges.
+which 20 were trained on and 20 chose the threshold: 54.9 ± 6.6 % of the plates are
+found (at an IoU of half) by kernels that were learned from random ones, and 66 of a
+hundred by those made by hand, which see nothing but upright edges.
 """
 
 import functools
