@@ -112,7 +112,7 @@ def hardware(device: str, device_count: int) -> str:
         return f"{device_count} × {device}"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     cores = cores or os.cpu_count() or 1
-    return f"{cores} cores of {_processor()}"
+    return f"{cores} core{'s' * (cores > 1)} of {_processor()}"
 
 
 def _processor() -> str:

@@ -78,6 +78,13 @@ def test_a_checkout_of_jaxvision_is_recorded_beside_that_of_the_code(
     assert "jaxvision_git_commit" not in record.provenance("a", [], package)
 
 
+def test_usable_cores_are_counted(monkeypatch):
+    for cores, words in (({0, 5}, "2 cores of "), ({3}, "1 core of ")):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid, c=cores: c, False)
+        assert record.hardware("cpu", 1).startswith(words)
+    assert record.hardware("TPU v5e", 8) == "8 × TPU v5e"
+
+
 @pytest.mark.parametrize("kind", ["run", "study"])
 def test_the_commit_is_that_of_the_code_that_began(kind, tmp_path, monkeypatch):
     """Somebody may commit while a run trains, of code that it does not have."""
