@@ -5,13 +5,16 @@ Chen et al. 2017, https://arxiv.org/abs/1706.05587
     python -m experiments.camvid_deeplabv3 --dataset masks:camvid11
 
 The data are those of `camvid_unet`.  Maps keep an eighth of the image's size by dilated
-convolutions, and an auxiliary head learns beside the other.  On two cores, at a third
-of the resolution:
+convolutions, and an auxiliary head learns beside the other.  In seventeen minutes on
+one core, at a quarter of the resolution and from scratch:
 
-    python -m experiments.camvid_deeplabv3 --reduce 3 --crop 128 160 --canvas 128 160 \\
-        --encoder mobilenet_v3_large --output-stride 16
+    python -m experiments.camvid_deeplabv3 --reduce 4 --crop 96 128 --canvas 96 128 \\
+        --batch-size 4 --epochs 30 --validations 10 \\
+        --encoder resnet18 --output-stride 16 --weights None
 
-Measured: not yet.
+Measured so, one seed: 33.9 % mean intersection over union on the test images, against a
+published 61.6 of a hundred of DeepLab-LFOV with weights of ImageNet at full resolution.
+Here a map of 6 × 8 has to tell where things end.
 """
 
 from dataclasses import dataclass

@@ -6,12 +6,16 @@ Badrinarayanan et al. 2017, https://arxiv.org/abs/1511.00561
 
 The data are those of `camvid_unet`.  As in the paper, classes are weighed by the median
 of their frequencies, and the encoder begins as VGG16, here with batch normalisation.
-On two cores, at a third of the resolution and with a quarter of the channels:
+In ten minutes on one core, at a quarter of the resolution and with a quarter of the
+channels:
 
-    python -m experiments.camvid_segnet --reduce 3 --crop 128 160 --canvas 128 160 \\
-        --width 16
+    python -m experiments.camvid_segnet --reduce 4 --crop 96 128 --canvas 96 128 \\
+        --batch-size 4 --epochs 30 --validations 10 --width 16 --no-balance
 
-Measured: not yet.
+Measured so, 3 seeds: SEGNET mean intersection over union on the test images, against
+a published 46.4 of a hundred with VGG16's weights, at full resolution and width.  These
+2,730 updates from scratch are few for its 26 layers; with weights of classes they came
+to 26 of a hundred.
 """
 
 from dataclasses import dataclass

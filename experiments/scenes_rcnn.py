@@ -19,20 +19,13 @@ Measured: not yet.
 import functools
 from dataclasses import dataclass
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
-
 from jaxvision import data, models, optim, tasks, visualise
 from jaxvision.data.proposals import with_proposals
 from jaxvision.errors import check
-from jaxvision.layers.imagenet import MEAN, STD
-from jaxvision.models.encoder import OnEncoder
+from jaxvision.models.region_classifier import RegionClassifier
 from jaxvision.ops.augment import normalise
-from jaxvision.ops.pooling import global_avg_pool
-from jaxvision.ops.roi_align import roi_align
 from jaxvision.runs import run
-from jaxvision.types import Array, Experiment
+from jaxvision.types import Experiment
 
 
 @dataclass(frozen=True)
@@ -40,7 +33,9 @@ class Config:
     dataset: str = "scenes:64x64x3:1024:512:apart"
     """Any set of colour images of one size with boxes."""
     encoder: str = "resnet20"
-    """The classifier that looks at regions: one with maps of a quarter of a side."""
+    """The classifier that looks at regions."""
+    stride: int = 4
+    """Of its map that is averaged: in pixels of a region, for one of the map."""
     side: int = 24
     """Of a region that the classifier sees, in pixels."""
     margin: float = 1.2
@@ -66,42 +61,6 @@ class Config:
     """Decides the initial weights, the order of the images and the regions drawn."""
 
 
-class RCNN(OnEncoder):
-    """Outputs: `level1`, the images, of which the entry `boxes` takes regions."""
-
-    side: int = 24
-    margin: float = 1.0
-
-    def __call__(self, images: Array, *, train: bool) -> dict[str, Array]:
-        if self.is_initializing():  # all parameters are made here
-            self.boxes(jnp.ones((1, 1, 4)), images[:1], train=train)
-        return {"level1": images}
-
-    @nn.compact
-    def boxes(self, boxes: Array, images: Array, *, train: bool) -> dict[str, Array]:
-        """`class_logits` [B,R,num_classes], whose first column is the background, and
-        `box_codes` [B,R,num_classes,4], of boxes [B,R,4] in pixels of the images."""
-        cut = functools.partial(roi_align, size=(self.side, self.side), scale=1.0)
-        regions = jax.vmap(cut)(images, enlarged(boxes, self.margin))
-        regions = regions.reshape(-1, *regions.shape[2:])
-        (seen,) = self._encode(regions, (4,), train=train).values()
-        features = global_avg_pool(seen)
-        scores = nn.Dense(self.num_classes, name="cls_score")(features)
-        codes = nn.Dense(4 * self.num_classes, name="bbox_pred")(features)
-        count = boxes.shape[:2]
-        return {
-            "class_logits": scores.reshape(*count, self.num_classes),
-            "box_codes": codes.reshape(*count, self.num_classes, 4),
-        }
-
-
-def enlarged(boxes: Array, factor: float) -> Array:
-    """Boxes [...,4] about their centres."""
-    centre = (boxes[..., :2] + boxes[..., 2:]) / 2
-    half = factor * (boxes[..., 2:] - boxes[..., :2]) / 2
-    return jnp.concatenate([centre - half, centre + half], axis=-1)
-
-
 def build(config: Config) -> Experiment:
     check(
         (config.validations >= 1, "--validations must be 1 or more"),
@@ -113,13 +72,15 @@ def build(config: Config) -> Experiment:
         with_proposals(part, config.proposals, scale=30, least=8)
         for part in (*parts, splits.test)
     )
-    classes, prepare = train.class_names, normalise(MEAN, STD)
+    classes = train.class_names
+    prepare = normalise(*models.normalisation(config.encoder))
     detector = tasks.fast_rcnn(levels=1, regions=config.regions)
     model = models.from_linen(
-        RCNN(
+        RegionClassifier(
             encoder=config.encoder,
             num_classes=len(classes) + detector.background,
             side=config.side,
+            stride=config.stride,
             margin=config.margin,
         )
     )

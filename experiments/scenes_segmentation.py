@@ -9,7 +9,8 @@ PATH holds images, and masks with the class of each pixel in their numbers or co
 see docs/data.md.  Where images differ in size or are large, `--crop` stretches them to
 one size, whose sides are multiples of 8.
 
-Measured, one seed, two cores: 20.5 % mean intersection over union of the test scenes.
+Measured, one seed: 54.1 % mean intersection over union of the test scenes, in which
+digits are heaped.
 """
 
 import functools

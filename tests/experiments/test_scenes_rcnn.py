@@ -8,10 +8,11 @@ import pytest
 from experiments import scenes_rcnn
 from jaxvision import models
 from jaxvision.errors import UsageError
+from jaxvision.models.region_classifier import RegionClassifier, enlarged
 
 
 def test_boxes_are_enlarged_about_their_centres():
-    got = scenes_rcnn.enlarged(jnp.array([[10.0, 20.0, 30.0, 50.0]]), 1.5)
+    got = enlarged(jnp.array([[10.0, 20.0, 30.0, 50.0]]), 1.5)
     np.testing.assert_allclose(got, [[5.0, 12.5, 35.0, 57.5]])
     with pytest.raises(UsageError, match="--margin must be 1 or more"):
         scenes_rcnn.build(scenes_rcnn.Config(margin=0.5))
@@ -27,8 +28,12 @@ def test_equal_regions_are_told_the_same_wherever_they_lie():
         [[7, 9, 17, 19], [20, 10, 30, 20], [0, 0, 0, 0]],
     ], np.float32)  # fmt: skip
     model = models.from_linen(
-        scenes_rcnn.RCNN(
-            encoder="resnet20", encoder_options={"width": 4}, num_classes=3, side=8
+        RegionClassifier(
+            encoder="resnet20",
+            encoder_options={"width": 4},
+            num_classes=3,
+            side=8,
+            stride=4,
         )
     )
     variables = model.init(jax.random.key(0), images)
