@@ -12,7 +12,7 @@ one core, at a quarter of the resolution and from scratch:
         --batch-size 4 --epochs 30 --validations 10 \\
         --encoder resnet18 --output-stride 16 --weights None
 
-Measured so, one seed: 33.9 % mean intersection over union on the test images, against a
+Measured so, one seed: 33.9 % mean intersection over union of the test images, against a
 published 61.6 of a hundred of DeepLab-LFOV with weights of ImageNet at full resolution.
 Here a map of 6 × 8 has to tell where things end.
 """
