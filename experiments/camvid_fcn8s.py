@@ -13,7 +13,8 @@ resolution and with a quarter of the channels:
         --width 16 --hidden 256 --padding maps --weights None
 
 Measured so, 2 seeds: 36.3 ± 1.4 % mean intersection over union of the test images,
-against a published 57.0 of a hundred with VGG16's weights, at full resolution and width.
+against a published 57.0 of a hundred with VGG16's weights, at full resolution and
+width.
 """
 
 from dataclasses import dataclass

@@ -13,8 +13,9 @@ channels:
         --batch-size 4 --epochs 30 --validations 10 --width 16 --no-balance
 
 Measured so, 3 seeds: 32.4 ± 0.7 % mean intersection over union of the test images,
-against a published 46.4 of a hundred at full resolution and width.  These 2,730 updates
-from scratch are few for its 26 layers; with classes weighed they came to 26 of a hundred.
+against a published 46.4 of a hundred at full resolution and width.  These 2,730
+updates from scratch are few for its 26 layers; with classes weighed they came to 26 of
+a hundred.
 """
 
 from dataclasses import dataclass
