@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvision.models.encoder import OnEncoder
+from jaxvision.ops.boxes import centre_form, corner_form
 from jaxvision.ops.pooling import global_avg_pool
 from jaxvision.ops.roi_align import roi_align
 from jaxvision.types import Array
@@ -61,6 +62,4 @@ class RegionClassifier(OnEncoder):
 
 def enlarged(boxes: Array, factor: float) -> Array:
     """Boxes [...,4] about their centres."""
-    centre = (boxes[..., :2] + boxes[..., 2:]) / 2
-    half = factor * (boxes[..., 2:] - boxes[..., :2]) / 2
-    return jnp.concatenate([centre - half, centre + half], axis=-1)
+    return corner_form(centre_form(boxes).at[..., 2:].multiply(factor))
