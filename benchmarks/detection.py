@@ -1,6 +1,6 @@
 """Whole steps of detectors on CPU: ours against torchvision's and YOLOX's, in turns.
 
-    python -m benchmarks.detection --torch-python PATH        (about ten minutes)
+    python -m benchmarks.detection --torch-python PATH    (about a quarter of an hour)
 
 PATH is a Python with PyTorch, torchvision and YOLOX, which runs
 `peers/detection_torch.py`.  Both sides have the same weights, images and objects, in
@@ -10,6 +10,9 @@ image.
 - training: the network, matching, the losses, gradients and momentum.
 - inference: the network, decoding and suppression.  Weights are random, so that every
   candidate has a score that counts, which is the most that there can be to suppress.
+  Masks stay at the 28×28 of their regions.
+- peak memory: what a process holds at most while it takes two steps, everything else
+  that is in it included, where the system can tell.
 
 PyTorch runs eagerly in whichever of its two memory layouts is faster for the row, as
 found before the first round.  Ours compiles one step to a program; how long that takes
@@ -32,11 +35,13 @@ import optax
 
 from benchmarks import cli, records, speed
 from benchmarks.peers import peer
+from benchmarks.peers.memory import peak
 from jaxvision import models, onednn, pretrained, tasks
+from jaxvision.engine.forward import in_evaluation, in_training
 from jaxvision.engine.step import quotient
 from jaxvision.errors import unknown
 from jaxvision.pretrained import keys
-from jaxvision.types import Batch, Forward, Task
+from jaxvision.types import Batch, Model, Task
 from tools import parity_inputs, step_inputs
 from tools.step_inputs import CLASSES
 
@@ -59,6 +64,12 @@ ROWS = {
     ),
     "ssdlite320": Row("ssdlite320_mobilenet_v3_large", {}, tasks.ssdlite(), (320, 320)),
     "yolox_nano": Row("yolox_nano", {}, tasks.yolox(), (320, 320)),
+    "maskrcnn_resnet18": Row(
+        "maskrcnn_resnet50_fpn",
+        {"encoder": "resnet18"},
+        tasks.mask_rcnn(),
+        (320, 320),
+    ),
 }
 KINDS = ("training", "inference")
 RECORD = records.COMMITTED / "detection.json"
@@ -98,6 +109,11 @@ def main(config: Config) -> int:
                 sides = speed.Sides(config.batch, ours, 1, compile_seconds, *theirs)
                 turns = speed.Turns(config.rounds, config.seconds)
                 numbers |= speed.measure(f"{row}_{kind}", sides, torch, turns)
+                most = {"ours": peak(ours, 2), "torch": torch("peak_of", 2)}
+                numbers |= {
+                    f"{row}_{kind}_{side}_peak_bytes": bytes_
+                    for side, bytes_ in most.items()
+                }
     records.write(numbers, config.output)
     speed.print_table(names, numbers)
     return records.regressions(numbers, RECORD) if config.compare else 0
@@ -106,16 +122,19 @@ def main(config: Config) -> int:
 class Made(NamedTuple):
     """What a step is made of."""
 
-    apply: Callable[..., Any]
-    """Of the model."""
+    model: Model
     task: Task
     variables: dict[str, Any]
     batch: Batch
 
 
-def make(row: str, shape: tuple[int, int, int, int]) -> Made:
-    """A row with the weights, images and objects of the other side."""
-    name, options, detector, _ = ROWS[row]
+def make(
+    row: str, shape: tuple[int, int, int, int], detector: tasks.Detector | None = None
+) -> Made:
+    """A row with the weights, images and objects of the other side; None: with its own
+    detector."""
+    name, options, own, _ = ROWS[row]
+    detector = detector or own
     options = {**options, "num_classes": CLASSES + detector.background}
     rules = next(iter(models.sources(name, **options).values()))
     like = models.shapes.variables(name, shape[1:], **options)
@@ -133,9 +152,13 @@ def make(row: str, shape: tuple[int, int, int, int]) -> Made:
         "boxes": boxes,
         "classes": classes,
     }
+    if any("instances" in head.reads for head in detector.heads):
+        batch["instances"] = np.stack(
+            [step_inputs.ellipses(of_image, height, width) for of_image in boxes]
+        )
     variables = pretrained.load(name, state, input_shape=shape[1:], **options)
     return Made(
-        models.create(name, **options).apply,
+        models.create(name, **options),
         tasks.detection(CLASSES, detector),
         dict(variables),
         jax.tree.map(jnp.asarray, batch),
@@ -144,23 +167,26 @@ def make(row: str, shape: tuple[int, int, int, int]) -> Made:
 
 def loss(made: Made, variables: dict[str, Any], batch: Batch, key: jax.Array) -> Any:
     """The loss of a training pass, and the model's state after it."""
-
-    def call(images, **_):
-        return made.apply(variables, images, train=True, key=key)
-
-    forward = Forward(call, jnp.int32(0), {})
+    params, model_state = split(variables)
+    forward = in_training(made.model, params, model_state, key=key, **NOTHING_ELSE)
     (total, weight), (model_state, _) = made.task.loss(forward, batch, key=key)
     return quotient(total, weight), model_state
 
 
 def found(made: Made, variables: dict[str, Any], batch: Batch) -> dict[str, jax.Array]:
     """Boxes, scores and classes that are found in the images of a batch."""
-
-    def call(images, **_):
-        return made.apply(variables, images)
-
-    forward = Forward(call, jnp.int32(0), {})
+    forward = in_evaluation(made.model, *split(variables), **NOTHING_ELSE)
     return dict(made.task.predict(forward, batch, keys=None))
+
+
+def split(variables: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The parameters, and the state beside them."""
+    model_state = dict(variables)
+    return model_state.pop("params"), model_state
+
+
+NOTHING_ELSE: dict[str, Any] = {"average": None, "step": jnp.int32(0), "frozen": {}}
+"""Of what a task may see besides."""
 
 
 def timed(
@@ -186,8 +212,8 @@ def timed(
 
     state: Any = jax.tree.map(jnp.array, made.variables)
     if kind == "training":
-        params = state.pop("params")
-        state = (params, state, transform.init(params))
+        params, model_state = split(state)
+        state = (params, model_state, transform.init(params))
     started = time.perf_counter()
     step = onednn.jit(train if kind == "training" else infer, donate_argnums=0)
     step.lower(state, made.batch).compile()

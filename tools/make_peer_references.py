@@ -68,6 +68,9 @@ def reference(row):
 SHAPE = (2, 128, 160, 3)
 """Of the images of detectors."""
 
+EVERY, PROPOSALS = 20_000, 100
+"""Anchors and regions that teach, and proposals of an image, of Mask R-CNN."""
+
 
 def detection(row):
     import detection_torch as peer
@@ -75,6 +78,10 @@ def detection(row):
 
     peer.compile_suppression()
     model, images, targets = peer.detector(row, SHAPE)
+    if row.startswith("maskrcnn"):  # every anchor and region teaches: none is drawn
+        for part in (model.network.rpn, model.network.roi_heads):
+            part.fg_bg_sampler.batch_size_per_image = EVERY
+        model.network.rpn._post_nms_top_n = dict(training=PROPOSALS, testing=PROPOSALS)
     with torch.no_grad():
         found = [described(*one) for one in model.found(images)]
     return {"loss": model.loss(images, targets).item(), "found": found}
@@ -90,5 +97,5 @@ if __name__ == "__main__":
     if "networks" in asked:
         write("networks.json", reference, peer.NETWORKS)
     if "detection" in asked:
-        rows = ("retinanet_resnet18", "ssdlite320", "yolox_nano")
+        rows = ("retinanet_resnet18", "ssdlite320", "yolox_nano", "maskrcnn_resnet18")
         write("detection.json", detection, rows)

@@ -29,3 +29,13 @@ def objects(row, shape):
         classes = (np.arange(number) + 5 * i) % CLASSES
         found.append((boxes(f"{row} {i}", number, least=8.0) * scale, classes))
     return found
+
+
+def ellipses(boxes, height, width):
+    """Masks uint8 [n,H,W] of boxes [n,4]: the ellipse in each; none in one of no
+    area."""
+    y, x = np.mgrid[:height, :width] + 0.5
+    x0, y0, x1, y1 = np.moveaxis(boxes, -1, 0)[..., None, None]
+    wide, high = x1 - x0, y1 - y0
+    inside = ((2 * x - x0 - x1) * high) ** 2 + ((2 * y - y0 - y1) * wide) ** 2
+    return (inside < (wide * high) ** 2).astype(np.uint8)

@@ -19,7 +19,8 @@ from torchvision.models.detection.image_list import ImageList
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 import parity_inputs as inputs
-from step_inputs import CLASSES, GAIN, objects
+from memory import peak
+from step_inputs import CLASSES, GAIN, ellipses, objects
 
 prepared: Any = None
 """`count -> seconds of a step`, from `make` on."""
@@ -83,30 +84,43 @@ class Torchvision(nn.Module):
             for one in self.network.eval()(images)
         ]
 
-    def targets(self, found):
+    def targets(self, found, size):
         return [
             {
                 "boxes": torch.from_numpy(boxes),
                 "labels": torch.from_numpy(classes) + self.background,
+                "masks": torch.from_numpy(ellipses(boxes, *size)),
             }
             for boxes, classes in found
         ]
 
 
-def retinanet_resnet18():
-    from torchvision.models.detection import RetinaNet
+def resnet18_fpn(**options):
     from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
-    from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-    backbone = resnet_fpn_backbone(
+    return resnet_fpn_backbone(
         backbone_name="resnet18",
         weights=None,
         norm_layer=nn.BatchNorm2d,
         trainable_layers=5,
-        returned_layers=[2, 3, 4],
-        extra_blocks=LastLevelP6P7(256, 256),
+        **options,
+    )
+
+
+def retinanet_resnet18():
+    from torchvision.models.detection import RetinaNet
+    from torchvision.ops.feature_pyramid_network import LastLevelP6P7
+
+    backbone = resnet18_fpn(
+        returned_layers=[2, 3, 4], extra_blocks=LastLevelP6P7(256, 256)
     )
     return Torchvision(RetinaNet(backbone, CLASSES), 0)
+
+
+def maskrcnn_resnet18():
+    from torchvision.models.detection import MaskRCNN
+
+    return Torchvision(MaskRCNN(resnet18_fpn(), CLASSES + 1), 1)
 
 
 def ssdlite320():
@@ -153,7 +167,7 @@ class YOLOX(nn.Module):
             for one in postprocess(said, CLASSES, 0.01, 0.65)
         ]
 
-    def targets(self, found):
+    def targets(self, found, _):
         labels = torch.zeros(len(found), max(len(boxes) for boxes, _ in found), 5)
         for i, (boxes, classes) in enumerate(found):
             corner, end = torch.from_numpy(boxes).split(2, dim=1)
@@ -168,6 +182,7 @@ DETECTORS = {
     "retinanet_resnet18": retinanet_resnet18,
     "ssdlite320": ssdlite320,
     "yolox_nano": YOLOX,
+    "maskrcnn_resnet18": maskrcnn_resnet18,
 }
 
 
@@ -184,7 +199,7 @@ def detector(row, shape, layout=torch.contiguous_format):
     count, height, width, _ = shape
     images = torch.from_numpy(inputs.images(height, width, count=count))
     images = images.movedim(-1, 1).contiguous(memory_format=layout)
-    return model, images, model.targets(objects(row, shape))
+    return model, images, model.targets(objects(row, shape), (height, width))
 
 
 def training(row, shape, layout):
@@ -242,3 +257,8 @@ def make(kind, row, shape):
 def steps(count):
     """Take so many steps; seconds of one."""
     return prepared(count)
+
+
+def peak_of(count):
+    """Bytes that this process holds at most while it takes so many steps."""
+    return peak(prepared, count)

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from benchmarks import detection
+from benchmarks.peers.memory import peak
+from jaxvision import tasks
 from jaxvision.errors import UsageError
 from tools import parity_inputs as inputs
 
@@ -18,6 +20,20 @@ PEERS = json.loads(Path(__file__).with_name("detection.json").read_text())
 
 SHAPE = (2, 128, 160, 3)
 """Of the images of `make_peer_references`."""
+
+EVERY, PROPOSALS = 20_000, 100
+"""Anchors and regions that teach, and proposals: of `make_peer_references`, which
+leaves nothing to chance."""
+
+NOTHING_DRAWN = {
+    "maskrcnn_resnet18": tasks.mask_rcnn(
+        drawn=EVERY,
+        regions=EVERY,
+        masks=200,
+        proposals=PROPOSALS,
+        proposals_in_training=PROPOSALS,
+    )
+}
 
 SLOWER = (pytest.mark.slow, pytest.mark.exhaustive)
 
@@ -42,7 +58,7 @@ def difference(ours, reference):
     ],
 )
 def test_the_peer_has_the_same_loss_and_boxes(row):
-    made = detection.make(row, SHAPE)
+    made = detection.make(row, SHAPE, NOTHING_DRAWN.get(row))
 
     @jax.jit
     def both(variables, batch):
@@ -56,6 +72,20 @@ def test_the_peer_has_the_same_loss_and_boxes(row):
         assert count > 5 and int(found["valid"][i].sum()) == count
         classes = np.asarray(found["classes"][i, :count])
         assert "".join(map(str, classes)) == wanted["classes"]
-        assert difference(np.asarray(found["boxes"][i, :count]), wanted["boxes"]) < 1e-4
-        scores = np.asarray(found["scores"][i, :count])
-        assert difference(scores, wanted["scores"]) < 1e-4
+        boxes, scores = (np.asarray(found[of][i, :count]) for of in ("boxes", "scores"))
+        assert difference(boxes, wanted["boxes"]) < 1e-4
+        # Of two stages the second repeats the rounding of the first's boxes.
+        exact = 1e-3 if row in NOTHING_DRAWN else 1e-4
+        assert difference(scores, wanted["scores"]) < exact
+
+
+def test_memory_that_was_freed_before_is_no_peak():
+    def hold(megabytes):
+        np.ones(megabytes * 2**17).sum()
+
+    before = peak(hold, 300)
+    if before is None:
+        pytest.skip("this system does not tell how much memory a process held")
+    less, more = peak(hold, 50), peak(hold, 150)
+    assert less < more < before
+    assert more - less == pytest.approx(100 * 2**20, rel=0.3)
