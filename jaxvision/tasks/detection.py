@@ -24,6 +24,7 @@ from jaxvision.tasks.detectors.detector import (
     of_heads,
     without_crowds,
 )
+from jaxvision.tasks.detectors.region_blocks import in_blocks, joined_blocks
 from jaxvision.tasks.explained import scores_of_objects
 from jaxvision.tasks.mask import mask_of
 from jaxvision.types import Array, Batch, Measure, Outputs, Task
@@ -158,8 +159,18 @@ def detection(
             regions = jax.vmap(head.choose)(own, regions, objects)
             annotated = frames.boxes_in_original(regions.boxes, batch)
             regions = regions._replace(annotated=annotated)
-            said, model_state = ask(forward, head, regions.boxes, outputs, model_state)
-            add(*jax.vmap(head.losses)(said, regions, objects))
+
+            def of_regions(regions: Regions, there: Array, state, head=head):
+                matches = jnp.where(there, regions.matches, matching.IGNORED)
+                regions = regions._replace(matches=matches)
+                said, state = ask(forward, head, regions.boxes, outputs, state)
+                return jax.vmap(head.losses)(said, regions, objects), state
+
+            there = regions.matches != matching.IGNORED
+            blocks, model_state = in_blocks(
+                of_regions, regions, there, model_state, head.block
+            )
+            add(*jax.tree.map(lambda x: jnp.sum(x, axis=0), blocks))
         return total, weight, model_state
 
     def train_loss(forward, batch: Batch, *, key):
@@ -177,7 +188,14 @@ def detection(
         outputs, _, model_state = seen
         what = first._asdict()
         for head in detector.heads:
-            said, _ = ask(forward, head, what["boxes"], outputs, model_state)
+
+            def of_boxes(boxes: Array, there: Array, state, head=head):
+                del there
+                return ask(forward, head, boxes, outputs, state)
+
+            boxes, there = what["boxes"], what["classes"] >= 0
+            blocks, _ = in_blocks(of_boxes, boxes, there, model_state, head.block)
+            said = joined_blocks(blocks, boxes.shape[1])
             frame = frames.original_as_seen(batch)
             what |= jax.vmap(head.decode)(said, what, frame)
         there = what["classes"] >= 0

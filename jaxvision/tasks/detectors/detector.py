@@ -76,6 +76,9 @@ class RegionHead(NamedTuple):
     """Annotations beside boxes and classes."""
     of_classes: str | None = None
     """The output whose last axis has a column for each class; None: none has."""
+    block: int = 0
+    """Regions of an image that are asked about at a time, see `in_blocks`, where those
+    that are there are the first and the others count nothing; 0: all at once."""
     taught: Callable[[Batch], np.ndarray] | None = None
     """`batch ->` bool [B,M], on the host: which objects have what it learns."""
     measured: str | None = None
@@ -165,6 +168,10 @@ class Detector(NamedTuple):
 def of_heads(heads: Sequence[RegionHead]) -> tuple[str, ...]:
     """All annotations that the heads read."""
     return tuple(dict.fromkeys(name for head in heads for name in head.reads))
+
+
+REGION_BLOCK = 16
+"""Regions of an image at a time, for heads that only look at objects."""
 
 
 def with_objects(regions: Regions, count: int) -> Regions:

@@ -16,6 +16,7 @@ from jaxvision.ops import matching
 from jaxvision.ops.boxes.forms import corners
 from jaxvision.recipes import DETECTORS
 from jaxvision.tasks.detectors.detector import (
+    REGION_BLOCK,
     Detector,
     Objects,
     RegionHead,
@@ -99,6 +100,7 @@ def keypoint_head(count: int) -> RegionHead:
         losses,
         decode,
         reads=("keypoints",),
+        block=REGION_BLOCK,
         taught=lambda batch: np.any(batch["keypoints"][..., 2] > 0, axis=2),
         measured="keypoint",
     )

@@ -15,6 +15,7 @@ from jaxvision.ops import matching
 from jaxvision.ops.roi_align import roi_align_of_each
 from jaxvision.recipes import DETECTORS
 from jaxvision.tasks.detectors.detector import (
+    REGION_BLOCK,
     Detector,
     Objects,
     RegionHead,
@@ -83,6 +84,7 @@ def mask_head(count: int) -> RegionHead:
         decode,
         reads=("instances",),
         of_classes="mask_logits",
+        block=REGION_BLOCK,
         taught=lambda batch: np.any(batch["instances"], axis=(2, 3)),
         measured="mask",
     )
