@@ -12,9 +12,9 @@ one core, at a quarter of the resolution and from scratch:
         --batch-size 4 --epochs 30 --validations 10 \\
         --encoder resnet18 --output-stride 16 --weights None
 
-Measured so, one seed: 33.9 % mean intersection over union of the test images, against a
-published 61.6 of a hundred of DeepLab-LFOV with weights of ImageNet at full resolution.
-Here a map of 6 × 8 has to tell where things end.
+Measured so, 3 seeds: 34.1 ± 0.7 % mean intersection over union of the test images,
+against a published 61.6 of a hundred of DeepLab-LFOV with weights of ImageNet at full
+resolution.  Here a map of 6 × 8 has to tell where things end.
 """
 
 from dataclasses import dataclass
