@@ -4,7 +4,10 @@
 
 The data are those of `bccd_retinanet`: 205 images to train on, 87 to validate on and 72
 to test on.  The network is trained from scratch, as the authors train it on COCO but
-for a share of the passes.
+for a share of the passes, and by AdamW, which needs fewer.  On two cores, at two fifths
+of the resolution:
+
+    python -m experiments.bccd_yolox --size 192 256 --epochs 60 --validations 10
 
 Measured: not yet.
 """
@@ -24,16 +27,24 @@ class Config(yolox_recipe.Config):
     mosaic: float = 0.5
     jitter: float = 0.3
     epochs: float = 150
-    batch_size: int = 16
-    average: float = 0.998
+    batch_size: int = 8
+    peak_lr: float = 2e-3
+    weight_decay: float = 1e-2
+    average: float = 0.99
 
 
-ELSEWHERE = bccd_retinanet.PUBLISHED["voc:bccd"]
-PUBLISHED = {Config(): ELSEWHERE._replace(metric="test_average_ap")}
+PUBLISHED = {
+    name: elsewhere._replace(metric="test_average_ap")
+    for name, elsewhere in bccd_retinanet.PUBLISHED.items()
+}
 
 
 def build(config: Config) -> Experiment:
-    return yolox_recipe.build(config, published=PUBLISHED)
+    return yolox_recipe.build(
+        config,
+        optimizer=yolox_recipe.adamw,
+        reference=PUBLISHED.get(config.dataset),
+    )
 
 
 if __name__ == "__main__":

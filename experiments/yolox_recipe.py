@@ -9,7 +9,6 @@ images as they are, and learn the codes of boxes by an L1 loss besides.  A movin
 average of the parameters is what is tested.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -81,7 +80,7 @@ def build(
     seen_as: Callable[[data.Source], data.Source] = lambda source: source,
     optimizer: Callable[[Config, int, int], Optimizer] | None = None,
     steps_per_dispatch: int = 1,
-    published: Mapping[Any, Reference] | None = None,
+    reference: Reference | None = None,
 ) -> Experiment:
     """The experiment of a config.
 
@@ -90,7 +89,7 @@ def build(
       seen_as: what becomes of each split, such as one with other classes.
       optimizer: of the config, the steps of the run, and the one from which images are
         plain; None: `momentum`.
-      published: numbers of the test split, by their configs with seed 0.
+      reference: what is published for the config.
     """
     check(
         (config.validations >= 1, "--validations must be 1 or more"),
@@ -140,7 +139,7 @@ def build(
         show=visualise.detection,
         average=optim.ema(config.average),
         monitor="average/ap",
-        reference=(published or {}).get(dataclasses.replace(config, seed=0)),
+        reference=reference,
     )
 
 
