@@ -34,7 +34,9 @@ class BatchNorm(nn.Module):
     scale_init: Callable[..., Array] = nn.initializers.ones
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, counted: Array | None = None) -> Array:
+        """In training `counted`, bool [N], says which entries of the first axis there
+        are; None: all.  If none is, the running averages stay."""
         shape = x.shape[-1:]
         scale = self.param("scale", self.scale_init, shape)
         bias = self.param("bias", nn.initializers.zeros, shape)
@@ -50,10 +52,15 @@ class BatchNorm(nn.Module):
             y = (x.astype(wide) - of_channels(mean.value)) * of_channels(a)
             y += of_channels(bias)
         else:
-            y, of_batch = ops.batch_norm(x, scale, bias, self.epsilon)
+            y, of_batch = ops.batch_norm(x, scale, bias, self.epsilon, counted)
             if not self.is_initializing():
-                keep, count = self.momentum, x.size // x.shape[-1]
-                unbiased = of_batch.variance * (count / max(count - 1, 1))
+                keep: Any = self.momentum
+                count: Any = x.size // x.shape[-1]
+                if counted is not None:
+                    number = jnp.sum(counted, dtype=jnp.float32)
+                    count = (count // len(x)) * number
+                    keep = jnp.where(number > 0, keep, 1.0)
+                unbiased = of_batch.variance * (count / jnp.maximum(count - 1, 1))
                 mean.value = keep * mean.value + (1 - keep) * of_batch.mean
                 variance.value = keep * variance.value + (1 - keep) * unbiased
         return y.astype(self.dtype)

@@ -1,7 +1,8 @@
 """The heads of two-stage detectors: what is said of regions that were cut out of maps.
 
 Each maps regions [R,S,S,C] to numbers of each region, and has the layers of
-torchvision, whose names say where they are in a `Sequential`.
+torchvision, whose names say where they are in a `Sequential`.  Batch normalisation in
+training is by the regions that are `counted`, bool [R]; None: by all.
 """
 
 from collections.abc import Callable
@@ -41,8 +42,10 @@ class BoxHead(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, regions: Array, *, train: bool) -> tuple[Array, Array]:
-        norm = _norm(self, train)
+    def __call__(
+        self, regions: Array, counted: Array | None = None, *, train: bool
+    ) -> tuple[Array, Array]:
+        norm = _norm(self, counted, train)
         x = _convolved(regions, self.convs, regions.shape[-1], norm, self.dtype)
         dense = partial(nn.Dense, dtype=self.dtype, kernel_init=_dense)
         first, *others = ("fc6", "fc7") if not self.convs else (f"{self.convs + 1}",)
@@ -90,8 +93,10 @@ class MaskHead(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, regions: Array, *, train: bool) -> Array:
-        channels, norm = regions.shape[-1], _norm(self, train)
+    def __call__(
+        self, regions: Array, counted: Array | None = None, *, train: bool
+    ) -> Array:
+        channels, norm = regions.shape[-1], _norm(self, counted, train)
         x = _convolved(regions, self.convs, channels, norm, self.dtype)
         enlarge = ConvTranspose(
             channels,
@@ -143,15 +148,20 @@ class KeypointHead(nn.Module):
         return upsample(x, "bilinear").astype(jnp.float32)
 
 
-def _norm(head: BoxHead | MaskHead, train: bool) -> Callable[..., nn.Module] | None:
-    return batch_norm(train=train, dtype=head.dtype) if head.normalised else None
+def _norm(
+    head: BoxHead | MaskHead, counted: Array | None, train: bool
+) -> Callable[[Array, str], Array] | None:
+    if not head.normalised:
+        return None
+    norm = batch_norm(train=train, dtype=head.dtype)
+    return lambda x, name: norm(name=name)(x, counted)
 
 
 def _convolved(
     x: Array,
     count: int,
     channels: int,
-    norm: Callable[..., nn.Module] | None,
+    norm: Callable[[Array, str], Array] | None,
     dtype: Any,
     name: Callable[[int], str] = lambda i: f"{i}.0",
 ) -> Array:
@@ -164,5 +174,5 @@ def _convolved(
             kernel_init=he_fan_out,
             name=name(i),
         )(x)
-        x = relu(x if norm is None else norm(name=f"{i}.1")(x))
+        x = relu(x if norm is None else norm(x, f"{i}.1"))
     return x

@@ -25,6 +25,7 @@ from jaxvision.layers.norm import batch_norm
 from jaxvision.layers.region_heads import BoxHead, KeypointHead, MaskHead
 from jaxvision.models.encoder import Encoder, OnEncoder, has_option
 from jaxvision.models.variant import Rules, Variant
+from jaxvision.ops.boxes import area
 from jaxvision.ops.roi_align import roi_align_of_levels
 
 Array = jax.Array
@@ -46,6 +47,7 @@ class RCNN(OnEncoder):
     - `masks`: `mask_logits` [B,R,28,28,num_classes], within the boxes;
     - `keypoints`: `keypoint_logits` [B,R,56,56,num_keypoints], within the boxes.
 
+    Boxes without area are padding, which batch normalisation does not count.
     Any image size.
     """
 
@@ -136,20 +138,21 @@ class RCNN(OnEncoder):
     def boxes(self, boxes: Array, *levels: Array, train: bool) -> dict[str, Array]:
         """What class each region shows, and where its box is."""
         check((self.num_classes > 0, "this network has no heads: " + _OTHERS))
-        scores, codes = self.box_head(self._inside(boxes, levels, 7), train=train)
+        scores, codes = self.box_head(*self._inside(boxes, levels, 7), train=train)
         return _of_images(boxes, class_logits=scores, box_codes=codes)
 
     def masks(self, boxes: Array, *levels: Array, train: bool) -> dict[str, Array]:
         """Which pixels of each region are the object's."""
         check((self.mask_convs > 0, "this network has no masks: " + _OTHERS))
-        logits = self.mask_head(self._inside(boxes, levels, 14), train=train)
+        logits = self.mask_head(*self._inside(boxes, levels, 14), train=train)
         return _of_images(boxes, mask_logits=logits)
 
     def keypoints(self, boxes: Array, *levels: Array, train: bool) -> dict[str, Array]:
         """Where in each region the keypoints of its object are."""
         del train
         check((self.num_keypoints > 0, "this network has no keypoints: " + _OTHERS))
-        logits = self.keypoint_head(self._inside(boxes, levels, 14))
+        regions, _ = self._inside(boxes, levels, 14)
+        logits = self.keypoint_head(regions)
         return _of_images(boxes, keypoint_logits=logits)
 
     def _epsilon(self) -> dict[str, float]:
@@ -158,14 +161,17 @@ class RCNN(OnEncoder):
             return {}
         return {"epsilon": self.default_epsilon}
 
-    def _inside(self, boxes: Array, levels: Sequence[Array], side: int) -> Array:
-        """The regions [B·R,side,side,C] of the levels that come from the encoder."""
+    def _inside(
+        self, boxes: Array, levels: Sequence[Array], side: int
+    ) -> tuple[Array, Array]:
+        """The regions [B·R,side,side,C] of the levels that come from the encoder, and
+        which of them are no padding, bool [B·R]."""
         strides = self._strides(self.maps, **self._epsilon())
         align = partial(
             roi_align_of_levels, strides=strides, size=(side, side), samples=2
         )
         found = jax.vmap(align)([*levels[: len(strides)]], boxes)
-        return found.reshape(-1, *found.shape[2:])
+        return found.reshape(-1, *found.shape[2:]), area(boxes).reshape(-1) > 0
 
 
 _OTHERS = "take another model, such as maskrcnn_resnet50_fpn, or another detector"

@@ -163,7 +163,8 @@ def detection(
             def of_regions(regions: Regions, there: Array, state, head=head):
                 matches = jnp.where(there, regions.matches, matching.IGNORED)
                 regions = regions._replace(matches=matches)
-                said, state = ask(forward, head, regions.boxes, outputs, state)
+                boxes = jnp.where(there[..., None], regions.boxes, 0)
+                said, state = ask(forward, head, boxes, outputs, state)
                 return jax.vmap(head.losses)(said, regions, objects), state
 
             there = regions.matches != matching.IGNORED

@@ -137,6 +137,33 @@ def test_entries_say_something_of_each_region():
             )
 
 
+def test_padding_of_regions_is_not_normalised_with_them():
+    options = dict(maps=(8, 16, 32), box_units=16, mask_convs=1, **PLAIN)
+    model = models.create("maskrcnn_resnet50_fpn_v2", **options)
+    draw = np.random.default_rng(0)
+    images = jnp.asarray(draw.normal(size=(1, 64, 64, 3)), jnp.float32)
+    levels = [
+        jnp.asarray(draw.normal(size=(1, n, n, 32)), jnp.float32) for n in (8, 4, 2, 1)
+    ]
+    boxes = jnp.asarray([[[4, 8, 40, 50], [10, 0, 60, 30], [20, 20, 33, 60.0]]])
+    padded = jnp.pad(boxes, [(0, 0), (0, 4), (0, 0)])
+    variables = model.init(jax.random.key(0), images)
+
+    @partial(jax.jit, static_argnums=1)
+    def ask(boxes, entry):
+        return model.apply(variables, boxes, *levels, entry=entry, train=True)
+
+    for entry, name in (("masks", "mask_logits"), ("boxes", "class_logits")):
+        alone, state = ask(boxes, entry)
+        said, padded_state = ask(padded, entry)
+        np.testing.assert_allclose(said[name][:, :3], alone[name], atol=1e-4)
+        jax.tree.map(
+            partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-5),
+            padded_state,
+            state,
+        )
+
+
 def test_old_files_of_torchvision_have_other_heads():
     rules = models.sources("maskrcnn_resnet50_fpn")["torchvision before 0.13"]
     named = {

@@ -70,6 +70,35 @@ def test_the_layer_is_that_of_flax_but_for_the_unbiased_variance(images, train, 
     assert jax.tree.structure(start) == jax.tree.structure(variables)
 
 
+@pytest.mark.parametrize("there", [5, 1, 0])
+def test_only_what_is_counted_counts(images, there):
+    layer = BatchNorm(use_running_average=False)
+    start = layer.init(jax.random.key(0), images)
+    counted = jnp.asarray([1, 0, 1, 1, 0, 1, 1, 0], bool)
+    counted &= jnp.cumsum(counted) <= there
+    few = images[counted]
+
+    def outcome(images, *counted):
+        def loss(images):
+            y, state = layer.apply(start, images, *counted, mutable=["batch_stats"])
+            kept = jnp.where(counted[0][:, None, None, None], y, 0) if counted else y
+            return jnp.sum(jnp.sin(kept)), (y, state)
+
+        return jax.grad(loss, has_aux=True)(images)
+
+    slopes, (y, state) = jax.jit(outcome)(images, counted)
+    if not there:  # nothing to learn from
+        jax.tree.map(
+            np.testing.assert_array_equal, state, {"batch_stats": start["batch_stats"]}
+        )
+        return
+    wanted, (alone, of_few) = outcome(few)
+    assert not np.asarray(slopes)[~np.asarray(counted)].any()
+    np.testing.assert_allclose(y[counted], alone, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(slopes[counted], wanted, rtol=0, atol=1e-4)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4), state, of_few)
+
+
 def test_the_first_pass_leaves_the_running_averages_alone(images):
     variables = BatchNorm(use_running_average=False).init(jax.random.key(0), images)
     np.testing.assert_array_equal(variables["batch_stats"]["mean"], 0)

@@ -15,6 +15,7 @@ import pytest
 from jaxvision import recipes, tasks
 from jaxvision.errors import UsageError
 from jaxvision.ops import matching
+from jaxvision.ops.boxes import area
 from jaxvision.tasks.detectors import Objects, Regions, keypoints
 from jaxvision.types import Forward
 from tests.tasks.test_detectors import difference, padded
@@ -137,6 +138,20 @@ def test_boxes_masks_and_keypoints_are_those_of_torchvision(everything):
         for name in ("boxes", "scores", "masks", "keypoints", "keypoint_scores"):
             assert difference(found[name], wanted[name]) < 1e-4, name
             assert not predicted[name][i, count:].any()
+
+
+def test_regions_that_teach_nothing_have_no_area():
+    """So that the network can tell them from others."""
+
+    def call(first, *maps, entry, **options):
+        said, _ = forward_to(SAID).call(first, *maps, entry=entry)
+        return said, {"empty": jnp.sum(area(first) == 0) if entry == "masks" else 0}
+
+    detector = tasks.mask_rcnn(masks=10, block=0, **OPTIONS)
+    task = tasks.detection(inputs.CLASSES, detector)
+    forward = Forward(call, jnp.int32(0), {})
+    _, (state, _) = task.loss(forward, BATCH, key=jax.random.key(0))
+    assert int(state["empty"]) == 3 * 10 - (9 + 0 + 3)
 
 
 def refused(task, said=SAID, **other):

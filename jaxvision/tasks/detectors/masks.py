@@ -28,8 +28,8 @@ from jaxvision.types import Array, Outputs
 
 
 @DETECTORS.recorded
-def mask_rcnn(*, masks: int = 128, **options) -> Detector:
-    """That of `maskrcnn_resnet50_fpn` and its second version.
+def mask_rcnn(*, masks: int = 128, block: int = REGION_BLOCK, **options) -> Detector:
+    """That of `maskrcnn_resnet50_fpn` and, with `block=0`, its second version.
 
     To the losses of `faster_rcnn` it adds the mean cross-entropy of the pixels of all
     masks, each within its region and of the class of its object (`masks`).  Objects
@@ -38,14 +38,19 @@ def mask_rcnn(*, masks: int = 128, **options) -> Detector:
     Args:
       masks: regions of an image whose masks teach, at most: as many as may have an
         object.
+      block: of them that are looked at together, see `in_blocks`.  0: all, as where
+        batch normalisation, such as that of the second version, is to see all.
       options: see `faster_rcnn`.
     """
-    check((masks >= 1, f"masks must be at least 1, got {masks}"))
+    check(
+        (masks >= 1, f"masks must be at least 1, got {masks}"),
+        (block >= 0, f"block must not be negative, got {block}"),
+    )
     detector = faster_rcnn(**options)
-    return detector._replace(heads=(*detector.heads, mask_head(masks)))
+    return detector._replace(heads=(*detector.heads, mask_head(masks, block)))
 
 
-def mask_head(count: int) -> RegionHead:
+def mask_head(count: int, block: int) -> RegionHead:
     """Arguments: see `mask_rcnn`."""
 
     def choose(key: Array, regions: Regions, objects: Objects) -> Regions:
@@ -84,7 +89,7 @@ def mask_head(count: int) -> RegionHead:
         decode,
         reads=("instances",),
         of_classes="mask_logits",
-        block=REGION_BLOCK,
+        block=block,
         taught=lambda batch: np.any(batch["instances"], axis=(2, 3)),
         measured="mask",
     )
