@@ -169,8 +169,8 @@ def loss(made: Made, variables: dict[str, Any], batch: Batch, key: jax.Array) ->
     """The loss of a training pass, and the model's state after it."""
     params, model_state = split(variables)
     forward = in_training(made.model, params, model_state, key=key, **NOTHING_ELSE)
-    (total, weight), (model_state, _) = made.task.loss(forward, batch, key=key)
-    return quotient(total, weight), model_state
+    (total, weight), (after, _) = made.task.loss(forward, batch, key=key)
+    return quotient(total, weight), after
 
 
 def found(made: Made, variables: dict[str, Any], batch: Batch) -> dict[str, jax.Array]:

@@ -31,14 +31,13 @@ def statistics(x: Array, counted: Array | None = None) -> Statistics:
     """
     axes = tuple(range(x.ndim - 1))
     x = x.astype(at_least_float32(x.dtype))
-    expected = partial(jnp.mean, axis=axes)
-    if counted is not None:
+
+    def expected(values):
+        if counted is None:
+            return values.mean(axes)
         number = jnp.maximum(jnp.sum(counted, dtype=x.dtype), 1)
         share = counted.astype(x.dtype) * (len(x) / number)
-        share = jnp.expand_dims(share, tuple(range(1, x.ndim)))
-
-        def expected(values):
-            return jnp.mean(values * share, axis=axes)
+        return (values * jnp.expand_dims(share, tuple(range(1, x.ndim)))).mean(axes)
 
     mean = expected(x)
     # Not `jnp.square(x)`, whose gradient keeps 2x.
