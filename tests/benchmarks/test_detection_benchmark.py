@@ -50,6 +50,20 @@ def difference(ours, reference):
     return np.abs(values - np.array(reference["values"])).max() / reference["scale"]
 
 
+def in_their_order(found, wanted):
+    """What was found in an image, where scores that differ by rounding alone stand in
+    the order of the peer."""
+    order = np.arange(len(found["scores"]))
+
+    def said(count):
+        return "".join(map(str, found["classes"][order[:count]]))
+
+    for i in np.flatnonzero(-np.diff(found["scores"]) < 1e-6):
+        if not wanted["classes"].startswith(said(i + 1)):
+            order[[i, i + 1]] = order[[i + 1, i]]
+    return {name: each[order] for name, each in found.items()}
+
+
 @pytest.mark.parametrize(
     "row",
     [
@@ -70,13 +84,16 @@ def test_the_peer_has_the_same_loss_and_boxes(row):
     for i, wanted in enumerate(PEERS[row]["found"]):
         count = wanted["boxes"]["shape"][0]
         assert count > 5 and int(found["valid"][i].sum()) == count
-        classes = np.asarray(found["classes"][i, :count])
-        assert "".join(map(str, classes)) == wanted["classes"]
-        boxes, scores = (np.asarray(found[of][i, :count]) for of in ("boxes", "scores"))
-        assert difference(boxes, wanted["boxes"]) < 1e-4
+        of_image = {
+            name: np.asarray(found[name][i, :count])
+            for name in ("boxes", "scores", "classes")
+        }
+        of_image = in_their_order(of_image, wanted)
+        assert "".join(map(str, of_image["classes"])) == wanted["classes"]
+        assert difference(of_image["boxes"], wanted["boxes"]) < 1e-4
         # Of two stages the second repeats the rounding of the first's boxes.
         exact = 1e-3 if row in NOTHING_DRAWN else 1e-4
-        assert difference(scores, wanted["scores"]) < exact
+        assert difference(of_image["scores"], wanted["scores"]) < exact
 
 
 def test_memory_that_was_freed_before_is_no_peak():
