@@ -11,7 +11,7 @@ that begin with weights of COCO.  On two cores, at two fifths of the resolution:
 
     python -m experiments.bccd_retinanet --size 192 256 --anchors 0.5 --channels 64 \\
         --encoder tf_efficientnet_lite0 --weights efficientnet-lite0-57934424.pth \\
-        --epochs 60
+        --epochs 30 --batch-size 4 --validations 10
 
 Measured: not yet.
 """

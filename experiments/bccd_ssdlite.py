@@ -8,7 +8,7 @@ The data are those of `bccd_retinanet`.  Default boxes, and frames around images
 smaller than those for COCO, since a platelet is a sixteenth of an image wide.  On two
 cores:
 
-    python -m experiments.bccd_ssdlite --size 192 256 --epochs 60 \\
+    python -m experiments.bccd_ssdlite --size 192 256 --epochs 60 --validations 10 \\
         --encoder tf_efficientnet_lite0 --weights efficientnet-lite0-57934424.pth \\
         --maps stage3 stage4
 

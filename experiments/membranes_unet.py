@@ -15,9 +15,13 @@ mirrored.  The paper's weights of the pixels between two cells are not there, an
 takes the place of its momentum of 0.99.  On two cores:
 
     python -m experiments.membranes_unet --dataset fold:1/3:all:masks:PATH --width 8 \\
-        --depth 4 --crop 128 128
+        --depth 4 --crop 128 128 --validations 10
 
-Measured: not yet.
+Measured so, one seed, in ten minutes of a core each: 76.5 % mean intersection over
+union of fold:1/3:all:masks:membrane, 75.9 % of fold:2/3:all:masks:membrane and 76.9 %
+of fold:3/3:all:masks:membrane.  Of a hundred pixels 9.4 are wrong; published are 6.1 on
+the secret labels (table 1), by a network of eight times the width that sees a membrane
+in a larger part of the image, and with the weights between cells.
 """
 
 from dataclasses import dataclass

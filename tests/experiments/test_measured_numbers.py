@@ -60,7 +60,7 @@ def mistakes(docstring, records, default):
     ends = [number.start() for number in numbers[1:]] + [len(paragraph)]
     missing, wrong = set(records), []
     for number, end in zip(numbers, ends, strict=True):
-        words = re.findall(r"[\w:-]+", paragraph[number.end() : end])
+        words = re.findall(r"[\w:/-]+", paragraph[number.end() : end])
         label = next((label for label in records if label in words), default)
         if label not in records:
             wrong.append(f"{number[0]}: no record of {label}")
