@@ -21,6 +21,9 @@ from jaxvision.ops.convolution.geometry import Geometry, pad, windows
 from jaxvision.ops.precision import at_least_float32
 from jaxvision.types import Array
 
+MOST_ROWS = 8
+"""Of dy, in a block of the weight gradient."""
+
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def differentiable(
@@ -82,43 +85,46 @@ def weight_gradient(
 ) -> Array:
     """`Σ x_c · dy` over images and positions, for each tap and c: [K,K,c,O].
 
-    Images are added first, four at a time, which XLA does in vectors.  It adds up
-    positions one number after the other, so they come last, when few are left.  Sums
-    are float32 at least.
+    Some rows of two images at a time: their products with all taps are added to sums
+    [w,O], which stay in the cache, in one loop over channels in vectors.  Only the
+    columns that are left are added up one number after the other.  Sums are float32 at
+    least.
     """
     strides, pads, dilation, groups = geometry
     share = images_per_device(x_BxHxWxC.shape[0])
-    together = math.gcd(4, share)
+    together = math.gcd(2, share)
     rounds = share // together
+    height = dy_BxhxwxO.shape[1]
+    rows = max(n for n in range(1, MOST_ROWS + 1) if height % n == 0)
+    blocks = height // rows
+    seen_rows = (rows - 1) * strides[0] + (kernel_size[0] - 1) * dilation[0] + 1
 
     def of_channel(x_BxHxWxO):
-        # [devices,rounds,together,…]: each device keeps its part of the batch.
+        # [devices,together,rounds,…]: each device keeps its part of the batch.
         padded, dy = (
-            a.reshape(-1, rounds, together, *a.shape[1:])
+            a.reshape(-1, together, rounds, *a.shape[1:])
             for a in (pad(x_BxHxWxO, pads), dy_BxhxwxO)
         )
 
-        def of_round(i):
-            x_i, dy_i = (
-                lax.dynamic_index_in_dim(a, i, 1, keepdims=False).astype(wide)
-                for a in (padded, dy)
-            )
-            images = range(together)
-            seen_by_images = [
-                windows(x_i[:, b], kernel_size, strides, dilation) for b in images
-            ]
+        def block_of(array, image, first, count):
+            found = lax.dynamic_index_in_dim(array, image, 2, keepdims=False)
+            found = lax.dynamic_slice_in_dim(found, first, count, 2)
+            return found.reshape(-1, *found.shape[2:]).astype(wide)
+
+        def of_block(i):
+            image, block = i // blocks, i % blocks
+            x_i = block_of(padded, image, block * rows * strides[0], seen_rows)
+            dy_i = block_of(dy, image, block * rows, rows)
+            taps = windows(x_i, kernel_size, strides, dilation)
             return [
-                sum(seen[b] * dy_i[:, b] for b in images)
-                for seen in zip(*seen_by_images, strict=True)
+                sum(seen[:, row] * dy_i[:, row] for row in range(rows)) for seen in taps
             ]
 
         def add(i, sums):
-            return [a + b for a, b in zip(sums, of_round(i), strict=True)]
+            return [a + b for a, b in zip(sums, of_block(i), strict=True)]
 
-        sums = lax.fori_loop(1, rounds, add, of_round(0))
-        return jnp.stack([each.sum((0, 1, 2)) for each in sums]).reshape(
-            *kernel_size, -1
-        )
+        sums = lax.fori_loop(1, rounds * blocks, add, of_block(0))
+        return jnp.stack([each.sum((0, 1)) for each in sums]).reshape(*kernel_size, -1)
 
     wide = at_least_float32(x_BxHxWxC.dtype)
     in_channels, out_channels = x_BxHxWxC.shape[3] // groups, dy_BxhxwxO.shape[3]
