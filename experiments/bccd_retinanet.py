@@ -14,9 +14,8 @@ that begin with weights of COCO.  On two cores, at two fifths of the resolution:
         --epochs 30 --batch-size 4 --validations 10
 
 Measured so, 3 seeds, in 14 minutes of a core each: 53.3 ± 1.3 % average precision, and
-89.4 of a hundred at an IoU of 0.5.  Of what is found and counts as a mistake, most is
-cells that are not annotated.  The published 61 of a hundred are by weights of COCO at
-the whole resolution.
+89.4 of a hundred at an IoU of 0.5.  Many of the surest mistakes are cells that nobody
+annotated.  The published 61 of a hundred began with weights of COCO.
 """
 
 from dataclasses import dataclass

@@ -12,7 +12,7 @@ of the resolution:
 Measured so, 3 seeds, in 14 minutes of a core each: 39.3 ± 1.1 % average precision of
 the moving average, and 70.7 of a hundred at an IoU of 0.5.  RetinaNet and SSDLite begin
 with weights of ImageNet and come to 53 and 55; this network has 1,560 updates from
-scratch, and finds hardly any platelet.
+scratch, and platelets are what it finds least: 38 of a hundred at an IoU of 0.5.
 """
 
 from dataclasses import dataclass

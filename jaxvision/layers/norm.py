@@ -54,13 +54,15 @@ class BatchNorm(nn.Module):
         else:
             y, of_batch = ops.batch_norm(x, scale, bias, self.epsilon, counted)
             if not self.is_initializing():
+                count = x.size // x.shape[-1]
                 keep: Any = self.momentum
-                count: Any = x.size // x.shape[-1]
+                ratio: Any = count / max(count - 1, 1)
                 if counted is not None:
                     number = jnp.sum(counted, dtype=jnp.float32)
-                    count = (count // len(x)) * number
+                    there = (count // len(x)) * number
                     keep = jnp.where(number > 0, keep, 1.0)
-                unbiased = of_batch.variance * (count / jnp.maximum(count - 1, 1))
+                    ratio = there / jnp.maximum(there - 1, 1)
+                unbiased = of_batch.variance * ratio
                 mean.value = keep * mean.value + (1 - keep) * of_batch.mean
                 variance.value = keep * variance.value + (1 - keep) * unbiased
         return y.astype(self.dtype)

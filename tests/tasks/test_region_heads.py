@@ -41,11 +41,10 @@ OPTIONS = dict(
     candidates_in_training=inputs.IN_TRAINING[0],
     proposals_in_training=inputs.IN_TRAINING[1],
 )
-MASKS = tasks.mask_rcnn(masks=10, **OPTIONS)
-KEYPOINTS = tasks.keypoint_rcnn(**OPTIONS)
 # The nine regions with an object are looked at in blocks, of which the last is padded.
-MASK_HEAD = MASKS.heads[-1]._replace(block=4)
-BOTH = MASKS._replace(heads=(MASKS.heads[0], MASK_HEAD, KEYPOINTS.heads[-1]))
+MASKS = tasks.mask_rcnn(masks=10, block=4, **OPTIONS)
+KEYPOINTS = tasks.keypoint_rcnn(**OPTIONS)
+BOTH = MASKS._replace(heads=(*MASKS.heads, KEYPOINTS.heads[-1]))
 TASK = tasks.detection(inputs.CLASSES, BOTH)
 
 OUTPUTS = {

@@ -13,12 +13,6 @@ from tests.tasks.test_detection_runs import PREPARE, SCENES, Encoder, evaluated,
 pytestmark = pytest.mark.slow
 
 
-def in_blocks_of(count: int, detector: tasks.Detector) -> tasks.Detector:
-    """With a head of masks that looks at so many regions at a time."""
-    boxes, masks = detector.heads
-    return detector._replace(heads=(boxes, masks._replace(block=count)))
-
-
 def build() -> Experiment:
     splits = data.load(SCENES)
     training, validation = data.carve(splits.train, 16)
@@ -36,17 +30,15 @@ def build() -> Experiment:
         ),
         task=tasks.detection(
             len(classes),
-            in_blocks_of(
-                3,
-                tasks.mask_rcnn(
-                    sizes=((12,), (20,), (32,), (64,)),
-                    proposals=24,
-                    proposals_in_training=24,
-                    regions=16,
-                    masks=4,
-                    least_score=0.001,
-                    most=12,
-                ),
+            tasks.mask_rcnn(
+                sizes=((12,), (20,), (32,), (64,)),
+                proposals=24,
+                proposals_in_training=24,
+                regions=16,
+                masks=4,
+                block=3,
+                least_score=0.001,
+                most=12,
             ),
         ),
         optimizer=optim.adam(optim.constant(3e-3)),
