@@ -129,9 +129,10 @@ def splits(
 
     Raises `UsageError` naming the files whose header or end is not that of an image, or
     whose names are not UTF-8 (neither a record nor a picture could show them), and
-    those that are in two splits, by whatever links; and where a test split is to be
-    held out, as `check_undivided`.
+    those that are in two splits, by whatever links; for a split that is declared and
+    has no image; and where a test split is to be held out, as `check_undivided`.
     """
+    _check_images(name, parts, ("the training split", *words))
     _check_encoding(root, [path for part in parts for path in part.paths])
     if len(parts) == 1:
         (whole,) = parts
@@ -256,6 +257,15 @@ def _carve_test(name: str, train: Annotated) -> tuple[Annotated, Annotated]:
 
 _USES = ("trained on", "tested on", "validated on")
 """What is done with the splits, in the order of `Splits`."""
+
+
+def _check_images(name: str, parts: Sequence[Annotated], words: Sequence[str]) -> None:
+    for part, use, choice in zip(parts, _USES, words, strict=False):
+        if not part.paths:
+            raise UsageError(
+                f"{name} has no image to be {use}: there is none in {choice}.  Add "
+                "some, or remove what declares that split"
+            )
 
 
 def _check_disjoint(name: str, root: Path, splits: Sequence[Sequence[str]]) -> None:

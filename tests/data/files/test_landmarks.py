@@ -65,6 +65,13 @@ def test_what_is_wrong_is_named(folder, name):
         registry.load(f"landmarks:{folder}")
 
 
+def test_a_table_without_rows_is_no_split(folder):
+    (folder / "test.csv").write_text(TRAIN.splitlines()[0])
+    message = r"no image to be tested on: there is none in the table test\.csv"
+    with pytest.raises(UsageError, match=message):
+        registry.load(f"landmarks:{folder}")
+
+
 def test_a_split_that_is_not_read_is_refused(folder):
     (folder / "test.csv").rename(folder / "test_images.csv")
     with pytest.raises(UsageError, match="looks like a split"):
