@@ -185,7 +185,7 @@ def split(variables: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     return model_state.pop("params"), model_state
 
 
-NOTHING_ELSE: dict[str, Any] = {"average": None, "step": jnp.int32(0), "frozen": {}}
+NOTHING_ELSE: dict[str, Any] = {"average": None, "step": np.int32(0), "frozen": {}}
 """Of what a task may see besides."""
 
 

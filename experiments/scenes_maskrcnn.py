@@ -26,11 +26,11 @@ class Config(rcnn_recipe.Config):
     units: int = 128
     anchors: float = 0.25
     proposals: int = 200
-    regions: int = 64
-    epochs: float = 12
+    regions: int = 32
+    epochs: float = 8
     batch_size: int = 16
     peak_lr: float = 1e-3
-    validations: int = 6
+    validations: int = 4
 
 
 def build(config: Config) -> Experiment:
