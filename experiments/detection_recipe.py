@@ -129,6 +129,7 @@ def build(
         seed=config.seed,
         log_every=every,
         eval_every=every,
+        steps_per_dispatch=4,
         initial=initial,
         classes=classes,
         show=functools.partial(

@@ -79,7 +79,7 @@ def build(
     options: Mapping[str, Any] | None = None,
     seen_as: Callable[[data.Source], data.Source] = lambda source: source,
     optimizer: Callable[[Config, int, int], Optimizer] | None = None,
-    steps_per_dispatch: int = 1,
+    steps_per_dispatch: int = 4,
     reference: Reference | None = None,
 ) -> Experiment:
     """The experiment of a config.

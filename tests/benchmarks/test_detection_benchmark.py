@@ -3,6 +3,7 @@
 What PyTorch's make of given weights was written by tools/make_peer_references.py.
 """
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,6 +13,14 @@ import pytest
 
 from benchmarks import detection
 from benchmarks.peers.memory import peak
+from experiments import (
+    bccd_retinanet,
+    bccd_yolox,
+    detection_recipe,
+    rcnn_recipe,
+    scenes_maskrcnn,
+    yolox_recipe,
+)
 from jaxvision import tasks
 from jaxvision.errors import UsageError
 from tools import parity_inputs as inputs
@@ -42,6 +51,20 @@ def test_rows_are_those_that_are_compared(tmp_path):
     assert PEERS.keys() == detection.ROWS.keys()
     with pytest.raises(UsageError, match="unknown row 'nothing'"):
         detection.main(detection.Config(tmp_path, rows=("nothing",)))
+
+
+@pytest.mark.parametrize(
+    "experiment, recipe",
+    [
+        (bccd_retinanet, detection_recipe),
+        (bccd_yolox, yolox_recipe),
+        (scenes_maskrcnn, rcnn_recipe),
+    ],
+)
+def test_a_dispatch_is_as_long_as_in_the_experiments(experiment, recipe):
+    config = dataclasses.replace(experiment.Config(), **recipe.SMOKE)
+    steps = detection.IN_DISPATCH["training"]
+    assert experiment.build(config).steps_per_dispatch == steps
 
 
 def difference(ours, reference):
