@@ -28,7 +28,7 @@ def in_blocks(
       regions: arrays [B,R,…]; what pads the last block is zeros.
       there: bool [B,R]: which of them count; the first ones, as far as possible.
       state: of the model; each block goes on with that of the one before.
-      block: 0: all regions are one block, which is always computed.
+      block: how many at most; 0: all regions are one block, which is always computed.
 
     Returns:
       What each of the N blocks returns, [N,…], and zeros from those without a region
@@ -38,6 +38,8 @@ def in_blocks(
     if not 0 < block < count:
         outputs, state = call(regions, there, state)
         return jax.tree.map(lambda x: x[None], outputs), state
+    blocks = -(-count // block)
+    block = -(-count // blocks)  # so that little is padded
 
     def divided(values: Array) -> Array:
         rest = [(0, 0), (0, -count % block), *[(0, 0)] * (values.ndim - 2)]
