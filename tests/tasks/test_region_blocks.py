@@ -33,16 +33,20 @@ def asked(weight, block):
 WEIGHT = jnp.asarray(np.random.default_rng(1).normal(size=(4, 2)), jnp.float32)
 
 
-@pytest.mark.parametrize(("block", "calls"), [(8, 2), (5, 2), (1, 9), (3, 3)])
-def test_blocks_without_regions_are_not_computed(block, calls):
+@pytest.mark.parametrize(
+    ("block", "size", "calls"),
+    [(8, 7, 2), (5, 5, 2), (1, 1, 9), (3, 3, 3), (19, 10, 1)],
+)
+def test_blocks_without_regions_are_not_computed(block, size, calls):
     outputs, state = jax.jit(asked, static_argnums=1)(WEIGHT, block)
+    assert outputs["said"].shape[2] == size  # twenty in as few blocks, of one size
     assert int(state["calls"]) == calls
     said = np.asarray(joined_blocks(outputs["said"], 20))
     assert said.shape == (3, 20, 2)
     whole = 1 + np.tanh(REGIONS @ np.asarray(WEIGHT))
-    seen = slice(0, block * calls)
+    seen = slice(0, size * calls)
     np.testing.assert_allclose(said[:, seen], whole[:, seen], atol=1e-5)
-    assert not said[:, block * calls :].any()
+    assert not said[:, size * calls :].any()
 
 
 @pytest.mark.parametrize("block", [0, 20, 100])
