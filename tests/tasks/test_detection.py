@@ -193,6 +193,28 @@ def test_in_a_crowd_nothing_is_learned():
     assert slopes[2].all()  # an image without objects is all background
 
 
+def test_queries_in_an_image_of_a_crowd_learn_objects_alone():
+    queries = 4
+    task = tasks.detection(CLASSES, tasks.detr(queries=queries, layers=1))
+    draw = np.random.default_rng(0)
+    logits = draw.normal(size=(4, queries, CLASSES + 1)).astype(np.float32)
+    codes = draw.normal(size=(4, queries, 4)).astype(np.float32)
+
+    @jax.jit
+    @jax.grad
+    def slopes(logits, batch):
+        maps = {"memory": jnp.zeros((4, 1, 1, 8))}
+        outputs = {"class_logits": logits, "box_codes": codes, **maps}
+        (totals, _), _ = task.loss(forward_to(outputs), batch, key=None)
+        return totals["classification"]
+
+    for width, learning in ((40, queries), (56, 1)):  # of 96 pixels
+        boxes = BATCH["boxes"].at[3, 1].set(jnp.float32([96 - width, 0, 96, 64]))
+        of_queries = np.asarray(slopes(jnp.asarray(logits), {**BATCH, "boxes": boxes}))
+        assert of_queries[:3].any(axis=-1).all()
+        assert of_queries[3].any(axis=-1).sum() == learning
+
+
 def test_boxes_are_those_of_the_original_images():
     """Of 50×100 pixels, of which the network sees 96 % below a border of 8 pixels."""
     scale = 0.96
