@@ -83,6 +83,8 @@ class Config:
     """Interpreter in which `import torch`, `torchvision` and `yolox` work."""
     rows: tuple[str, ...] = tuple(ROWS)
     """Detectors to measure."""
+    kinds: tuple[str, ...] = tuple(IN_DISPATCH)
+    """Of steps to measure."""
     batch: int = 8
     """Images of a step."""
     rounds: int = 7
@@ -99,13 +101,16 @@ def main(config: Config) -> int:
     for row in config.rows:
         if row not in ROWS:
             raise unknown("row", row, ROWS)
+    for kind in config.kinds:
+        if kind not in IN_DISPATCH:
+            raise unknown("kind of step", kind, IN_DISPATCH)
     numbers = records.begin("detection")
-    names = [f"{row}_{kind}" for row in config.rows for kind in IN_DISPATCH]
+    names = [f"{row}_{kind}" for row in config.rows for kind in config.kinds]
     with peer(config.torch_python, "detection_torch.py") as torch:
         numbers["version_torch"], numbers["torch_suppression"] = torch("begin")
         for row in config.rows:
             shape = (config.batch, *ROWS[row].size, 3)
-            for kind in IN_DISPATCH:
+            for kind in config.kinds:
                 ours, compile_seconds = timed(kind, row, shape)
                 theirs = torch("make", kind, row, shape)
                 sides = speed.Sides(

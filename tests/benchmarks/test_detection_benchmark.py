@@ -51,6 +51,8 @@ def test_rows_are_those_that_are_compared(tmp_path):
     assert PEERS.keys() == detection.ROWS.keys()
     with pytest.raises(UsageError, match="unknown row 'nothing'"):
         detection.main(detection.Config(tmp_path, rows=("nothing",)))
+    with pytest.raises(UsageError, match="unknown kind of step 'nothing'"):
+        detection.main(detection.Config(tmp_path, kinds=("nothing",)))
 
 
 @pytest.mark.parametrize(
