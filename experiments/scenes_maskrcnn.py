@@ -4,7 +4,9 @@
 
 Digits are heaped: up to half of one is hidden by others, and its mask is what is seen
 of it.  The network is a ResNet-18 with a narrow pyramid and small heads, from scratch.
-Strokes are two pixels wide, so that the pyramid begins at a stride of 2.
+Strokes are two pixels wide, so that the pyramid begins at a stride of 2, and masks are
+aligned with the pixels: as torchvision learns them, half a pixel off, true boxes and
+masks have a mean IoU of 0.65 with what is pasted, and so 0.95.
 
 Measured: not yet.
 """
@@ -29,10 +31,10 @@ class Config(rcnn_recipe.Config):
     anchors: float = 0.25
     proposals: int = 200
     regions: int = 32
-    epochs: float = 6
+    epochs: float = 4
     batch_size: int = 16
     peak_lr: float = 2e-3
-    validations: int = 3
+    validations: int = 2
 
 
 def build(config: Config) -> Experiment:
@@ -41,7 +43,7 @@ def build(config: Config) -> Experiment:
         model="maskrcnn_resnet50_fpn",
         options=lambda train: {"maps": (2, 4, 8, 16)},
         # Of 32 regions, a quarter at most have an object.
-        detector=functools.partial(tasks.mask_rcnn, block=8),
+        detector=functools.partial(tasks.mask_rcnn, block=8, aligned=True),
         moves=[],
         published={},
     )

@@ -122,20 +122,23 @@ def roi_align_of_levels(
     return _by_samples(table, *_entries(rows, columns, corner, width))
 
 
-def roi_align_of_each(maps: Array, boxes: Array, which: Array, *, side: int) -> Array:
+def roi_align_of_each(
+    maps: Array, boxes: Array, which: Array, *, side: int, aligned: bool = False
+) -> Array:
     """The map of each box inside of it, float32 [R,side,side]: masks of objects as
     Mask R-CNN is to find them, which torchvision's `project_masks_on_boxes` makes.
 
     Bins are means of as many samples as they have pixels; see `roi_align`, with
-    `samples=None` and `aligned=False`.
+    `samples=None`.  Boxes are a pixel wide and high at least.
 
     Args:
       maps: [M,H,W], of any type.
       boxes: [R,4] in pixels of the maps.
       which: int [R]: the map of each box, from 0 to less than M.
+      aligned: see `roi_align`; torchvision's are not.
     """
     boxes = lax.stop_gradient(boxes.astype(jnp.float32))
-    x_min, y_min, x_max, y_max = corners(boxes)
+    x_min, y_min, x_max, y_max = corners(boxes - 0.5 * aligned)
     height, width = maps.shape[1:]
 
     def laid_out(low: Array, high: Array, size: int) -> Array:
