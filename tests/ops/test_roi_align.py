@@ -71,6 +71,22 @@ def test_each_box_may_have_a_map_of_its_own():
     np.testing.assert_allclose(*both(maps, rois), atol=1e-5)
 
 
+def test_aligned_masks_are_cut_at_whole_pixels():
+    draw = np.random.default_rng(0)
+    maps = draw.integers(0, 2, (2, 9, 8)).astype(np.uint8)
+    boxes = jnp.asarray([[2.0, 3, 6, 7], [0, 0, 8, 8]])
+    which = jnp.asarray([1, 0])
+    given = jnp.asarray(maps), boxes, which
+    cut = roi_align_of_each(*given, side=4, aligned=True)
+    np.testing.assert_array_equal(cut[0], maps[1, 3:7, 2:6])
+    means = maps[0, :8].reshape(4, 2, 4, 2).mean((1, 3))
+    np.testing.assert_allclose(cut[1], means, atol=1e-6)
+    shifted = roi_align_of_each(*given, side=4)
+    over = maps[1].astype(np.float32)[3:8, 2:7]  # half a pixel on, in both directions
+    over = (over[1:] + over[:-1]) / 2
+    np.testing.assert_allclose(shifted[0], (over[:, 1:] + over[:, :-1]) / 2, atol=1e-6)
+
+
 def test_levels_are_torchvisions():
     pooled = jax.jit(
         lambda maps, rois: roi_align_of_levels(

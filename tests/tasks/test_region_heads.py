@@ -208,6 +208,20 @@ def test_masks_of_no_pixel_teach_none():
     assert said.startswith("1 of 8 objects in 3 training images have no masks")
 
 
+@pytest.mark.parametrize("aligned", [True, False])
+def test_masks_that_are_aligned_are_those_of_the_pixels(aligned):
+    (_, head) = tasks.mask_rcnn(aligned=aligned).heads
+    mask = np.random.default_rng(0).integers(0, 2, (1, 20, 24))
+    box = jnp.float32([[5, 3, 19, 17]])
+    objects = Objects(box, jnp.int32([0]), jnp.bool([True]), instances=jnp.uint8(mask))
+    logits = 8.0 * (2 * mask[0, 3:17, 5:19] - 1)
+    said = {"mask_logits": jnp.float32(logits)[None, :, :, None].repeat(2, axis=-1)}
+    totals, pixels = head.losses(said, Regions(box, jnp.int32([0]), box), objects)
+    assert int(pixels) == 14 * 14
+    mean = float(totals["masks"] / pixels)
+    assert mean < 1e-3 if aligned else mean > 1
+
+
 def test_a_keypoint_lies_in_a_cell_of_its_box():
     boxes = jnp.float32([[10, 20, 66, 76], [0, 0, 112, 28]])
     points = jnp.float32(
