@@ -17,7 +17,10 @@ small encoder that has ImageNet's weights:
         --weights efficientnet-lite0-57934424.pth --channels 64 --units 256 \\
         --anchors 0.5 --proposals 500 --regions 64 --batch-size 4 --epochs 40
 
-Measured: not yet.
+Measured so, 3 seeds, in 22 to 25 minutes of a core each: 48.0 ± 1.1 % average precision
+of masks, 85.5 of a hundred at an IoU of 0.5; and 59.6 of boxes.  The images are JPEG of
+quality 95.  Six of the eight surest false alarms of the first seed are on people whom
+nobody annotated.
 """
 
 from dataclasses import dataclass
