@@ -8,7 +8,10 @@ Strokes are two pixels wide, so that the pyramid begins at a stride of 2, and ma
 aligned with the pixels: as torchvision learns them, half a pixel off, true boxes and
 masks have a mean IoU of 0.65 with what is pasted, and so 0.95.
 
-Measured: not yet.
+Measured, 3 seeds, in 14 to 16 minutes of a core each: 19.3 ± 0.3 % average precision of
+masks, and 50.5 of a hundred at an IoU of 0.5; 38.0 of boxes.  It is a short run from
+scratch: in twice as many epochs boxes came to 44 on the validation split, of a network
+whose pyramid began at a stride of 4.
 """
 
 import functools
