@@ -13,8 +13,8 @@ within a fifth of the torso, from the left shoulder to the right hip.  For two c
 is at half of the resolution of the paper, with narrower up-convolutions, on a small
 encoder that has ImageNet's weights.
 
-Measured with `--epochs 30`, one seed, in six minutes of a core: 34.3 % PCK.  It was still
-rising: on the validation split from 26 to 33 of a hundred in the last nine epochs.
+Measured with `--epochs 30`, one seed, in six minutes of a core: 34.3 % PCK.  It was
+still rising: on the validation split from 26 to 33 of a hundred in the last nine epochs.
 """
 
 from dataclasses import dataclass

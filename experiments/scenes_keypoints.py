@@ -6,9 +6,9 @@ Each digit of a scene is an example; the network sees the crop around its box, w
 lies over it or beside it.  PCK is the share of points within a tenth of the longer side
 of the box.  From scratch, and small enough for two cores.
 
-Measured, 3 seeds, in 11 to 14 minutes of a core each: 53.7 ± 0.3 % PCK, and a mean error
-of 2.8 pixels.  In the picture the largest errors are in heaps, where the outermost
-point is another digit's, and on strokes, of whose ends either may be the outermost.
+Measured, 3 seeds, in 11 to 14 minutes of a core each: 53.7 ± 0.3 % PCK, and a mean
+error of 2.8 pixels.  In the picture the largest errors are in heaps, where the point
+that is found is another digit's, and on strokes, of whose ends either may be outermost.
 """
 
 from dataclasses import dataclass
