@@ -1,6 +1,6 @@
 """Whole steps of detectors on CPU: ours against torchvision's and YOLOX's, in turns.
 
-    python -m benchmarks.detection --torch-python PATH    (about a quarter of an hour)
+    python -m benchmarks.detection --torch-python PATH --rounds 3     (17 minutes)
 
 PATH is a Python with PyTorch, torchvision and YOLOX, which runs
 `peers/detection_torch.py`.  Both sides have the same weights, images and objects, in
