@@ -104,12 +104,15 @@ def build(
     count = len(skeleton.names)
     fields = {**options, "num_classes": localiser.columns(count)}
     network = models.create(model, **fields)
+    channels = train.image_shape[2]
     initial = None
     if config.weights is not None:
-        initial = functools.partial(runs.backbone, model, config.weights, **fields)
+        shape = (*config.size, channels)  # grey images take the sum of the colours
+        initial = functools.partial(
+            runs.backbone, model, config.weights, shape, **fields
+        )
 
     mean, std = models.normalisation(model, **fields)
-    channels = train.image_shape[2]
     prepare = normalise(mean[:channels], std[:channels])
     seen = wide = data.letterbox(config.size)
     if margin is not None:

@@ -10,15 +10,21 @@ from jaxvision.paths import named_leaves
 from jaxvision.types import PyTree, Variables
 
 
-def into_backbone(name: str, variables: Variables, **options) -> Variables:
+def into_backbone(
+    name: str,
+    variables: Variables,
+    input_shape: tuple[int, int, int] | None = None,
+    **options,
+) -> Variables:
     """The part of the variables of model `name` that is its encoder's.
 
     `variables` are those of the classifier that is its encoder.  What the encoder has
-    not, such as the head, is left out.  `options` are those of `models.create`.
+    not, such as the head, is left out.  `input_shape` (H, W, C) is by default that of
+    the model's paper, and `options` are those of `models.create`.
 
     Raises `UsageError` unless each array of the encoder is given, in its shape.
     """
-    whole = shapes.variables(name, **options)
+    whole = shapes.variables(name, input_shape, **options)
     wanted = {kind: tree[BACKBONE] for kind, tree in whole.items()}
     given = named_leaves(dict(variables))
     wrong = [

@@ -154,13 +154,14 @@ def backbone(
     are taken, or published ones as in `pretrained.load`, whose other arguments follow.
     For `Experiment.initial`.  Of a model on an encoder they are weights of the encoder:
     `backbone("deeplabv3_resnet50", "default")` begins with those of `resnet50`, and
-    takes its `num_classes` and other options.  Raises `UsageError` for weights of
-    another model.
+    takes its `num_classes` and other options.  Published weights are made to fit
+    `input_shape` (H, W, C), such as one of grey images.  Raises `UsageError` for
+    weights of another model.
     """
     if (found := models.encoder_of(name, **options)) is not None:
         encoder, fields = found
         variables = backbone(encoder, weights, input_shape, **fields)
-        return models.into_backbone(name, variables, **options)
+        return models.into_backbone(name, variables, input_shape, **options)
     if Path(weights).is_dir():
         return models.without(load_variables(weights), models.head(name, **options))
     return pretrained.load(

@@ -150,6 +150,20 @@ def test_the_weights_of_an_encoder_are_part_of_a_larger_network(source):
     }
 
 
+def test_published_weights_of_an_encoder_serve_grey_images(source, tmp_path):
+    file = tmp_path / "weights.safetensors"
+    pretrained.save(file, "resnet20", load_variables(source[0]))
+    found = initial.backbone("pspnet", file, (8, 8, 1), **ON_ENCODER)
+    kernel = load_variables(source[0])["params"]["conv1"]["kernel"]
+    np.testing.assert_allclose(
+        found["params"]["backbone"]["conv1"]["kernel"],
+        kernel.sum(2, keepdims=True),
+        rtol=1e-6, atol=1e-6,
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="another params/conv1/kernel"):
+        initial.backbone("pspnet", source[0], (8, 8, 1), **ON_ENCODER)
+
+
 def test_a_continued_run_needs_its_source_no_more(source, tmp_path, monkeypatch):
     file, workdir = tmp_path / "weights.safetensors", tmp_path / "run"
     pretrained.save(file, "resnet20", load_variables(source[0]))
