@@ -8,8 +8,10 @@ rate of 0.1 divided by 10 at one half and three quarters of the run, pad-and-cro
 and flips.  Two departures: images are normalised per channel, where the paper subtracts
 the per-pixel mean, and batch normalisation and biases are not decayed.
 
-Measured: not yet.  What was recorded before was of a network that padded its strided
-convolutions on one side only, and was withdrawn.
+Measured, one seed, in 3 h 55 min on two cores: 90.88 %, which is 0.37 points below the
+paper's.  Nine tenths of the training images are trained on, since the rest chooses what
+is tested: here the weights of epoch 117.  The run was interrupted and continued several
+times, and had one core for a part of its time.
 """
 
 from dataclasses import dataclass
