@@ -164,9 +164,8 @@ def backbone(
         return models.into_backbone(name, variables, input_shape, **options)
     if Path(weights).is_dir():
         return models.without(load_variables(weights), models.head(name, **options))
-    return pretrained.load(
-        name, weights, num_classes=0, input_shape=input_shape, **options
-    )
+    fields = {**options, "num_classes": 0}
+    return pretrained.load(name, weights, input_shape=input_shape, **fields)
 
 
 def preparation(name: str, weights: str | Path, **options) -> Preparation:
