@@ -28,7 +28,8 @@ def training_batch(
     Both are a `types.Batch` on the host; images are [B,H,W,C], those that are stored in
     bytes.  What is seen is made visible by the range of each channel in the batch.
     Where there are more classes than names, as in a task that is not about classes,
-    their numbers stand for them.
+    their numbers stand for them.  As many names as an object has keypoints are those of
+    the keypoints; objects, if all are of one class, stay without any.
 
     Raises `UsageError` for images of other shapes.
     """
@@ -36,6 +37,8 @@ def training_batch(
         shape = batch["image"].shape
         check((len(shape) == 4, f"{name} images must be [B,H,W,C], got {shape}"))
     classes = max(_classes_in(stored), _classes_in(seen))
+    if "keypoints" in stored and stored["keypoints"].shape[2] == len(class_names):
+        class_names = [""]
     if classes > len(class_names):
         class_names = list(map(str, range(classes)))
     pixels = style.as_bytes(seen["image"], stored["image"])

@@ -88,6 +88,22 @@ def test_classes_without_names_are_numbered(annotation):
     assert {"1: 1", "2: 4"} <= set(captions)
 
 
+def test_names_of_keypoints_are_not_those_of_objects():
+    batch = {
+        "image": np.full((1, 40, 60, 3), 100, np.uint8),
+        "boxes": np.array([[[20, 20, 50, 35]]], np.float32),
+        "classes": np.array([[0]]),
+        "keypoints": np.array([[[[25, 25, 2], [40, 30, 2]]]], np.float32),
+    }
+
+    def drawn(names):
+        figure = visualise.training_batch(batch, batch, names)
+        return figure.axes[0].images[0].get_array()
+
+    np.testing.assert_array_equal(drawn(["snout", "tail"]), drawn(["left", "right"]))
+    assert (drawn(["snout", "tail"]) != drawn(["mouse"])).any()
+
+
 def test_a_target_that_is_an_image_has_no_words():
     batch = {"image": np.zeros((1, 8, 8, 3), np.uint8)}
     seen = batch | {"target": np.zeros((1, 8, 8, 3), np.float32)}
