@@ -11,7 +11,9 @@ root mean square error of 4.2 for all 1,080 frames, in another split.  The netwo
 three fifths of the resolution and begins with ImageNet's weights, so that two cores can
 train it.
 
-Measured: not yet.
+Measured, 3 seeds, in 9 to 13 min of a core: a mean error of 6.30 ± 0.77 pixels: 3.4 at
+the base of the tail, 6.5 and 7.4 at the ears and 8.0 at the snout.  The mouse is often
+in a corner, and some turns of 90 degrees take it out of the image: fewer may do better.
 """
 
 from dataclasses import dataclass
