@@ -6,6 +6,7 @@ Fine-tuning goes by it: rates that fall from block to block, last blocks trained
 """
 
 import re
+from collections.abc import Container
 from functools import cache
 
 import jax
@@ -72,9 +73,11 @@ def _of_model(
     }
     arguments = {id(v): path for path, v in zip(paths, program.invars, strict=False)}
     used = [arguments.get(id(v)) for each in program.eqns for v in each.invars]
-    order = dict.fromkeys(_block(path) for path in [*filter(None, used), *paths])
+    mixed = {_block(path) for path in paths}  # with names that are no list's alone
+    block = {path: _block(path, mixed) for path in paths}
+    order = dict.fromkeys(block[path] for path in [*filter(None, used), *paths])
     with_kernel = {
-        _block(path)
+        block[path]
         for path, leaf in paths.items()
         if leaf.ndim > 1 and not any(re.search(p, path) for p in model.no_weight_decay)
     }
@@ -87,8 +90,11 @@ def _of_model(
     return tuple(found)
 
 
-def _block(path: str) -> str:
+def _block(path: str, mixed: Container[str] = ()) -> str:
+    """Of `mixed` names not all that follows is a number: each is one block."""
     first, *rest = path.split("/")
     if first == BACKBONE:  # a network of its own
         return f"{first}/{_block('/'.join(rest))}"
-    return "/".join([first, *rest[:1]]) if rest and rest[0].isdecimal() else first
+    if first in mixed or not rest or not rest[0].isdecimal():
+        return first
+    return f"{first}/{rest[0]}"
