@@ -6,7 +6,6 @@ Fine-tuning goes by it: rates that fall from block to block, last blocks trained
 """
 
 import re
-from collections.abc import Container
 from functools import cache
 
 import jax
@@ -29,7 +28,8 @@ def blocks(
         (("conv1", "bn1"), ("layer1.0",), ("layer1.1",), …, ("fc",))    resnet18
 
     A block has the parameters whose paths share the first name, with the number that
-    follows it in a list of NNX; in an encoder, the first name inside of it.  The order
+    follows it where, as in a list of NNX, nothing else does; in an encoder, the first
+    name inside of it.  The order
     is that in which a training pass first uses them, so no model has to declare it.
     What has no kernel, such as a norm or position embeddings, belongs to the block
     before it.
@@ -73,8 +73,11 @@ def _of_model(
     }
     arguments = {id(v): path for path, v in zip(paths, program.invars, strict=False)}
     used = [arguments.get(id(v)) for each in program.eqns for v in each.invars]
-    mixed = {_block(path) for path in paths}  # with names that are no list's alone
-    block = {path: _block(path, mixed) for path in paths}
+    block = {path: _block(path) for path in paths}
+    names = set(block.values())
+    for path, name in block.items():  # a list beside other names is one block with them
+        parent, _, _ = name.rpartition("/")
+        block[path] = parent if parent in names else name
     order = dict.fromkeys(block[path] for path in [*filter(None, used), *paths])
     with_kernel = {
         block[path]
@@ -90,11 +93,8 @@ def _of_model(
     return tuple(found)
 
 
-def _block(path: str, mixed: Container[str] = ()) -> str:
-    """Of `mixed` names not all that follows is a number: each is one block."""
+def _block(path: str) -> str:
     first, *rest = path.split("/")
     if first == BACKBONE:  # a network of its own
         return f"{first}/{_block('/'.join(rest))}"
-    if first in mixed or not rest or not rest[0].isdecimal():
-        return first
-    return f"{first}/{rest[0]}"
+    return "/".join([first, *rest[:1]]) if rest and rest[0].isdecimal() else first

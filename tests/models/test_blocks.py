@@ -62,6 +62,26 @@ class Backwards(nn.Module):
         return nn.Dense(3, name="a")(x)
 
 
+class Mixed(nn.Module):
+    """A head whose layers have numbers, and one of them a name."""
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.Dense(4, name="0")(x)
+        return nn.Dense(3, name="last")(x)
+
+
+class WithHead(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return Mixed(name="head")(nn.Dense(5, name="stem")(x))
+
+
+def test_a_list_beside_other_names_is_one_block_with_them():
+    model = models.from_linen(WithHead())
+    assert models.blocks(model, (8, 8, 3)) == (("stem",), ("head",))
+
+
 class List(nnx.Module):
     def __init__(self, rngs):
         self.layers = nnx.List([nnx.Linear(5, 5, rngs=rngs) for _ in range(11)])
